@@ -1,0 +1,145 @@
+/* kernels.h - pure arithmetic on buffers, one table of function pointers.
+ *
+ * The table is filled with the scalar reference and then overwritten by each instruction set that both the CPU
+ * and the operating system support. Kernels allocate nothing, do no I/O, start no threads and know no model.
+ * Every kernel of every instruction set is held against the scalar one in tests/. */
+#ifndef TQ_KERNELS_H
+#define TQ_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Packed codes lie in tiles of 16 rows, each cut into blocks of 32 columns. Rows are padded to a multiple of 16 and
+ * columns to a multiple of 32; padding columns meet zero activations and padding rows are never read back. */
+#define TQ_TILE_ROWS 16
+#define TQ_BLOCK 32
+
+/* One decode formula for every bit config, exact in 16-bit integers, so that each table is one 16-entry byte shuffle:
+ *
+ *     level(n, r) = a[n] + v[n] * fine[k][r],   k = 1 in the two outer cells (n = 0 and n = 15), else 0
+ *     z           = step * level
+ *
+ * n is the 4-bit code (or a 2-bit code, n < 4), r the code of the residual plane (absent: the product is 0).
+ * |level| <= 32767; without a residual plane |a| <= 127, which lets the byte kernels take it. The product itself fits
+ * in int16. v < 0 mirrors the shape for the cells left of zero. */
+typedef struct tq_levels {
+    int16_t a[16];
+    int8_t v[16];
+    uint8_t fine[2][16];
+    float step;
+} tq_levels;
+
+/* How the residual code of a coordinate is found: t = (z - a[n]) * inv_v[n], r = how many of bounds[k] lie strictly
+ * below t, k as above. a and inv_v are in units of z; bounds ascend; count is 3 or 15. */
+typedef struct tq_fine_search {
+    float a[16];
+    float inv_v[16];
+    float bounds[2][15];
+    int count;
+} tq_fine_search;
+
+/* A packed matrix, or one stage of it; everything is borrowed.
+ *   codes:  [tiles][blocks][64 * code_bits] bytes, code_bits 4 or 2
+ *   fine:   [tiles][blocks][64 * fine_bits] bytes, fine_bits 0 (NULL), 2 or 4
+ *   scales: [tiles][groups][16] fp16, groups = ceil(blocks / group_blocks); weight = scale_mul * scale * z
+ * Inside a block of 4 bits: four chunks of 64 bytes; byte 4*row + c of chunk j holds column 8j + c in its low nibble
+ * and column 8j + 4 + c in its high nibble (c = 0..3). Inside a block of 2 bits: two chunks; byte 4*row + c of chunk j
+ * holds columns 16j + c, 16j + 4 + c, 16j + 8 + c, 16j + 12 + c from its low to its high bits. A lane of 32 bits is
+ * thus one row and four neighbouring columns, which is what a byte dot product consumes. */
+typedef struct tq_packed {
+    const tq_levels *levels;
+    const uint8_t *codes;
+    const uint8_t *fine;
+    const uint16_t *scales;
+    float scale_mul;
+    int code_bits;
+    int fine_bits;
+    size_t blocks;
+    size_t group_blocks;
+} tq_packed;
+
+/* A rotated input vector in integers: x[i] = scale[i / 32] * (128 * hi[i] + lo[i]), |128 hi + lo| <= 8064, lo in
+ * [-64, 63]. 14 bits keep the integer product as good as fp32 activations (relative MSE about 1e-9).
+ *   hi, lo: [blocks * 32] int8;  scale: [blocks] float;  sum: [blocks][2] int32, the sums of hi and of lo. */
+typedef struct tq_xq {
+    int8_t *hi;
+    int8_t *lo;
+    float *scale;
+    int32_t *sum;
+} tq_xq;
+
+/* What one position of two sets of logits says. All in nats, sums in double. */
+typedef struct tq_kld_row {
+    double kld;        /* KL(P || Q), P = softmax(base), Q = softmax(quant) */
+    double base_logp;  /* log P[target] */
+    double quant_logp; /* log Q[target] */
+    size_t base_top;   /* argmax, the lowest index among equals */
+    size_t quant_top;
+} tq_kld_row;
+
+typedef struct tq_kernels {
+    const char *name; /* "scalar", "avx2", "avx512", "neon" */
+
+    /* Conversions of n values; rounding is to nearest even, NaN stays NaN. */
+    void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);
+    void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
+    void (*f32_to_bf16)(uint16_t *dst, const float *src, size_t n);
+    void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
+
+    /* Vectors of n floats. Results do not depend on alignment. */
+    float (*dot)(const float *a, const float *b, size_t n);
+    void (*axpy)(float *y, float a, const float *x, size_t n);                      /* y += a * x */
+    void (*mul)(float *y, const float *x, const float *w, size_t n);                /* y = x * w, y may be x */
+    void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps); /* y = x/rms * w; y may be x */
+    void (*softmax)(float *x, size_t n);                                            /* in place, max subtracted */
+    void (*silu)(float *x, size_t n);                                               /* x = x * sigmoid(x) */
+    void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);       /* y = silu(gate) * up */
+    void (*sigmoid_mul)(float *y, const float *gate, size_t n);                     /* y *= sigmoid(gate) */
+    void (*kld_row)(tq_kld_row *out, const float *base, const float *quant, size_t n, size_t target);
+
+    /* Walsh-Hadamard transform in natural (Sylvester) order, in place, times scale; n is a power of two. */
+    void (*hadamard)(float *x, size_t n, float scale);
+
+    /* Coding of n coordinates. encode: code = how many of the `count` ascending bounds lie strictly below z. */
+    void (*encode)(uint8_t *codes, const float *z, size_t n, const float *bounds, int count);
+    void (*encode_fine)(uint8_t *fine, const uint8_t *codes, const float *z, size_t n, const tq_fine_search *s);
+    /* out[i] = level(codes[i], fine[i]) as float (without step); fine may be NULL. */
+    void (*levels)(float *out, const uint8_t *codes, const uint8_t *fine, size_t n, const tq_levels *l);
+    /* sums[0] = <z, c>, sums[1] = <c, c>, sums[2] = <z, z>, accumulated in double. */
+    void (*moments)(double sums[3], const float *z, const float *c, size_t n);
+
+    /* Packing of one tile: codes: [16][stride] bytes, blocks * 32 columns are taken; dst: blocks * 64 * bits bytes. */
+    void (*pack)(uint8_t *dst, const uint8_t *codes, size_t stride, size_t blocks, int bits);
+    void (*unpack)(uint8_t *codes, size_t stride, const uint8_t *src, size_t blocks, int bits);
+
+    /* Tile `tile` as floats (scale_mul * scale * step * level): out: [16][ld], blocks * 32 columns are written. */
+    void (*decode_tile)(float *out, size_t ld, const tq_packed *p, size_t tile);
+
+    /* Rotated x: [blocks * 32] (padded with zeros by the caller) to integers. */
+    void (*quantize_x)(tq_xq *dst, const float *x, size_t blocks);
+    /* y[0 .. 16*tiles) = the rows of tiles tile0 .. tile0+tiles-1 times x. */
+    void (*matvec)(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
+
+    /* Plain row-major matrices: w: [rows, cols], x: [cols], y: [rows]. */
+    void (*matvec_bf16)(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols);
+    void (*matvec_f16)(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols);
+    void (*matvec_f32)(float *y, const float *w, const float *x, size_t rows, size_t cols);
+
+    /* Sum of n bytes' worth of 64-bit words: reads memory as fast as it goes (bench). */
+    uint64_t (*read_sum)(const void *p, size_t bytes);
+} tq_kernels;
+
+/* The table in use; chosen on first call as the best that this machine supports. Thread-safe after the first call. */
+const tq_kernels *tq_k(void);
+
+/* The table of one instruction set by name, or NULL when this build or this CPU has none (tests, benchmarks). */
+const tq_kernels *tq_kernels_find(const char *name);
+
+/* Makes `name` ("auto", "scalar", "avx2", "avx512", "neon") the table in use. Returns 0, or -1 if it is not supported.
+ * To be called before threads use the table. */
+int tq_kernels_use(const char *name);
+
+/* The names this machine supports, best first; n < count. NULL past the end. */
+const char *tq_kernels_name(size_t n);
+
+#endif

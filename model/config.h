@@ -1,0 +1,69 @@
+/* config.h - config.json as numbers the forward pass can trust: ranges are checked here once. */
+#ifndef TQ_CONFIG_H
+#define TQ_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "quant/base.h"
+
+typedef enum tq_arch { TQ_ARCH_LLAMA, TQ_ARCH_QWEN3, TQ_ARCH_QWEN3_5, TQ_ARCH_COUNT } tq_arch;
+typedef enum tq_mixer { TQ_MIXER_ATTENTION, TQ_MIXER_DELTANET } tq_mixer;
+typedef enum tq_rope_type {
+    TQ_ROPE_DEFAULT,
+    TQ_ROPE_LINEAR,
+    TQ_ROPE_LLAMA3,
+    TQ_ROPE_YARN,
+    TQ_ROPE_DYNAMIC
+} tq_rope_type;
+
+#define TQ_MAX_BLOCKS 512
+#define TQ_MAX_EOS 8
+
+typedef struct tq_rope {
+    tq_rope_type type;
+    float theta;
+    float factor;
+    float low_freq_factor;      /* llama3 */
+    float high_freq_factor;     /* llama3 */
+    size_t original_context;    /* llama3, yarn, dynamic */
+    float attention_factor;     /* yarn: the factor on cos and sin, resolved; else 1 */
+    float beta_fast, beta_slow; /* yarn */
+    size_t dims;                /* rotated dimensions of a head: head_dim * partial_rotary_factor */
+} tq_rope;
+
+typedef struct tq_config {
+    tq_arch arch;
+    char model_type[64]; /* as the file says */
+    size_t vocab;
+    size_t hidden;
+    size_t intermediate;
+    size_t blocks;
+    size_t heads;
+    size_t kv_heads;
+    size_t head_dim;
+    size_t context;        /* max_position_embeddings */
+    size_t sliding_window; /* 0: none. Mistral: every block */
+    float norm_eps;
+    bool tied;           /* lm_head is the embedding */
+    bool attention_bias; /* q, k, v biases (and o where the architecture has one) */
+    bool mlp_bias;
+    bool output_gate;   /* Qwen3.5: q_proj is twice as tall, sigmoid gate on the attention output */
+    bool norm_plus_one; /* Qwen3.5: RMSNorm weights are stored minus 1 */
+    tq_rope rope;
+    tq_mixer mixer[TQ_MAX_BLOCKS];
+    /* DeltaNet */
+    size_t linear_key_heads, linear_value_heads, linear_key_dim, linear_value_dim, linear_conv;
+    int eos[TQ_MAX_EOS]; /* from config.json and generation_config.json */
+    size_t n_eos;
+    int bos;         /* -1: none */
+    char prefix[64]; /* of the text tensors, e.g. "model." or "model.language_model." is found at binding */
+} tq_config;
+
+/* Reads DIR/config.json (and generation_config.json when present). Understands text_config of multimodal checkpoints.
+ * A setting that changes the arithmetic and that is not understood is an error. */
+int tq_config_load(const char *dir, tq_config *out, tq_err *err);
+
+const char *tq_arch_name(tq_arch a); /* "Llama", "Qwen3", "Qwen3.5" */
+
+#endif

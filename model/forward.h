@@ -1,0 +1,45 @@
+/* forward.h - the forward pass, over many sequences at once (evaluation) or one with a cache (chat).
+ *
+ * A variant of the model is an array q: [tq_model_matrices] of tq_qmatrix pointers, NULL for a matrix that stays as
+ * stored; q itself NULL is the base model. Variants are borrowed and may change between calls. */
+#ifndef TQ_FORWARD_H
+#define TQ_FORWARD_H
+
+#include <stddef.h>
+
+#include "model/weights.h"
+#include "quant/pool.h"
+
+typedef tq_qmatrix *const *tq_variant;
+
+/* Scratch memory and threads of one user of the model; grows as needed, one call at a time. */
+typedef struct tq_forward tq_forward;
+tq_forward *tq_forward_new(const tq_model *m, tq_pool *pool, tq_err *err);
+void tq_forward_free(tq_forward *f);
+
+/* A sequence being continued: KV cache and recurrent state for up to ctx tokens. */
+typedef struct tq_cache tq_cache;
+tq_cache *tq_cache_new(const tq_model *m, size_t ctx, tq_err *err);
+void tq_cache_free(tq_cache *c);
+void tq_cache_reset(tq_cache *c);
+size_t tq_cache_length(const tq_cache *c); /* tokens held */
+size_t tq_cache_capacity(const tq_cache *c);
+
+/* h = embeddings of ids: h: [n, hidden]. Fails on an id outside the vocabulary. */
+int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *err);
+
+/* Block b in place over h: [seqs * len, hidden]: seqs independent sequences of len tokens that start at position 0,
+ * blocked (weights decoded once into tiles, multiplied by OpenBLAS). Fails when the result is not finite, naming the
+ * block. */
+int tq_forward_block(tq_forward *f, tq_variant q, size_t b, float *h, size_t seqs, size_t len, const tq_progress *p,
+                     tq_err *err);
+
+/* Final norm and output head for n positions: h: [n, hidden] (unchanged), logits: [n, vocab]. */
+int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err);
+
+/* Appends ids (n >= 1) to the cached sequence and gives the logits of the last one: logits: [vocab]. One id goes by
+ * packed matrix-vector products, more by blocks. TQ_FAIL when the cache is full; on TQ_CANCELLED the cache is reset. */
+int tq_forward_append(tq_forward *f, tq_variant q, tq_cache *c, const int *ids, size_t n, float *logits,
+                      const tq_progress *p, tq_err *err);
+
+#endif

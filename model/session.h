@@ -1,0 +1,112 @@
+/* session.h - the façade: one opened model, its plan, its quantized matrices, its evaluation, its chats. Knows no
+ * screen. All functions are called by one thread (the worker), except where noted. */
+#ifndef TQ_SESSION_H
+#define TQ_SESSION_H
+
+#include "model/chat.h"
+#include "model/divergence.h"
+#include "model/export.h"
+#include "model/plan.h"
+#include "model/sampler.h"
+
+typedef struct tq_session tq_session;
+
+typedef struct tq_session_options {
+    int threads;     /* 0: physical cores */
+    const char *cpu; /* NULL or "auto", "scalar", "avx2", "avx512", "neon" */
+} tq_session_options;
+
+/* Opens a model: a .safetensors file, a directory, or a tq export (which comes with its plan and packed matrices).
+ * Reads no weights: a table can be drawn at once. A missing tokenizer is not fatal (tq_session_tokenizer gives NULL and
+ * tq_session_note says so). */
+int tq_session_open(const char *path, const tq_session_options *options, tq_session **out, tq_err *err);
+void tq_session_close(tq_session *s);
+
+const tq_model *tq_session_model(const tq_session *s);
+const tq_tokenizer *tq_session_tokenizer(const tq_session *s);
+const tq_chat *tq_session_chat(const tq_session *s);
+tq_pool *tq_session_pool(tq_session *s);
+const char *tq_session_note(const tq_session *s); /* "" or lines for the user, separated by '\n' */
+
+/* The plan in force. Setting a choice or loading a plan marks matrices stale; tq_session_apply quantizes them. */
+const tq_plan *tq_session_plan(const tq_session *s);
+int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err); /* copies; marks what differs */
+size_t tq_session_stale(const tq_session *s); /* matrices whose packed form is not the plan's */
+
+typedef struct tq_matrix_figures {
+    bool ready;               /* packed as the plan says (a kept matrix is always ready) */
+    tq_distortion distortion; /* 0 and 1 for keep */
+    size_t bytes;
+    double bpw;
+} tq_matrix_figures;
+tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix);
+
+/* Quantizes every stale matrix (progress in weights), or the first stale one only. after (may be NULL) is called when a
+ * matrix is done. Cancel leaves the rest stale. */
+int tq_session_apply(tq_session *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
+                     tq_err *err);
+
+/* Distortion, cosine and bytes of matrix i at a choice that is not necessarily the plan's (the inspect pane). */
+int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures *out, tq_err *err);
+
+typedef struct tq_memory {
+    size_t quantized; /* bytes of the packed matrices (matrices that are kept as stored are not in it) */
+    size_t kept;      /* embeddings, norms, and matrices kept as stored */
+    size_t total;
+    size_t baseline;   /* the model as stored */
+    double bpw_linear; /* over the quantizable matrices */
+    double bpw_model;  /* over all weights */
+} tq_memory;
+tq_memory tq_session_memory(const tq_session *s); /* by the plan (tq_qspec_bytes), also before it is applied */
+
+/* The text that is evaluated: tokenized here. name is shown; text need not stay. */
+int tq_session_set_text(tq_session *s, const char *name, const char *text, size_t bytes, tq_err *err);
+int tq_session_load_text(tq_session *s, const char *path, tq_err *err);
+const char *tq_session_text_name(const tq_session *s); /* NULL: none */
+size_t tq_session_text_tokens(const tq_session *s);
+
+/* Applies what is stale, then evaluates. Evaluators are kept per options (two at most), so that a coarse and a fine
+ * evaluation are both incremental. */
+int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *p,
+                    void (*partial)(void *ctx, const tq_eval_result *so_far), void *ctx, tq_eval_result *out,
+                    tq_err *err);
+
+typedef struct tq_chat_options {
+    tq_sampling sampling;
+    size_t max_tokens; /* default 256 */
+    bool base;         /* the model as stored instead of the plan */
+} tq_chat_options;
+typedef struct tq_chat_stats {
+    size_t prompt_tokens, tokens;
+    double prompt_seconds, seconds;
+    bool ended; /* by an end token, not by a limit */
+} tq_chat_stats;
+/* Answers a conversation; piece is called with complete UTF-8 text as it comes and returns false to stop. *text (may be
+ * NULL) is owned by the caller. The cache is reused when the conversation continues the one before with the same
+ * variant. */
+int tq_session_answer(tq_session *s, const tq_message *messages, size_t n, const tq_chat_options *o,
+                      const tq_progress *p, bool (*piece)(void *ctx, const char *text, size_t bytes), void *ctx,
+                      char **text, tq_chat_stats *stats, tq_err *err);
+
+/* Figures of the last evaluation and of all matrices, for a saved plan; valid until the next change. */
+tq_plan_figures tq_session_plan_figures(tq_session *s);
+int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *err);
+int tq_session_load_plan(tq_session *s, const char *path, tq_err *err);
+typedef enum tq_export_format { TQ_EXPORT_PLAN, TQ_EXPORT_TQ, TQ_EXPORT_HF, TQ_EXPORT_COUNT } tq_export_format;
+const char *tq_export_format_name(tq_export_format f); /* "plan", "tq", "hf" */
+int tq_session_export(tq_session *s, tq_export_format f, const char *path, bool force, const tq_progress *p,
+                      tq_err *err);
+
+/* Histograms for the inspect pane: `bins` counts over [-range, range] of the weights divided by their RMS, as stored
+ * and after rotation (per group normalised to z), kurtosis of both, and min / median / max row norm. */
+#define TQ_HIST_BINS 64
+typedef struct tq_inspection {
+    double stored[TQ_HIST_BINS], rotated[TQ_HIST_BINS]; /* densities: sum * bin width = 1 */
+    double range;                                       /* both are over [-range, range], in standard deviations */
+    double kurtosis_stored, kurtosis_rotated;           /* 3 for a Gaussian */
+    double rms, absmax;
+    double norm_min, norm_median, norm_max; /* row norms */
+} tq_inspection;
+int tq_session_inspect(tq_session *s, size_t matrix, tq_inspection *out, tq_err *err);
+
+#endif

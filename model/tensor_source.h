@@ -1,0 +1,50 @@
+/* tensor_source.h - tensors by name out of a file or directory, whichever format it is.
+ *
+ * Formats are rows of a table (probe, open); nothing above knows which one it was. Files are mapped, never copied, and
+ * validated once here: header sizes, offsets in range and not overlapping, shapes that match their bytes, no duplicate
+ * names. */
+#ifndef TQ_TENSOR_SOURCE_H
+#define TQ_TENSOR_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant/qmatrix.h"
+
+typedef struct tq_source tq_source;
+
+typedef struct tq_tensor {
+    const char *name; /* owned by the source */
+    tq_dtype dtype;
+    char dtype_name[16]; /* as the file says it, "BF16", "I64", ... */
+    size_t rank;
+    size_t shape[8];
+    size_t count; /* product of the shape */
+    size_t bytes;
+    const void *data; /* borrowed from the map */
+} tq_tensor;
+
+/* path: a .safetensors file, or a directory with model.safetensors or model.safetensors.index.json (the index is
+ * followed, not a glob). Errors name the file and the fault. */
+int tq_source_open(const char *path, tq_source **out, tq_err *err);
+void tq_source_close(tq_source *s);
+
+const char *tq_source_format(const tq_source *s); /* "safetensors" */
+const char *tq_source_path(const tq_source *s);   /* as given */
+const char *tq_source_dir(const tq_source *s);    /* where config.json and tokenizer.json are looked for */
+size_t tq_source_bytes(const tq_source *s);       /* of all tensors */
+
+size_t tq_source_count(const tq_source *s);
+const tq_tensor *tq_source_at(const tq_source *s, size_t i);           /* in file order, shard after shard */
+const tq_tensor *tq_source_find(const tq_source *s, const char *name); /* NULL when absent; hashed */
+
+/* Shards, for writers that keep the layout: file names (no directory), and the shard of tensor i. */
+size_t tq_source_shards(const tq_source *s);
+const char *tq_source_shard_name(const tq_source *s, size_t shard);
+size_t tq_source_shard_of(const tq_source *s, size_t i);
+
+/* 64-bit hash (FNV-1a or better) of names, dtypes, shapes and sampled bytes, as 16 hex digits: tells models apart,
+ * costs milliseconds on any size. */
+void tq_source_hash(const tq_source *s, char out[17]);
+
+#endif

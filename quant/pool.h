@@ -1,0 +1,23 @@
+/* pool.h - the threads that live. One pool a session; the calling thread works too. */
+#ifndef TQ_POOL_H
+#define TQ_POOL_H
+
+#include <stddef.h>
+
+#include "quant/base.h"
+
+typedef struct tq_pool tq_pool;
+
+/* threads: 0 takes the number of physical cores this process may run on. The pool owns threads - 1 threads, which spin
+ * for some microseconds and then sleep: an idle pool uses no CPU. NULL on failure. */
+tq_pool *tq_pool_new(int threads, tq_err *err);
+void tq_pool_free(tq_pool *pool);         /* NULL is fine */
+int tq_pool_threads(const tq_pool *pool); /* 1 for NULL */
+
+/* Calls fn(ctx, begin, end, thread) over [0, n) in chunks of `grain` (at least 1) handed out in order; thread is
+ * 0 .. threads-1, for per-thread scratch. Returns when all chunks are done. pool may be NULL: runs here. Not
+ * reentrant: fn may not call tq_pool_run on the same pool. What fn computes for an index may not depend on `thread`. */
+void tq_pool_run(tq_pool *pool, size_t n, size_t grain, void (*fn)(void *ctx, size_t begin, size_t end, int thread),
+                 void *ctx);
+
+#endif
