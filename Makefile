@@ -1,18 +1,36 @@
-# tqexplore: `make run` opens the explorer on the sample model, `make check` runs all tests.
+# tqexplore
+#
+#   make run      build, and open the explorer on the sample model
+#   make check    build, and run all tests
+#   make          build/tqexplore        make install PREFIX=/usr/local        make clean
+#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables
+#
+# WERROR=-Werror makes warnings errors; SANITIZE=1 builds with AddressSanitizer and UBSan into build-sanitize.
 
 PREFIX ?= /usr/local
+DESTDIR ?=
 CC ?= cc
-BUILD ?= build
+CFLAGS ?= -O3 -g
 WERROR ?=
 SANITIZE ?=
-LIBS := ncursesw libcjson openblas readline libpcre2-8 libutf8proc
+VERSION := 0.1.0
 
-PKG_CFLAGS = $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
-PKG_LIBS = $(shell pkg-config --libs $(LIBS) 2>/dev/null)
-CFLAGS ?= -O3 -g
-TQ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -pthread -ffp-contract=off -fno-math-errno -Wall -Wextra -Wshadow -Wpointer-arith \
-            -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2 $(WERROR) $(SANITIZE) $(PKG_CFLAGS)
-TQ_LDFLAGS = -pthread $(SANITIZE) $(LDFLAGS)
+ifneq ($(SANITIZE),)
+BUILD ?= build-sanitize
+SAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+override CFLAGS := -O1 -g
+else
+BUILD ?= build
+endif
+
+LIBS := ncursesw libcjson openblas readline libpcre2-8 libutf8proc
+PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla \
+            -Wformat=2
+TQ_CFLAGS = -std=c11 -D_GNU_SOURCE -DTQ_VERSION='"$(VERSION)"' -DTQ_DATADIR='"$(PREFIX)/share/tqexplore"' -I. -pthread \
+            -ffp-contract=off -fno-math-errno $(WARNINGS) $(WERROR) $(SAN_FLAGS) $(PKG_CFLAGS)
+TQ_LDFLAGS = -pthread $(SAN_FLAGS) $(LDFLAGS)
 TQ_LIBS = $(PKG_LIBS) -lm
 
 FOLDERS := kernels quant model tui
@@ -21,20 +39,22 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 LIB_OBJ := $(filter-out $(BUILD)/tui/main.o,$(OBJ))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-TEST_AUX := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c))))
+TEST_AUX_SRC := $(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c)))
+TEST_AUX := $(TEST_AUX_SRC:%.c=$(BUILD)/%.o)
+FORMATTED := $(foreach d,$(FOLDERS) tests,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
 
-all: $(BUILD)/tqexplore
+all: deps $(BUILD)/tqexplore
 
-# Only these files may use an instruction set that an x86-64 need not have; they run after the CPU was asked.
-ARCH := $(shell uname -m)
+# Only these files may use an instruction set that not every x86-64 has; they run after the CPU was asked.
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 ifeq ($(ARCH),x86_64)
-$(BUILD)/kernels/avx2.o: ISA = -mavx2 -mfma -mf16c
-$(BUILD)/kernels/avx2_%.o: ISA = -mavx2 -mfma -mf16c
-$(BUILD)/kernels/avx512.o: ISA = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bf16
-$(BUILD)/kernels/avx512_%.o: ISA = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bf16
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bf16
+$(BUILD)/kernels/avx2.o $(BUILD)/kernels/avx2_%.o: ISA = $(AVX2)
+$(BUILD)/kernels/avx512.o $(BUILD)/kernels/avx512_%.o: ISA = $(AVX512)
 endif
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(TQ_CFLAGS) $(CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
 
@@ -44,11 +64,42 @@ $(BUILD)/tqexplore: $(OBJ)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_AUX) $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS) -lcmocka
 
+# The libraries are looked for when make starts; what had to be installed is found by a second make.
+deps deps-check:
+	@.ci/deps $(if $(filter deps-check,$@),check,build)
+
+run: deps
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
+	@$(BUILD)/tqexplore
+
 tests: $(TEST_BIN)
 
-clean:
-	rm -rf $(BUILD)
+check: deps-check
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore tests
+	@tests/run.sh $(BUILD)
 
-.PHONY: all tests clean
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tqexplore/samples/tiny-qwen3.5
+	install -m 755 $(BUILD)/tqexplore $(DESTDIR)$(PREFIX)/bin/tqexplore
+	install -m 644 samples/tiny-qwen3.5/* $(DESTDIR)$(PREFIX)/share/tqexplore/samples/tiny-qwen3.5/
+	install -m 644 samples/eval.txt samples/questions.jsonl $(DESTDIR)$(PREFIX)/share/tqexplore/samples/
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/tqexplore
+	rm -rf $(DESTDIR)$(PREFIX)/share/tqexplore
+
+format:
+	clang-format -i $(FORMATTED)
+
+lint:
+	clang-format --dry-run -Werror $(FORMATTED)
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -I. \
+	    --suppress=missingIncludeSystem $(FOLDERS)
+	clang-tidy --quiet $(filter-out kernels/avx% kernels/neon%,$(SRC)) -- $(TQ_CFLAGS)
+
+clean:
+	rm -rf build build-sanitize $(BUILD)
+
+.PHONY: all deps deps-check run tests check install uninstall format lint clean
 .SECONDARY:
--include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
+-include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)
