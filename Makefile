@@ -43,7 +43,9 @@ TEST_AUX_SRC := $(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c)))
 TEST_AUX := $(TEST_AUX_SRC:%.c=$(BUILD)/%.o)
 FORMATTED := $(foreach d,$(FOLDERS) tests,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
 
-all: deps $(BUILD)/tqexplore
+# The libraries are looked for when make starts; what deps had to install is found by the second make.
+all: deps
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
 
 # Only these files may use an instruction set that not every x86-64 has; they run after the CPU was asked.
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
@@ -64,7 +66,6 @@ $(BUILD)/tqexplore: $(OBJ)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_AUX) $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS) -lcmocka
 
-# The libraries are looked for when make starts; what had to be installed is found by a second make.
 deps deps-check:
 	@.ci/deps $(if $(filter deps-check,$@),check,build)
 
@@ -72,10 +73,12 @@ run: deps
 	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
 	@$(BUILD)/tqexplore
 
-tests: $(TEST_BIN)
+tests: deps-check
+	@$(MAKE) --no-print-directory test-binaries
 
-check: deps-check
-	@$(MAKE) --no-print-directory $(BUILD)/tqexplore tests
+test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
+
+check: tests
 	@tests/run.sh $(BUILD)
 
 install: all
@@ -100,6 +103,6 @@ lint:
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests check install uninstall format lint clean
+.PHONY: all deps deps-check run tests test-binaries check install uninstall format lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)
