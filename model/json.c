@@ -1,0 +1,118 @@
+/* json.c - JSON from strangers, by cJSON. */
+#include "model/json.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "model/tensor_writer.h"
+
+char *tq_path_join(const char *dir, const char *name) {
+    size_t d = strlen(dir);
+    size_t n = strlen(name);
+    bool slash = d > 0 && dir[d - 1] != '/';
+    char *path = malloc(d + n + 2);
+    if (!path) return NULL;
+    memcpy(path, dir, d);
+    if (slash) path[d++] = '/';
+    memcpy(path + d, name, n + 1);
+    return path;
+}
+
+static int check_text(const char *file, const char *text, size_t n, size_t max_values, tq_err *err) {
+    size_t values = 1;
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == 0) return tq_fail(err, "%s: broken JSON: a NUL byte at %zu", file, i);
+        if (c < 0x80) {
+            values += c == ',' || c == '{' || c == '[';
+            i++;
+            continue;
+        }
+        utf8proc_int32_t point;
+        utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &point);
+        if (len < 1) return tq_fail(err, "%s: broken JSON: not UTF-8 at byte %zu", file, i);
+        i += (size_t)len;
+    }
+    if (values > max_values) return tq_fail(err, "%s: more than %zu JSON values", file, max_values);
+    return TQ_OK;
+}
+
+int tq_json_parse(const char *file, const char *text, size_t n, size_t max_values, cJSON **out, tq_err *err) {
+    *out = NULL;
+    if (check_text(file, text, n, max_values, err)) return TQ_FAIL;
+    const char *end = NULL;
+    cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, 0);
+    if (!root) {
+        size_t at = end && end >= text ? (size_t)(end - text) : 0;
+        return tq_fail(err, "%s: broken JSON at byte %zu", file, at);
+    }
+    size_t at = (size_t)(end - text);
+    while (at < n && strchr(" \t\r\n", text[at]))
+        at++;
+    if (at < n) {
+        cJSON_Delete(root);
+        return tq_fail(err, "%s: broken JSON: text after the end at byte %zu", file, at);
+    }
+    *out = root;
+    return TQ_OK;
+}
+
+int tq_json_load(const char *dir, const char *name, size_t max, size_t max_values, cJSON **out, tq_err *err) {
+    *out = NULL;
+    char *text = NULL;
+    size_t n = 0;
+    char *path = tq_path_join(dir, name);
+    if (!path) return tq_fail(err, "%s: out of memory", name);
+    int rc = tq_read_file(path, max, &text, &n, err);
+    if (!rc) rc = tq_json_parse(path, text, n, max_values, out, err);
+    if (!rc && !cJSON_IsObject(*out)) {
+        cJSON_Delete(*out);
+        *out = NULL;
+        rc = tq_fail(err, "%s: expected a JSON object", path);
+    }
+    free(text);
+    free(path);
+    return rc;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int tq_json_unique(const char *file, const char *what, const cJSON *object, tq_err *err) {
+    size_t n = 0;
+    for (const cJSON *m = object->child; m; m = m->next)
+        n++;
+    if (n < 2) return TQ_OK;
+    char **names = malloc(n * sizeof *names);
+    if (!names) return tq_fail(err, "%s: out of memory", file);
+    n = 0;
+    for (const cJSON *m = object->child; m; m = m->next)
+        names[n++] = m->string;
+    qsort(names, n, sizeof *names, by_name);
+    int rc = TQ_OK;
+    for (size_t i = 1; i < n && !rc; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            rc = tq_fail(err, "%s: \"%s\" stands twice in %s", file, names[i], what);
+    free(names);
+    return rc;
+}
+
+bool tq_json_size(const cJSON *item, size_t *out) {
+    if (!cJSON_IsNumber(item)) return false;
+    double v = item->valuedouble;
+    if (!(v >= 0 && v <= 9007199254740992.0) || v != floor(v)) return false;
+    *out = (size_t)v;
+    return true;
+}
+
+const cJSON *tq_json_get(const cJSON *object, const char *name) {
+    const cJSON *m = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsNull(m) ? NULL : m;
+}
+
+const char *tq_json_text(const cJSON *object, const char *name) {
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
