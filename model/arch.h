@@ -1,0 +1,111 @@
+/* arch.h - what tensors an architecture has: tables with a row for each tensor of a block. Binding, menus and the
+ * forward pass iterate over them; a new architecture is rows here and, if it computes something new, a mixer. */
+#ifndef TQ_ARCH_H
+#define TQ_ARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "model/config.h"
+
+/* Matrices whose bits can be chosen, in the order in which the forward pass meets them. */
+typedef enum tq_role {
+    TQ_ROLE_Q,
+    TQ_ROLE_K,
+    TQ_ROLE_V,
+    TQ_ROLE_O,
+    TQ_ROLE_QKV,
+    TQ_ROLE_Z,
+    TQ_ROLE_OUT,
+    TQ_ROLE_GATE,
+    TQ_ROLE_UP,
+    TQ_ROLE_DOWN,
+    TQ_ROLE_COUNT
+} tq_role;
+
+/* Small matrices that always stay as stored. */
+typedef enum tq_side { TQ_SIDE_A, TQ_SIDE_B, TQ_SIDE_COUNT } tq_side;
+
+/* Small tensors, converted to floats at binding. */
+typedef enum tq_vector {
+    TQ_VEC_INPUT_NORM, /* [hidden] */
+    TQ_VEC_POST_NORM,  /* [hidden], before the MLP */
+    TQ_VEC_Q_NORM,     /* [head_dim] */
+    TQ_VEC_K_NORM,     /* [head_dim] */
+    TQ_VEC_CONV,       /* [linear_conv, conv channels]: transposed from the file's [channels, 1, linear_conv] */
+    TQ_VEC_RATE,       /* [linear_value_heads]: -exp(A_log) */
+    TQ_VEC_DT_BIAS,    /* [linear_value_heads] */
+    TQ_VEC_GATED_NORM, /* [linear_value_dim] */
+    TQ_VEC_COUNT
+} tq_vector;
+
+/* Sizes by name, so that a table can hold them. */
+typedef enum tq_dim {
+    TQ_DIM_ONE,
+    TQ_DIM_HIDDEN,
+    TQ_DIM_INTERMEDIATE,
+    TQ_DIM_QUERY,     /* heads * head_dim, twice that with an output gate */
+    TQ_DIM_KV,        /* kv_heads * head_dim */
+    TQ_DIM_ATTENTION, /* heads * head_dim */
+    TQ_DIM_HEAD,
+    TQ_DIM_CONV_CHANNELS, /* 2 * key heads * key dim + value heads * value dim */
+    TQ_DIM_CONV_KERNEL,
+    TQ_DIM_VALUE, /* value heads * value dim */
+    TQ_DIM_VALUE_HEADS,
+    TQ_DIM_VALUE_HEAD
+} tq_dim;
+size_t tq_dim_of(const tq_config *c, tq_dim d);
+
+/* How the numbers of a small tensor are taken over. */
+typedef enum tq_take { TQ_TAKE_AS_IS, TQ_TAKE_NORM, TQ_TAKE_TRANSPOSED, TQ_TAKE_MINUS_EXP } tq_take;
+/* Which setting of the config says that a matrix has a bias. */
+typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_ATTENTION, TQ_BIAS_MLP } tq_bias_rule;
+
+/* `mixers` and `archs` are bit sets: 1 << tq_mixer, 1 << tq_arch. Names are relative to "layers.N." */
+typedef struct tq_matrix_rule {
+    const char *label; /* without ".weight" */
+    unsigned mixers;
+    tq_dim rows, cols;
+    tq_bias_rule bias;
+} tq_matrix_rule;
+
+typedef struct tq_side_rule {
+    const char *name;
+    unsigned mixers;
+    tq_dim rows, cols;
+} tq_side_rule;
+
+typedef struct tq_vector_rule {
+    const char *name;
+    unsigned mixers;
+    unsigned archs;
+    size_t rank;
+    tq_dim shape[3];
+    tq_take take;
+} tq_vector_rule;
+
+extern const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT];
+extern const tq_side_rule tq_side_rules[TQ_SIDE_COUNT];
+extern const tq_vector_rule tq_vector_rules[TQ_VEC_COUNT];
+
+bool tq_bias_present(const tq_config *c, tq_bias_rule rule);
+
+/* What may stand before "embed_tokens.weight", longest first, and the name of the output head that goes with it. */
+typedef struct tq_prefix {
+    const char *text;
+    const char *head;
+} tq_prefix;
+extern const tq_prefix tq_prefixes[];
+extern const size_t tq_prefixes_count;
+
+/* Tensors that a text model does not use, by a part of their name. */
+typedef struct tq_foreign {
+    const char *part;
+    const char *what; /* "vision", "MTP" */
+} tq_foreign;
+extern const tq_foreign tq_foreigns[];
+extern const size_t tq_foreigns_count;
+
+const char *tq_mixer_name(tq_mixer m); /* "attention", "DeltaNet" */
+
+#endif

@@ -1,0 +1,179 @@
+/* attention.c - causal softmax attention with grouped key/value heads, optional query/key norms, sliding window and
+ * output gate, over independent sequences or a cache. */
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "model/linear.h"
+
+/* Queries that one task scores together. */
+#define TILE 64
+/* Multiplications below which several heads go to one task when there is one query. */
+#define SMALL_TASK 16384
+
+typedef struct attention {
+    const tq_block_run *r;
+    const tq_config *c;
+    float *q; /* [n, query]: each head's query, and its gate after it when there is one */
+    float *k; /* [n, kv] */
+    float *v; /* [n, kv] */
+    float *out;
+    size_t query, kv, stride; /* stride: from one head's query to the next */
+} attention;
+
+static void norm_and_rotate(const attention *a, const float *norm, size_t position, float *x) {
+    if (norm) tq_k()->rmsnorm(x, x, norm, a->c->head_dim, a->c->norm_eps);
+    tq_rope_apply(&a->r->f->rope, a->c, position, x);
+}
+
+/* Norms and rotations of queries and keys; keys and values go to the cache. Queries are scaled here, once. */
+static void prepare_tokens(void *ctx, size_t begin, size_t end, int thread) {
+    const attention *a = ctx;
+    const tq_config *c = a->c;
+    const tq_block_run *r = a->r;
+    float scale = 1.0F / sqrtf((float)c->head_dim);
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        size_t position = r->position + i % r->len, d = c->head_dim;
+        for (size_t h = 0; h < c->heads; h++) {
+            float *q = a->q + i * a->query + h * a->stride;
+            norm_and_rotate(a, r->w->vec[TQ_VEC_Q_NORM], position, q);
+            for (size_t j = 0; j < d; j++)
+                q[j] *= scale;
+        }
+        for (size_t h = 0; h < c->kv_heads; h++) {
+            float *k = a->k + i * a->kv + h * d;
+            norm_and_rotate(a, r->w->vec[TQ_VEC_K_NORM], position, k);
+            if (!r->cache) continue;
+            const tq_block_state *s = &r->cache->blocks[r->block];
+            size_t at = (h * r->cache->capacity + position) * d;
+            memcpy(s->k + at, k, d * sizeof *k);
+            memcpy(s->v + at, a->v + i * a->kv + h * d, d * sizeof *k);
+        }
+    }
+}
+
+/* The keys and values that head h of a sequence sees, from position 0 on, and the distance between positions. */
+static void history(const attention *a, size_t seq, size_t h, const float **k, const float **v, size_t *ld) {
+    const tq_config *c = a->c;
+    size_t kv_head = h / (c->heads / c->kv_heads);
+    if (a->r->cache) {
+        const tq_block_state *s = &a->r->cache->blocks[a->r->block];
+        size_t at = kv_head * a->r->cache->capacity * c->head_dim;
+        *k = s->k + at;
+        *v = s->v + at;
+        *ld = c->head_dim;
+    } else {
+        size_t at = seq * a->r->len * a->kv + kv_head * c->head_dim;
+        *k = a->k + at;
+        *v = a->v + at;
+        *ld = a->kv;
+    }
+}
+
+/* The first position that a query at `position` sees. */
+static size_t window_start(const tq_config *c, size_t position) {
+    return c->sliding_window && position + 1 > c->sliding_window ? position + 1 - c->sliding_window : 0;
+}
+
+static void gate_output(const attention *a, const float *q, float *out) {
+    if (a->c->output_gate) tq_k()->sigmoid_mul(out, q + a->c->head_dim, a->c->head_dim);
+}
+
+/* One query: scores and the weighted sum as matrix-vector products over the cache. */
+static void attend_one(void *ctx, size_t begin, size_t end, int thread) {
+    const attention *a = ctx;
+    const tq_config *c = a->c;
+    size_t position = a->r->position, lo = window_start(c, position), n = position + 1 - lo;
+    float *scores = a->r->f->work[thread].data;
+    for (size_t h = begin; h < end; h++) {
+        const float *k = NULL, *v = NULL, *q = a->q + h * a->stride;
+        size_t ld = 0;
+        float *out = a->out + h * c->head_dim;
+        history(a, 0, h, &k, &v, &ld);
+        tq_k()->matvec_f32(scores, k + lo * ld, q, n, c->head_dim);
+        tq_k()->softmax(scores, n);
+        cblas_sgemv(CblasRowMajor, CblasTrans, (blasint)n, (blasint)c->head_dim, 1.0F, v + lo * ld, (blasint)ld, scores,
+                    1, 0.0F, out, 1);
+        gate_output(a, q, out);
+    }
+}
+
+/* A tile of queries of one head of one sequence. */
+static void attend_tile(const attention *a, size_t seq, size_t h, size_t t0, size_t tokens, float *scores) {
+    const tq_config *c = a->c;
+    const float *k = NULL, *v = NULL;
+    size_t ld = 0, d = c->head_dim, first = a->r->position + t0, attention_dim = c->heads * d;
+    size_t lo = window_start(c, first), hi = first + tokens, n = hi - lo;
+    const float *q = a->q + (seq * a->r->len + t0) * a->query + h * a->stride;
+    float *out = a->out + (seq * a->r->len + t0) * attention_dim + h * d;
+    history(a, seq, h, &k, &v, &ld);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)n, (blasint)d, 1.0F, q,
+                (blasint)a->query, k + lo * ld, (blasint)ld, 0.0F, scores, (blasint)n);
+    for (size_t i = 0; i < tokens; i++) {
+        size_t start = window_start(c, first + i) - lo, stop = first + i + 1 - lo;
+        float *row = scores + i * n;
+        tq_k()->softmax(row + start, stop - start);
+        memset(row, 0, start * sizeof *row);
+        memset(row + stop, 0, (n - stop) * sizeof *row);
+    }
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)tokens, (blasint)d, (blasint)n, 1.0F, scores,
+                (blasint)n, v + lo * ld, (blasint)ld, 0.0F, out, (blasint)attention_dim);
+    for (size_t i = 0; i < tokens; i++)
+        gate_output(a, q + i * a->query, out + i * attention_dim);
+}
+
+static void attend_tiles(void *ctx, size_t begin, size_t end, int thread) {
+    const attention *a = ctx;
+    size_t tiles = (a->r->len + TILE - 1) / TILE, heads = a->c->heads;
+    for (size_t task = begin; task < end; task++) {
+        /* Long tiles first, so that threads end together. */
+        size_t tile = tiles - 1 - task / (heads * a->r->seqs), rest = task % (heads * a->r->seqs);
+        size_t t0 = tile * TILE, tokens = a->r->len - t0 < TILE ? a->r->len - t0 : TILE;
+        attend_tile(a, rest / heads, rest % heads, t0, tokens, a->r->f->work[thread].data);
+    }
+}
+
+static int attend(attention *a, tq_err *err) {
+    const tq_block_run *r = a->r;
+    size_t total = r->position + r->len, heads = a->c->heads;
+    if (r->cache && r->len == 1) {
+        size_t per_head = 2 * total * a->c->head_dim, grain = SMALL_TASK / per_head + 1;
+        int rc = tq_forward_work(r->f, total, err);
+        if (rc == TQ_OK) tq_forward_parallel(r->f, heads, grain, attend_one, a);
+        return rc;
+    }
+    size_t queries = r->len < TILE ? r->len : TILE, tiles = (r->len + TILE - 1) / TILE;
+    int rc = tq_forward_work(r->f, queries * total, err);
+    if (rc == TQ_OK) tq_forward_parallel(r->f, r->seqs * heads * tiles, 1, attend_tiles, a);
+    return rc;
+}
+
+int tq_attention_run(const tq_block_run *r, tq_err *err) {
+    tq_forward *f = r->f;
+    const tq_config *c = f->config;
+    size_t n = r->seqs * r->len, attention_dim = tq_dim_of(c, TQ_DIM_ATTENTION);
+    attention a = {.r = r, .c = c, .query = tq_dim_of(c, TQ_DIM_QUERY), .kv = tq_dim_of(c, TQ_DIM_KV)};
+    a.stride = a.query / c->heads;
+    int rc = tq_rope_prepare(&f->rope, c, r->position, r->len, err);
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[0], n * a.query, err);
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[1], n * a.kv, err);
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[2], n * a.kv, err);
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[3], n * attention_dim, err);
+    if (rc != TQ_OK) return rc;
+    a.q = f->mixed[0].data;
+    a.k = f->mixed[1].data;
+    a.v = f->mixed[2].data;
+    a.out = f->mixed[3].data;
+    tq_linear_job in[] = {tq_linear_role(f, r->q, r->w, TQ_ROLE_Q, a.q, a.query, false),
+                          tq_linear_role(f, r->q, r->w, TQ_ROLE_K, a.k, a.kv, false),
+                          tq_linear_role(f, r->q, r->w, TQ_ROLE_V, a.v, a.kv, false)};
+    rc = tq_linear_run(f, in, 3, f->x.data, n, err);
+    if (rc != TQ_OK) return rc;
+    tq_forward_parallel(f, n, 8, prepare_tokens, &a);
+    rc = attend(&a, err);
+    if (rc != TQ_OK) return rc;
+    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_O, r->h, c->hidden, true);
+    return tq_linear_run(f, &out, 1, a.out, n, err);
+}

@@ -1,0 +1,285 @@
+/* divergence.c - keeps hidden states, runs what is missing, scores chunk by chunk. See divergence.h. */
+#include "model/divergence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "model/divergence_stats.h"
+
+/* Tokens that go through a block together; bounds the scratch memory, and a cancellation's delay. */
+#define GROUP_TOKENS 2048
+/* Logits of base and variant held at a time, in floats: 32 MiB. */
+#define CHUNK_FLOATS ((size_t)8 << 20)
+#define CHUNK_MIN 16
+#define CHUNK_MAX 256
+#define DEFAULT_MEMORY ((size_t)2 << 30)
+#define PARTIALS 10
+
+/* How far a pass through the blocks has come: blocks before `block` are done, and the first `group` groups of it. */
+typedef struct cursor {
+    size_t block, group;
+} cursor;
+
+/* The base model goes first. Its states are left where the variant's are to be, and serve it up to the first block in
+ * which it differs. */
+struct tq_evaluator {
+    const tq_model *model;
+    tq_pool *pool;
+    tq_forward *forward;
+    int *ids; /* [tokens] */
+    size_t ctx, windows, tokens, hidden, blocks;
+    bool score_half;
+    size_t stride; /* hidden states at the input of every stride-th block are kept */
+    float *base;   /* [tokens, hidden]: after the base model's last block; NULL until it has come there */
+    float *work;   /* [tokens, hidden]: the state at the input of a block that is not kept */
+    float **kept;  /* [blocks + 1], entry b: [tokens, hidden], the state at the input of block b, or NULL */
+    cursor at;     /* groups from at.group on have their state at the input of at.block, the others at its output */
+    tq_divergence_stats stats;
+};
+
+/* One call of tq_evaluator_run. */
+typedef struct eval_run {
+    tq_evaluator *e;
+    tq_variant q;
+    const tq_progress *progress;
+    double done, total; /* in multiplications */
+    double block_cost, head_cost;
+    size_t blocks_run;
+} eval_run;
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static bool is_kept(const tq_evaluator *e, size_t block) {
+    return block == e->blocks || block % e->stride == 0;
+}
+
+static int alloc_state(const tq_evaluator *e, float **out, tq_err *err) {
+    size_t bytes = 0;
+    if (*out) return TQ_OK;
+    if (tq_mul_size(&bytes, e->tokens, e->hidden * sizeof(float))) *out = malloc(bytes);
+    return *out ? TQ_OK : tq_fail(err, "out of memory: %zu MiB of hidden states", bytes >> 20);
+}
+
+/* The smallest stride whose states fit: base, last, the kept ones, and one to work in when some are not kept. */
+static size_t choose_stride(const tq_evaluator *e, size_t limit) {
+    size_t one = e->tokens * e->hidden * sizeof(float), room = (limit ? limit : DEFAULT_MEMORY) / one;
+    for (size_t stride = 1; stride < e->blocks; stride++)
+        if (2 + (e->blocks - 1) / stride + (stride > 1) <= room) return stride;
+    return e->blocks ? e->blocks : 1;
+}
+
+int tq_evaluator_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n, const tq_eval_options *options,
+                     size_t memory_limit, tq_evaluator **out, tq_err *err) {
+    size_t ctx = options->ctx ? options->ctx : 512, wanted = options->tokens ? min_size(options->tokens, n) : n;
+    *out = NULL;
+    if (ctx < 4) return tq_fail(err, "a context of %zu tokens is too short to score, expected at least 4", ctx);
+    if (n < ctx) return tq_fail(err, "the text has %zu tokens, expected at least one window of %zu", n, ctx);
+    tq_evaluator *e = calloc(1, sizeof *e);
+    if (!e) return tq_fail(err, "out of memory");
+    e->model = m;
+    e->pool = pool;
+    e->ctx = ctx;
+    e->windows = wanted / ctx ? wanted / ctx : 1;
+    e->tokens = e->windows * ctx;
+    e->score_half = options->score_half;
+    e->hidden = tq_model_config(m)->hidden;
+    e->blocks = tq_model_config(m)->blocks;
+    e->stride = choose_stride(e, memory_limit);
+    e->forward = tq_forward_new(m, pool, err);
+    e->kept = calloc(e->blocks + 1, sizeof *e->kept);
+    e->ids = calloc(e->tokens, sizeof *e->ids);
+    if (!e->forward || !e->kept || !e->ids) {
+        tq_evaluator_free(e);
+        return tq_fail(err, "out of memory");
+    }
+    memcpy(e->ids, ids, e->tokens * sizeof *e->ids);
+    int rc = tq_divergence_stats_init(&e->stats, e->windows, e->score_half ? ctx - ctx / 2 - 1 : ctx - 1, err);
+    if (rc != TQ_OK) {
+        tq_evaluator_free(e);
+        return rc;
+    }
+    *out = e;
+    return TQ_OK;
+}
+
+void tq_evaluator_free(tq_evaluator *e) {
+    if (!e) return;
+    for (size_t b = 0; e->kept && b <= e->blocks; b++)
+        free(e->kept[b]);
+    tq_divergence_stats_free(&e->stats);
+    tq_forward_free(e->forward);
+    free(e->kept);
+    free(e->base);
+    free(e->work);
+    free(e->ids);
+    free(e);
+}
+
+/* The nearest block up to `block` whose input is kept; embeddings are made again. */
+static cursor restart_at(const tq_evaluator *e, size_t block) {
+    return (cursor){.block = is_kept(e, block) ? block : block / e->stride * e->stride};
+}
+
+void tq_evaluator_touch(tq_evaluator *e, size_t block) {
+    /* Before the base model is through, nothing of the variant's is there that could be wrong. */
+    if (!e->base) return;
+    if (block < e->at.block || (block == e->at.block && e->at.group)) e->at = restart_at(e, block);
+}
+
+/* Block e->at.block over all windows, a group at a time. A group counts when it is done, so that cancelling leaves no
+ * half-run state behind. */
+static int run_block(eval_run *r, tq_variant q, tq_err *err) {
+    tq_evaluator *e = r->e;
+    size_t b = e->at.block, group_windows = GROUP_TOKENS / e->ctx ? GROUP_TOKENS / e->ctx : 1;
+    size_t groups = (e->windows + group_windows - 1) / group_windows, size = group_windows * e->ctx;
+    float **to = is_kept(e, b + 1) ? &e->kept[b + 1] : &e->work;
+    const float *from = is_kept(e, b) ? e->kept[b] : e->work;
+    int rc = alloc_state(e, to, err);
+    if (rc != TQ_OK) return rc;
+    float *h = malloc(size * e->hidden * sizeof *h);
+    if (!h) return tq_fail(err, "out of memory");
+    while (e->at.group < groups) {
+        size_t first = e->at.group * size, n = min_size(size, e->tokens - first), bytes = n * e->hidden * sizeof *h;
+        if (b == 0)
+            rc = tq_forward_embed(e->forward, e->ids + first, n, h, err);
+        else
+            memcpy(h, from + first * e->hidden, bytes);
+        if (rc == TQ_OK) rc = tq_forward_block(e->forward, q, b, h, n / e->ctx, e->ctx, r->progress, err);
+        if (rc != TQ_OK) break;
+        memcpy(*to + first * e->hidden, h, bytes);
+        e->at.group++;
+        r->done += (double)n * r->block_cost;
+        tq_progress_report(r->progress, r->done, r->total);
+    }
+    free(h);
+    if (rc != TQ_OK) return rc;
+    e->at = (cursor){.block = b + 1};
+    r->blocks_run++;
+    return TQ_OK;
+}
+
+static int run_blocks(eval_run *r, tq_variant q, tq_err *err) {
+    int rc = TQ_OK;
+    while (rc == TQ_OK && r->e->at.block < r->e->blocks)
+        rc = run_block(r, q, err);
+    return rc;
+}
+
+/* The first block in which the variant is not the base model; their number when there is none. */
+static size_t first_difference(const tq_evaluator *e, tq_variant q) {
+    for (size_t i = 0; q && i < tq_model_matrices(e->model); i++)
+        if (q[i]) return tq_model_matrix(e->model, i)->block; /* they are ordered by block */
+    return e->blocks;
+}
+
+/* The base model's pass, once. */
+static int run_base(eval_run *r, tq_err *err) {
+    tq_evaluator *e = r->e;
+    if (e->base) return TQ_OK;
+    int rc = run_blocks(r, NULL, err);
+    float *base = NULL;
+    if (rc == TQ_OK) rc = alloc_state(e, &base, err);
+    if (rc != TQ_OK) return rc;
+    memcpy(base, e->kept[e->blocks], e->tokens * e->hidden * sizeof *base);
+    e->base = base;
+    e->at = restart_at(e, first_difference(e, r->q));
+    return TQ_OK;
+}
+
+/* Positions [first, first + n) of the scored ones, as they lie in the windows. */
+typedef struct score_chunk {
+    eval_run *r;
+    size_t first, n, vocab;
+    const float *base, *quant; /* logits: [n, vocab] */
+    tq_kld_row *rows;          /* [n] */
+} score_chunk;
+
+/* Where in the text the i-th scored position lies: the token after it is the one that is predicted. */
+static size_t scored_position(const tq_evaluator *e, size_t i) {
+    size_t skipped = e->score_half ? e->ctx / 2 : 0;
+    return i / e->stats.per_window * e->ctx + skipped + i % e->stats.per_window;
+}
+
+static void score_some(void *ctx, size_t begin, size_t end, int thread) {
+    const score_chunk *c = ctx;
+    const tq_evaluator *e = c->r->e;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        size_t target = (size_t)e->ids[scored_position(e, c->first + i) + 1];
+        tq_k()->kld_row(&c->rows[i], c->base + i * c->vocab, c->quant + i * c->vocab, c->vocab, target);
+    }
+}
+
+/* Scores one chunk. h: [2 * n, hidden] and logits: [2 * n, vocab] are scratch: the base model's part, then the
+ * variant's, through the head together so that it is read once. A variant whose states are the base model's own is not
+ * computed again. */
+static int score(score_chunk *c, const float *quant, float *h, float *logits, tq_err *err) {
+    tq_evaluator *e = c->r->e;
+    bool same = quant == e->base;
+    for (size_t i = 0; i < c->n; i++) {
+        size_t at = scored_position(e, c->first + i) * e->hidden;
+        memcpy(h + i * e->hidden, e->base + at, e->hidden * sizeof *h);
+        if (!same) memcpy(h + (c->n + i) * e->hidden, quant + at, e->hidden * sizeof *h);
+    }
+    int rc = tq_forward_logits(e->forward, c->r->q, h, same ? c->n : 2 * c->n, logits, err);
+    if (rc != TQ_OK) return rc;
+    c->base = logits;
+    c->quant = same ? logits : logits + c->n * c->vocab;
+    tq_pool_run(e->pool, c->n, 1, score_some, c);
+    for (size_t i = 0; i < c->n; i++)
+        tq_divergence_stats_add(&e->stats, &c->rows[i]);
+    return TQ_OK;
+}
+
+static int score_all(eval_run *r, const float *quant, void (*partial)(void *ctx, const tq_eval_result *so_far),
+                     void *partial_ctx, tq_eval_result *out, tq_err *err) {
+    tq_evaluator *e = r->e;
+    size_t vocab = tq_model_config(e->model)->vocab, size = CHUNK_FLOATS / (2 * vocab), next = 1;
+    size = size < CHUNK_MIN ? CHUNK_MIN : min_size(size, CHUNK_MAX);
+    float *h = malloc(2 * size * e->hidden * sizeof *h), *logits = malloc(2 * size * vocab * sizeof *logits);
+    tq_kld_row *rows = calloc(size, sizeof *rows);
+    int rc = h && logits && rows ? TQ_OK : tq_fail(err, "out of memory: %zu MiB of logits", (8 * size * vocab) >> 20);
+    tq_divergence_stats_reset(&e->stats);
+    for (size_t i = 0; i < e->stats.capacity && rc == TQ_OK; i += size) {
+        score_chunk c = {.r = r, .first = i, .n = min_size(size, e->stats.capacity - i), .vocab = vocab, .rows = rows};
+        rc = tq_progress_cancelled(r->progress) ? tq_cancelled(err) : score(&c, quant, h, logits, err);
+        if (rc != TQ_OK) break;
+        r->done += (double)c.n * r->head_cost;
+        tq_progress_report(r->progress, r->done, r->total);
+        if (partial && e->stats.count * PARTIALS >= next * e->stats.capacity && e->stats.count < e->stats.capacity) {
+            next = e->stats.count * PARTIALS / e->stats.capacity + 1;
+            tq_divergence_stats_result(&e->stats, out);
+            partial(partial_ctx, out);
+        }
+    }
+    if (rc == TQ_OK) tq_divergence_stats_result(&e->stats, out);
+    free(h);
+    free(logits);
+    free(rows);
+    return rc;
+}
+
+int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
+                     void (*partial)(void *ctx, const tq_eval_result *so_far), void *partial_ctx, tq_eval_result *out,
+                     tq_err *err) {
+    double start = tq_now(), tokens = (double)e->tokens;
+    const tq_config *c = tq_model_config(e->model);
+    eval_run r = {.e = e, .q = q, .progress = p};
+    r.block_cost = (double)tq_model_matrix_weights(e->model) / (double)e->blocks;
+    r.head_cost = 2.0 * (double)c->vocab * (double)c->hidden;
+    size_t difference = first_difference(e, q);
+    bool same = difference == e->blocks;
+    size_t left = e->base ? e->blocks - e->at.block : 2 * e->blocks - e->at.block - restart_at(e, difference).block;
+    if (e->base && same) left = 0;
+    r.total = tokens * r.block_cost * (double)left + (double)e->stats.capacity * r.head_cost;
+    *out = (tq_eval_result){0};
+    int rc = run_base(&r, err);
+    if (rc == TQ_OK && !same) rc = run_blocks(&r, q, err);
+    if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], partial, partial_ctx, out, err);
+    out->seconds = tq_now() - start;
+    out->blocks_run = r.blocks_run;
+    return rc;
+}

@@ -1,0 +1,230 @@
+/* forward.c - blocks, embedding, head, and the sequence that is continued. The parts are in linear.c, attention.c,
+ * deltanet.c, rope.c and cache.c. */
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "model/linear.h"
+
+/* Tokens of a prompt that go through the blocks together. */
+#define PREFILL_TOKENS 512
+/* Values that one task adds up, multiplies or checks. */
+#define TASK_VALUES 16384
+
+int tq_buffer_need(tq_buffer *b, size_t n, tq_err *err) {
+    if (n <= b->size) return TQ_OK;
+    size_t bytes = 0;
+    if (!tq_mul_size(&bytes, n, sizeof(float)) || bytes > SIZE_MAX - 64) return tq_fail(err, "out of memory");
+    bytes = (bytes + 63) / 64 * 64;
+    tq_buffer_free(b);
+    b->data = aligned_alloc(64, bytes);
+    if (!b->data) return tq_fail(err, "out of memory: %zu MiB of scratch", bytes >> 20);
+    b->size = n;
+    return TQ_OK;
+}
+
+void tq_buffer_free(tq_buffer *b) {
+    free(b->data);
+    *b = (tq_buffer){0};
+}
+
+int tq_forward_work(tq_forward *f, size_t n, tq_err *err) {
+    int rc = TQ_OK;
+    for (size_t t = 0; t < f->threads && rc == TQ_OK; t++)
+        rc = tq_buffer_need(&f->work[t], n, err);
+    return rc;
+}
+
+void tq_forward_parallel(tq_forward *f, size_t n, size_t grain,
+                         void (*fn)(void *ctx, size_t begin, size_t end, int thread), void *ctx) {
+    if (n > grain)
+        tq_pool_run(f->pool, n, grain, fn, ctx);
+    else if (n)
+        fn(ctx, 0, n, 0);
+}
+
+tq_forward *tq_forward_new(const tq_model *m, tq_pool *pool, tq_err *err) {
+    tq_forward *f = calloc(1, sizeof *f);
+    if (!f) goto fail;
+    f->model = m;
+    f->config = tq_model_config(m);
+    f->pool = pool;
+    f->threads = (size_t)tq_pool_threads(pool);
+    f->work = calloc(f->threads, sizeof *f->work);
+    if (!f->work) goto fail;
+    openblas_set_num_threads(1); /* the pool's threads call it side by side */
+    return f;
+fail:
+    tq_forward_free(f);
+    (void)tq_fail(err, "out of memory");
+    return NULL;
+}
+
+void tq_forward_free(tq_forward *f) {
+    if (!f) return;
+    for (size_t t = 0; f->work && t < f->threads; t++)
+        tq_buffer_free(&f->work[t]);
+    for (size_t i = 0; i < TQ_ROTATED_SLOTS; i++) {
+        tq_buffer_free(&f->rotated[i].x);
+        tq_buffer_free(&f->rotated[i].integers);
+    }
+    for (size_t i = 0; i < sizeof f->mixed / sizeof f->mixed[0]; i++)
+        tq_buffer_free(&f->mixed[i]);
+    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm};
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
+        tq_buffer_free(rest[i]);
+    tq_rope_table_free(&f->rope);
+    free(f->work);
+    free(f);
+}
+
+/* Rows of `width` values that every step over tokens works on. */
+typedef struct token_rows {
+    const tq_forward *f;
+    float *y;
+    const float *x;
+    const float *w;
+    size_t width;
+    atomic_bool bad;
+} token_rows;
+
+static size_t rows_grain(size_t width) {
+    return TASK_VALUES / width + 1;
+}
+
+static void norm_some(void *ctx, size_t begin, size_t end, int thread) {
+    const token_rows *t = ctx;
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        tq_k()->rmsnorm(t->y + i * t->width, t->x + i * t->width, t->w, t->width, t->f->config->norm_eps);
+}
+
+static void norm_rows(tq_forward *f, float *y, const float *x, const float *w, size_t n) {
+    token_rows t = {.f = f, .y = y, .x = x, .w = w, .width = f->config->hidden};
+    tq_forward_parallel(f, n, rows_grain(t.width), norm_some, &t);
+}
+
+static void silu_mul_some(void *ctx, size_t begin, size_t end, int thread) {
+    const token_rows *t = ctx;
+    (void)thread;
+    tq_k()->silu_mul(t->y + begin * t->width, t->y + begin * t->width, t->x + begin * t->width,
+                     (end - begin) * t->width);
+}
+
+/* x - x is 0 for every finite x and NaN for the rest. */
+static void check_some(void *ctx, size_t begin, size_t end, int thread) {
+    token_rows *t = ctx;
+    float sum = 0.0F;
+    (void)thread;
+    for (size_t i = begin * t->width; i < end * t->width; i++)
+        sum += t->x[i] - t->x[i];
+    if (sum != 0.0F || isnan(sum)) atomic_store(&t->bad, true);
+}
+
+static bool is_finite(tq_forward *f, const float *x, size_t n, size_t width) {
+    token_rows t = {.f = f, .x = x, .width = width};
+    tq_forward_parallel(f, n, rows_grain(width), check_some, &t);
+    return !atomic_load(&t.bad);
+}
+
+static int run_mlp(const tq_block_run *r, tq_err *err) {
+    tq_forward *f = r->f;
+    size_t n = r->seqs * r->len, width = f->config->intermediate;
+    int rc = tq_buffer_need(&f->gate, n * width, err);
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->up, n * width, err);
+    if (rc != TQ_OK) return rc;
+    tq_linear_job in[] = {tq_linear_role(f, r->q, r->w, TQ_ROLE_GATE, f->gate.data, width, false),
+                          tq_linear_role(f, r->q, r->w, TQ_ROLE_UP, f->up.data, width, false)};
+    rc = tq_linear_run(f, in, 2, f->x.data, n, err);
+    if (rc != TQ_OK) return rc;
+    token_rows t = {.f = f, .y = f->gate.data, .x = f->up.data, .width = width};
+    tq_forward_parallel(f, n, rows_grain(width), silu_mul_some, &t);
+    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_DOWN, r->h, f->config->hidden, true);
+    return tq_linear_run(f, &out, 1, f->gate.data, n, err);
+}
+
+static int run_block(const tq_block_run *r, const tq_progress *p, tq_err *err) {
+    tq_forward *f = r->f;
+    size_t n = r->seqs * r->len, hidden = f->config->hidden;
+    int rc = tq_buffer_need(&f->x, n * hidden, err);
+    if (rc != TQ_OK) return rc;
+    if (tq_progress_cancelled(p)) return tq_cancelled(err);
+    norm_rows(f, f->x.data, r->h, r->w->vec[TQ_VEC_INPUT_NORM], n);
+    rc = r->w->mixer == TQ_MIXER_DELTANET ? tq_deltanet_run(r, err) : tq_attention_run(r, err);
+    if (rc != TQ_OK) return rc;
+    if (tq_progress_cancelled(p)) return tq_cancelled(err);
+    norm_rows(f, f->x.data, r->h, r->w->vec[TQ_VEC_POST_NORM], n);
+    rc = run_mlp(r, err);
+    if (rc != TQ_OK) return rc;
+    if (!is_finite(f, r->h, n, hidden)) return tq_fail(err, "block %zu: result is not finite", r->block);
+    return TQ_OK;
+}
+
+int tq_forward_block(tq_forward *f, tq_variant q, size_t b, float *h, size_t seqs, size_t len, const tq_progress *p,
+                     tq_err *err) {
+    tq_block_run r = {.f = f, .w = tq_model_block(f->model, b), .q = q, .block = b, .h = h, .seqs = seqs, .len = len};
+    return run_block(&r, p, err);
+}
+
+static int check_ids(const tq_forward *f, const int *ids, size_t n, tq_err *err) {
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= f->config->vocab)
+            return tq_fail(err, "token %d is outside the model's vocabulary of %zu", ids[i], f->config->vocab);
+    return TQ_OK;
+}
+
+int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *err) {
+    if (check_ids(f, ids, n, err) != TQ_OK) return TQ_FAIL;
+    for (size_t i = 0; i < n; i++)
+        tq_matrix_row(tq_model_embedding(f->model), (size_t)ids[i], h + i * f->config->hidden);
+    return TQ_OK;
+}
+
+int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err) {
+    (void)q; /* the head always stays as stored */
+    int rc = tq_buffer_need(&f->final_norm, n * f->config->hidden, err);
+    if (rc != TQ_OK) return rc;
+    norm_rows(f, f->final_norm.data, h, tq_model_final_norm(f->model), n);
+    tq_linear_job job = tq_linear_plain(tq_model_head(f->model), logits);
+    return tq_linear_run(f, &job, 1, f->final_norm.data, n, err);
+}
+
+/* Tokens `done` .. of an append through all blocks; h: [n, hidden]. */
+static int append_some(tq_forward *f, tq_variant q, tq_cache *c, const int *ids, size_t n, double done, double total,
+                       const tq_progress *p, tq_err *err) {
+    int rc = tq_forward_embed(f, ids, n, f->h.data, err);
+    for (size_t b = 0; b < f->config->blocks && rc == TQ_OK; b++) {
+        tq_block_run r = {.f = f,
+                          .w = tq_model_block(f->model, b),
+                          .q = q,
+                          .block = b,
+                          .h = f->h.data,
+                          .seqs = 1,
+                          .len = n,
+                          .cache = c,
+                          .position = c->length};
+        rc = run_block(&r, p, err);
+        tq_progress_report(p, done + (double)n * (double)(b + 1) / (double)f->config->blocks, total);
+    }
+    if (rc == TQ_OK) c->length += n;
+    return rc;
+}
+
+int tq_forward_append(tq_forward *f, tq_variant q, tq_cache *c, const int *ids, size_t n, float *logits,
+                      const tq_progress *p, tq_err *err) {
+    if (n > c->capacity - c->length)
+        return tq_fail(err, "the context of %zu tokens is full: %zu held, %zu more", c->capacity, c->length, n);
+    int rc = check_ids(f, ids, n, err);
+    size_t chunk = n < PREFILL_TOKENS ? n : PREFILL_TOKENS, last = 0;
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->h, chunk * f->config->hidden, err);
+    if (rc != TQ_OK) return rc;
+    for (size_t done = 0; done < n && rc == TQ_OK; done += last) {
+        last = n - done < chunk ? n - done : chunk;
+        rc = append_some(f, q, c, ids + done, last, (double)done, (double)n, p, err);
+    }
+    if (rc == TQ_OK) rc = tq_forward_logits(f, q, f->h.data + (last - 1) * f->config->hidden, 1, logits, err);
+    if (rc != TQ_OK) tq_cache_reset(c); /* blocks may hold different numbers of tokens */
+    return rc;
+}

@@ -1,0 +1,22 @@
+/* rope.h - rotary position embedding (arXiv 2104.09864) with the scalings that transformers knows. */
+#ifndef TQ_ROPE_H
+#define TQ_ROPE_H
+
+#include "model/config.h"
+
+/* Cosines and sines of a range of positions: [count, dims / 2] each. */
+typedef struct tq_rope_table {
+    float *cos, *sin;
+    size_t first, count, capacity;
+    size_t length; /* the sequence length that `dynamic` frequencies were computed for; 0 for all others */
+} tq_rope_table;
+
+/* Makes the table hold positions first .. first+n-1 of a sequence whose length is first+n. Frequencies depend on the
+ * length only for TQ_ROPE_DYNAMIC past the trained context. */
+int tq_rope_prepare(tq_rope_table *t, const tq_config *c, size_t first, size_t n, tq_err *err);
+void tq_rope_table_free(tq_rope_table *t);
+
+/* Rotates the first c->rope.dims values of a head's vector at `position`: pairs (i, i + dims/2). */
+void tq_rope_apply(const tq_rope_table *t, const tq_config *c, size_t position, float *x);
+
+#endif

@@ -1,0 +1,340 @@
+/* weights.c - binds tensors by name and checks them once. Reads norms and other small tensors, no matrix. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/packed.h"
+#include "model/weights_internal.h"
+
+#define NAME_SIZE 256
+
+struct tq_model {
+    const tq_source *source;
+    tq_config config;
+    tq_rotation_cache *rotations;
+    const tq_prefix *prefix;
+    tq_matrix_view embedding, head;
+    float *final_norm;
+    struct tq_block_weights *blocks; /* [config.blocks] */
+    tq_matrix *matrices;
+    size_t n_matrices;
+    size_t tensors_used;
+    size_t kept_bytes, matrix_bytes, kept_weights, matrix_weights;
+    char note[256];
+};
+
+static int vfail_tensor(const tq_source *s, tq_err *err, const char *name, const char *fmt, va_list args) {
+    char what[320];
+    (void)vsnprintf(what, sizeof what, fmt, args);
+    return tq_fail(err, "%s: tensor %s %s", tq_source_path(s), name, what);
+}
+
+__attribute__((format(printf, 4, 5))) static int fail_tensor(const tq_source *s, tq_err *err, const char *name,
+                                                             const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    int rc = vfail_tensor(s, err, name, fmt, args);
+    va_end(args);
+    return rc;
+}
+
+static void shape_text(char *buf, size_t size, const size_t *shape, size_t rank) {
+    size_t at = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < rank && at < size; i++) {
+        int n = snprintf(buf + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* The tensor `name`, of floats and of this shape. */
+static int find_tensor(tq_model *m, const char *name, const size_t *shape, size_t rank, const tq_tensor **out,
+                       tq_err *err) {
+    const tq_tensor *t = tq_source_find(m->source, name);
+    char want[96], have[96];
+    shape_text(want, sizeof want, shape, rank);
+    if (!t) return fail_tensor(m->source, err, name, "is missing, expected [%s]", want);
+    shape_text(have, sizeof have, t->shape, t->rank);
+    if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape) != 0)
+        return fail_tensor(m->source, err, name, "is [%s], expected [%s]", have, want);
+    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16)
+        return fail_tensor(m->source, err, name, "is %s, expected F32, F16 or BF16", t->dtype_name);
+    m->tensors_used++;
+    *out = t;
+    return TQ_OK;
+}
+
+static tq_matrix_view view_of(const tq_tensor *t, size_t rows, size_t cols) {
+    return (tq_matrix_view){.data = t->data, .dtype = t->dtype, .rows = rows, .cols = cols};
+}
+
+static void count_kept(tq_model *m, const tq_tensor *t) {
+    m->kept_bytes += t->bytes;
+    m->kept_weights += t->count;
+}
+
+static int bind_kept_matrix(tq_model *m, const char *name, size_t rows, size_t cols, tq_matrix_view *out, tq_err *err) {
+    const tq_tensor *t = NULL;
+    int rc = find_tensor(m, name, (const size_t[]){rows, cols}, 2, &t, err);
+    if (rc != TQ_OK) return rc;
+    count_kept(m, t);
+    *out = view_of(t, rows, cols);
+    return TQ_OK;
+}
+
+/* A small tensor as floats; rows x cols is its shape with ones left out, transposed when asked. *out is owned by the
+ * model. */
+static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_t rank, tq_take take, float **out,
+                       tq_err *err) {
+    const tq_tensor *t = NULL;
+    int rc = find_tensor(m, name, shape, rank, &t, err);
+    if (rc != TQ_OK) return rc;
+    size_t cols = shape[rank - 1], rows = t->count / cols;
+    float *values = tq_calloc_aligned(t->count, sizeof *values);
+    float *row = malloc(cols * sizeof *row);
+    if (!values || !row) {
+        rc = fail_tensor(m->source, err, name, "does not fit in memory");
+        goto done;
+    }
+    tq_matrix_view view = view_of(t, rows, cols);
+    float plus = take == TQ_TAKE_NORM && m->config.norm_plus_one ? 1.0F : 0.0F;
+    for (size_t r = 0; r < rows; r++) {
+        tq_matrix_row(&view, r, row);
+        for (size_t c = 0; c < cols; c++) {
+            float v = take == TQ_TAKE_MINUS_EXP ? -expf(row[c]) : row[c] + plus;
+            if (!isfinite(v)) {
+                rc = fail_tensor(m->source, err, name, "holds a value that is not finite, at %zu", r * cols + c);
+                goto done;
+            }
+            values[take == TQ_TAKE_TRANSPOSED ? c * rows + r : r * cols + c] = v;
+        }
+    }
+    count_kept(m, t);
+    *out = values;
+    values = NULL;
+done:
+    free(values);
+    free(row);
+    return rc;
+}
+
+static bool is_in(unsigned set, int member) {
+    return (set >> (unsigned)member & 1U) != 0;
+}
+
+static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
+    const tq_matrix_rule *rule = &tq_matrix_rules[role];
+    size_t rows = tq_dim_of(&m->config, rule->rows), cols = tq_dim_of(&m->config, rule->cols);
+    tq_matrix *x = &m->matrices[m->n_matrices];
+    char name[NAME_SIZE], tensor[NAME_SIZE + 8];
+    (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->label);
+    (void)snprintf(tensor, sizeof tensor, "%s.weight", name);
+    x->name = strdup(name);
+    if (!x->name) return tq_fail(err, "%s: out of memory", tq_source_path(m->source));
+    m->blocks[block].matrix[role] = m->n_matrices++; /* from here on tq_model_free frees it */
+    x->label = rule->label;
+    x->block = block;
+    x->w = (tq_matrix_view){.rows = rows, .cols = cols, .dtype = TQ_DTYPE_OTHER};
+    m->matrix_weights += rows * cols;
+
+    int rc = TQ_OK;
+    if (!tq_source_find(m->source, tensor)) {
+        rc = tq_packed_load(m->source, name, rows, cols, m->rotations, &x->packed, err);
+        if (rc != TQ_OK) return rc;
+    }
+    if (x->packed) {
+        m->matrix_bytes += tq_qmatrix_bytes(x->packed);
+    } else {
+        rc = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, &x->tensor, err);
+        if (rc != TQ_OK) return rc;
+        x->w = view_of(x->tensor, rows, cols);
+        m->matrix_bytes += x->tensor->bytes;
+    }
+    if (tq_bias_present(&m->config, rule->bias)) {
+        float *bias = NULL;
+        (void)snprintf(tensor, sizeof tensor, "%s.bias", name);
+        rc = bind_vector(m, tensor, &rows, 1, TQ_TAKE_AS_IS, &bias, err);
+        x->bias = bias;
+    }
+    return rc;
+}
+
+static int bind_block(tq_model *m, size_t block, tq_err *err) {
+    struct tq_block_weights *w = &m->blocks[block];
+    const tq_config *c = &m->config;
+    char name[NAME_SIZE];
+    int rc = TQ_OK;
+    w->mixer = c->mixer[block];
+    for (int i = 0; i < TQ_ROLE_COUNT; i++)
+        w->matrix[i] = SIZE_MAX;
+    for (int i = 0; i < TQ_VEC_COUNT && rc == TQ_OK; i++) {
+        const tq_vector_rule *rule = &tq_vector_rules[i];
+        if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch)) continue;
+        size_t shape[3];
+        for (size_t d = 0; d < rule->rank; d++)
+            shape[d] = tq_dim_of(c, rule->shape[d]);
+        (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
+        rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[i], err);
+    }
+    for (int i = 0; i < TQ_SIDE_COUNT && rc == TQ_OK; i++) {
+        const tq_side_rule *rule = &tq_side_rules[i];
+        if (!is_in(rule->mixers, w->mixer)) continue;
+        (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
+        rc = bind_kept_matrix(m, name, tq_dim_of(c, rule->rows), tq_dim_of(c, rule->cols), &w->side[i], err);
+    }
+    for (int i = 0; i < TQ_ROLE_COUNT && rc == TQ_OK; i++)
+        if (is_in(tq_matrix_rules[i].mixers, w->mixer)) rc = bind_matrix(m, block, (tq_role)i, err);
+    return rc;
+}
+
+/* The first prefix under which there is an embedding. */
+static int find_prefix(tq_model *m, tq_err *err) {
+    char name[NAME_SIZE];
+    for (size_t i = 0; i < tq_prefixes_count; i++) {
+        (void)snprintf(name, sizeof name, "%sembed_tokens.weight", tq_prefixes[i].text);
+        if (!tq_source_find(m->source, name)) continue;
+        m->prefix = &tq_prefixes[i];
+        (void)snprintf(m->config.prefix, sizeof m->config.prefix, "%s", m->prefix->text);
+        return TQ_OK;
+    }
+    return tq_fail(err, "%s: tensor model.embed_tokens.weight is missing, expected [%zu, %zu]",
+                   tq_source_path(m->source), m->config.vocab, m->config.hidden);
+}
+
+static int bind_ends(tq_model *m, tq_err *err) {
+    const tq_config *c = &m->config;
+    char name[NAME_SIZE];
+    (void)snprintf(name, sizeof name, "%sembed_tokens.weight", m->prefix->text);
+    int rc = bind_kept_matrix(m, name, c->vocab, c->hidden, &m->embedding, err);
+    if (rc != TQ_OK) return rc;
+    m->head = m->embedding;
+    if (!c->tied) rc = bind_kept_matrix(m, m->prefix->head, c->vocab, c->hidden, &m->head, err);
+    if (rc != TQ_OK) return rc;
+    (void)snprintf(name, sizeof name, "%snorm.weight", m->prefix->text);
+    return bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+}
+
+static void note_append(tq_model *m, size_t count, const char *what) {
+    size_t at = strlen(m->note);
+    if (!count) return;
+    (void)snprintf(m->note + at, sizeof m->note - at, "%s%zu %s", at ? " and " : "skipped ", count, what);
+}
+
+/* Says what the file holds beyond what was bound. Packed parts were looked at by name when they were bound. */
+static void note_unused(tq_model *m) {
+    size_t total = tq_source_count(m->source), known = m->tensors_used, last = 0;
+    for (size_t i = 0; i < total; i++)
+        known += strstr(tq_source_at(m->source, i)->name, ".weight.tq.") != NULL;
+    for (size_t k = 0; k < tq_foreigns_count; k++) {
+        for (size_t i = 0; i < total; i++)
+            last += strstr(tq_source_at(m->source, i)->name, tq_foreigns[k].part) != NULL;
+        if (k + 1 < tq_foreigns_count && strcmp(tq_foreigns[k + 1].what, tq_foreigns[k].what) == 0) continue;
+        note_append(m, last, tq_foreigns[k].what);
+        known += last;
+        last = 0;
+    }
+    note_append(m, total > known ? total - known : 0, "other");
+    if (m->note[0]) {
+        size_t at = strlen(m->note);
+        (void)snprintf(m->note + at, sizeof m->note - at, " tensors");
+    }
+}
+
+int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **out, tq_err *err) {
+    int rc = TQ_FAIL;
+    *out = NULL;
+    tq_model *m = calloc(1, sizeof *m);
+    if (!m) return tq_fail(err, "%s: out of memory", tq_source_path(source));
+    m->source = source;
+    m->config = *config;
+    m->rotations = tq_rotation_cache_new();
+    m->blocks = calloc(config->blocks, sizeof *m->blocks);
+    m->matrices = calloc(config->blocks * TQ_ROLE_COUNT, sizeof *m->matrices);
+    if (!m->rotations || !m->blocks || !m->matrices) {
+        rc = tq_fail(err, "%s: out of memory", tq_source_path(source));
+        goto fail;
+    }
+    rc = find_prefix(m, err);
+    if (rc == TQ_OK) rc = bind_ends(m, err);
+    for (size_t b = 0; b < config->blocks && rc == TQ_OK; b++)
+        rc = bind_block(m, b, err);
+    if (rc != TQ_OK) goto fail;
+    note_unused(m);
+    *out = m;
+    return TQ_OK;
+fail:
+    tq_model_free(m);
+    return rc;
+}
+
+void tq_model_free(tq_model *m) {
+    if (!m) return;
+    for (size_t i = 0; i < m->n_matrices; i++) {
+        tq_qmatrix_free(m->matrices[i].packed);
+        free((void *)m->matrices[i].name);
+        free((void *)m->matrices[i].bias);
+    }
+    for (size_t b = 0; m->blocks && b < m->config.blocks; b++)
+        for (int i = 0; i < TQ_VEC_COUNT; i++)
+            free(m->blocks[b].vec[i]);
+    tq_rotation_cache_free(m->rotations);
+    free(m->final_norm);
+    free(m->blocks);
+    free(m->matrices);
+    free(m);
+}
+
+tq_rotation_cache *tq_model_rotations(const tq_model *m) {
+    return m->rotations;
+}
+const tq_config *tq_model_config(const tq_model *m) {
+    return &m->config;
+}
+const tq_source *tq_model_source(const tq_model *m) {
+    return m->source;
+}
+const char *tq_model_note(const tq_model *m) {
+    return m->note;
+}
+const char *tq_model_block_kind(const tq_model *m, size_t block) {
+    return tq_mixer_name(m->config.mixer[block]);
+}
+size_t tq_model_matrices(const tq_model *m) {
+    return m->n_matrices;
+}
+const tq_matrix *tq_model_matrix(const tq_model *m, size_t i) {
+    return &m->matrices[i];
+}
+
+size_t tq_model_find(const tq_model *m, const char *name) {
+    for (size_t i = 0; i < m->n_matrices; i++)
+        if (strcmp(m->matrices[i].name, name) == 0) return i;
+    return SIZE_MAX;
+}
+
+size_t tq_model_kept_bytes(const tq_model *m) {
+    return m->kept_bytes;
+}
+size_t tq_model_matrix_bytes(const tq_model *m) {
+    return m->matrix_bytes;
+}
+size_t tq_model_kept_weights(const tq_model *m) {
+    return m->kept_weights;
+}
+size_t tq_model_matrix_weights(const tq_model *m) {
+    return m->matrix_weights;
+}
+const struct tq_block_weights *tq_model_block(const tq_model *m, size_t block) {
+    return &m->blocks[block];
+}
+const tq_matrix_view *tq_model_embedding(const tq_model *m) {
+    return &m->embedding;
+}
+const tq_matrix_view *tq_model_head(const tq_model *m) {
+    return &m->head;
+}
+const float *tq_model_final_norm(const tq_model *m) {
+    return m->final_norm;
+}
