@@ -1,0 +1,86 @@
+/* options.h - the command line as a struct. One table of options says which command takes which; help is made from it.
+ *
+ * What a command does not use is an error there, never ignored. */
+#ifndef TQ_OPTIONS_H
+#define TQ_OPTIONS_H
+
+#include "model/session.h"
+
+typedef enum tq_command {
+    TQ_CMD_EXPLORE,
+    TQ_CMD_LAYERS,
+    TQ_CMD_EVAL,
+    TQ_CMD_CHAT,
+    TQ_CMD_EXPORT,
+    TQ_CMD_BENCH,
+    TQ_CMD_COUNT
+} tq_command;
+
+/* Sizes of a model made for bench: a Llama of random weights. */
+typedef struct tq_shape {
+    size_t hidden, intermediate, blocks, heads, kv_heads, vocab;
+} tq_shape;
+
+/* Strings are borrowed from argv, but for sample_dir and rules, which tq_options_free releases. */
+typedef struct tq_options {
+    tq_command command;
+    const char *model; /* never NULL after parsing, but for bench without MODEL */
+    bool sample;       /* no MODEL was given: model is the sample model */
+
+    /* The plan; see tq_options_plan. */
+    const char *plan;   /* --plan FILE or NULL */
+    const char **rules; /* [n_rules] --set, in the order given */
+    size_t n_rules;
+    bool residual_given, rotation_given, rotation_seed_given;
+    tq_residual residual;
+    tq_rotation_kind rotation;
+    uint64_t rotation_seed;
+
+    const char *text; /* --text FILE or NULL */
+    tq_eval_options eval;
+
+    const char *prompt; /* --prompt TEXT or NULL */
+    tq_chat_options chat;
+
+    tq_export_format format;
+    const char *out;
+    bool force;
+
+    tq_shape shape; /* bench; hidden 0 when a model was given */
+
+    bool json;
+    int threads;     /* 0: physical cores */
+    const char *cpu; /* NULL: the best that the machine has */
+
+    char *sample_dir; /* where the sample model lies, or NULL */
+} tq_options;
+
+/* What main does after parsing. */
+typedef enum tq_parsed {
+    TQ_PARSED_RUN,   /* run o->command */
+    TQ_PARSED_DONE,  /* --help or --version was printed to stdout: exit 0 */
+    TQ_PARSED_USAGE, /* the command line is wrong, err says how: exit 2 */
+} tq_parsed;
+
+tq_parsed tq_options_parse(int argc, char **argv, tq_options *o, tq_err *err);
+void tq_options_free(tq_options *o);
+
+/* Gives an opened session the plan that the options describe: --plan, then --residual, --rotation and the rotation
+ * seed, then every --set in order. Without any of them the session's plan stays. */
+int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err);
+
+/* The text to evaluate: --text, or eval.txt beside the sample model when the model is the sample. Returns TQ_OK with
+ * no text loaded when there is neither (tq_session_text_name is then NULL). */
+int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
+
+/* Opens the session that the options describe, plan included, text not. */
+int tq_options_open(const tq_options *o, tq_session **out, tq_err *err);
+
+/* The commands without a screen (batch*.c); each returns the exit status and has said what went wrong on stderr. */
+int tq_run_layers(const tq_options *o);
+int tq_run_eval(const tq_options *o);
+int tq_run_chat(const tq_options *o);
+int tq_run_export(const tq_options *o);
+int tq_run_bench(const tq_options *o);
+
+#endif
