@@ -1,0 +1,54 @@
+/* cpu.c - what the CPU has and the operating system saves on a context switch. */
+#include "kernels/internal.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+typedef struct cpuid_regs {
+    unsigned eax, ebx, ecx, edx;
+} cpuid_regs;
+
+/* Intel SDM volume 1, section 14.3 and chapter 15: XCR0 tells which register files the OS saves. */
+static uint64_t read_xcr0(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static cpuid_regs cpuid(unsigned leaf, unsigned subleaf) {
+    cpuid_regs r = {0, 0, 0, 0};
+    if (!__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx)) return (cpuid_regs){0, 0, 0, 0};
+    return r;
+}
+
+static int has_all(unsigned reg, unsigned bits) {
+    return (reg & bits) == bits;
+}
+
+unsigned tq_cpu_bundles(void) {
+    cpuid_regs one = cpuid(1, 0), seven = cpuid(7, 0), seven_one = {0, 0, 0, 0};
+    const unsigned fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29, avx2 = 1u << 5;
+    const unsigned avx512_ebx = 1u << 16 /* F */ | 1u << 17 /* DQ */ | 1u << 30 /* BW */ | 1u << 31 /* VL */;
+    const unsigned avx512_ecx = 1u << 1 /* VBMI */ | 1u << 11 /* VNNI */, avx512_bf16 = 1u << 5;
+    const uint64_t ymm_state = 0x6, zmm_state = 0xe6;
+    unsigned bundles = 0;
+
+    if (!has_all(one.ecx, fma | osxsave | avx | f16c) || !has_all(seven.ebx, avx2)) return 0;
+    uint64_t xcr0 = read_xcr0();
+    if ((xcr0 & ymm_state) != ymm_state) return 0;
+    bundles |= TQ_CPU_AVX2;
+    if (seven.eax >= 1) seven_one = cpuid(7, 1);
+    if ((xcr0 & zmm_state) == zmm_state && has_all(seven.ebx, avx512_ebx) && has_all(seven.ecx, avx512_ecx) &&
+        has_all(seven_one.eax, avx512_bf16))
+        bundles |= TQ_CPU_AVX512;
+    return bundles;
+}
+#elif defined(__aarch64__)
+unsigned tq_cpu_bundles(void) {
+    return TQ_CPU_NEON;
+} /* part of the base architecture */
+#else
+unsigned tq_cpu_bundles(void) {
+    return 0;
+}
+#endif

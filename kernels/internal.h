@@ -1,0 +1,82 @@
+/* internal.h - what the kernel files share among themselves: single-value conversions, the fill functions. */
+#ifndef TQ_KERNELS_INTERNAL_H
+#define TQ_KERNELS_INTERNAL_H
+
+#include "kernels/kernels.h"
+#include <string.h>
+
+/* A named bundle holds every CPU feature that its files are compiled for. */
+enum { TQ_CPU_AVX2 = 1, TQ_CPU_AVX512 = 2, TQ_CPU_NEON = 4 };
+
+/* The bundles that both the CPU and the operating system support (cpu.c). */
+unsigned tq_cpu_bundles(void);
+
+/* Each overwrites the entries that its instruction set does better; on another architecture it does not exist. */
+void tq_kernels_fill_scalar(tq_kernels *k);
+void tq_kernels_fill_scalar_coding(tq_kernels *k);
+void tq_kernels_fill_avx2(tq_kernels *k);
+void tq_kernels_fill_avx2_float(tq_kernels *k);
+void tq_kernels_fill_avx2_coding(tq_kernels *k);
+void tq_kernels_fill_avx2_matvec(tq_kernels *k);
+void tq_kernels_fill_avx512(tq_kernels *k);
+void tq_kernels_fill_avx512_float(tq_kernels *k);
+void tq_kernels_fill_avx512_coding(tq_kernels *k);
+void tq_kernels_fill_avx512_matvec(tq_kernels *k);
+void tq_kernels_fill_neon(tq_kernels *k);
+
+/* quantize_x: the largest |128 hi + lo|, and the largest |x| of a block that still counts as zero. */
+#define TQ_XQ_MAX 8064.0f
+#define TQ_XQ_TINY 1e-30f
+
+static inline uint32_t tq_f32_bits(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+static inline float tq_bits_f32(uint32_t u) {
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static inline float tq_bf16_value(uint16_t h) {
+    return tq_bits_f32((uint32_t)h << 16);
+}
+
+static inline uint16_t tq_bf16_code(float f) {
+    uint32_t u = tq_f32_bits(f);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* As F16C does it: a signalling NaN becomes quiet and keeps its payload. */
+static inline float tq_f16_value(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 0x3ff;
+    if (exponent == 31) return tq_bits_f32(sign | 0x7f800000u | mantissa << 13 | (mantissa ? 0x400000u : 0));
+    if (exponent == 0) {
+        float f = (float)mantissa * 0x1p-24f;
+        return tq_bits_f32(sign | tq_f32_bits(f));
+    }
+    return tq_bits_f32(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+static inline uint16_t tq_f16_code(float f) {
+    uint32_t u = tq_f32_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffffu;
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x3ff));
+    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00); /* 65520 and above round to infinity */
+    if (a < 0x38800000u) {
+        /* Subnormal: adding 0.5 leaves the mantissa in units of 2^-24, rounded to nearest even by the addition. */
+        float shifted = tq_bits_f32(a) + 0.5f;
+        return (uint16_t)(sign | (tq_f32_bits(shifted) - 0x3f000000u));
+    }
+    a += 0xfff + (a >> 13 & 1);
+    return (uint16_t)(sign | ((a - 0x38000000u) >> 13));
+}
+
+/* level(n, r) of the decode formula; outer cells have a fine shape of their own. */
+static inline int tq_level(const tq_levels *l, unsigned n, unsigned r) {
+    return l->a[n] + l->v[n] * l->fine[n == 0 || n == 15][r];
+}
+
+#endif

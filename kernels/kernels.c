@@ -1,0 +1,58 @@
+/* kernels.c - the table of kernels and which of them is in use. */
+#include "kernels/internal.h"
+
+enum { TABLES_MAX = 3 };
+
+static tq_kernels tables[TABLES_MAX]; /* worst first; each starts as a copy of the one before it */
+static size_t tables_count;
+static const tq_kernels *in_use;
+
+static void add_table(const char *name, void (*fill)(tq_kernels *)) {
+    tq_kernels *t = &tables[tables_count];
+    if (tables_count > 0) *t = tables[tables_count - 1];
+    fill(t);
+    t->name = name;
+    tables_count++;
+}
+
+static void init_tables(void) {
+    if (tables_count > 0) return;
+    unsigned bundles = tq_cpu_bundles();
+    (void)bundles;
+    add_table("scalar", tq_kernels_fill_scalar);
+#if defined(__x86_64__)
+    if (bundles & TQ_CPU_AVX2) add_table("avx2", tq_kernels_fill_avx2);
+    if (bundles & TQ_CPU_AVX512) add_table("avx512", tq_kernels_fill_avx512);
+#elif defined(__aarch64__)
+    if (bundles & TQ_CPU_NEON) add_table("neon", tq_kernels_fill_neon);
+#endif
+}
+
+const tq_kernels *tq_k(void) {
+    if (!in_use) {
+        init_tables();
+        in_use = &tables[tables_count - 1];
+    }
+    return in_use;
+}
+
+const tq_kernels *tq_kernels_find(const char *name) {
+    init_tables();
+    if (!strcmp(name, "auto")) return &tables[tables_count - 1];
+    for (size_t i = 0; i < tables_count; i++) {
+        if (!strcmp(name, tables[i].name)) return &tables[i];
+    }
+    return NULL;
+}
+
+int tq_kernels_use(const char *name) {
+    const tq_kernels *t = tq_kernels_find(name);
+    if (!t) return -1;
+    in_use = t;
+    return 0;
+}
+
+const char *tq_kernels_name(size_t n) {
+    init_tables();
+    return n < tables_count ? tables[tables_count - 1 - n].name : NULL;
+}
