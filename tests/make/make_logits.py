@@ -11,7 +11,7 @@ appends. The sample model's own directory is not copied: only the reference is w
 
 The reference is fp32 arithmetic on the weights as stored (torch on a CPU, eager attention). Seeds are fixed. A greedy
 path with two tokens closer than MARGIN somewhere would decide nothing within the tolerance, so such a seed is passed
-over. Needs torch, transformers and safetensors.
+over; of the sample model's prompts the one with the richest answer is taken. Needs torch, transformers and safetensors.
 """
 
 import argparse
@@ -132,8 +132,7 @@ def greedy_of(model, ids):
     return out, margin
 
 
-def write_reference(out, model, ids, positions, greedy, margin, seed, note):
-    logits = logits_of(model, ids)
+def write_reference(out, logits, ids, positions, greedy, margin, seed, note):
     logits[positions].numpy().astype("<f4").tofile(out / "logits.bin")
     reference = dict(ids=ids, positions=positions, vocab=logits.shape[1], greedy=greedy, smallest_margin=round(margin, 4),
                      seed=seed, made_with=note)
@@ -184,12 +183,13 @@ def make(name):
             add_foreign(out / "model.safetensors")
         model = cls.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
         ids = torch.randint(3, VOCAB, (PROMPT,), generator=torch.Generator().manual_seed(seed)).tolist()
+        logits = logits_of(model, ids)  # first: dynamic rope keeps the frequencies of the longest sequence it saw
         greedy, margin = greedy_of(model, ids)
         if margin > MARGIN:
             break
     else:
         raise SystemExit(f"{name}: no seed gives a decided greedy path")
-    write_reference(out, model, ids, list(range(0, PROMPT, 2)) + [PROMPT - 1], greedy, margin, seed, note())
+    write_reference(out, logits, ids, list(range(0, PROMPT, 2)) + [PROMPT - 1], greedy, margin, seed, note())
 
 
 def make_sample(directory):
@@ -214,13 +214,13 @@ def make_sample(directory):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         greedy, margin = greedy_of(model, ids)
         print(f"prompt {i}: margin {margin:.4f}: {tokenizer.decode(greedy)!r}")
-        if best is None or margin > best[1]:
+        if margin > MARGIN and (best is None or len(set(greedy)) > len(set(best[0]))):
             best = (greedy, margin, ids, i)
-    greedy, margin, ids, i = best
-    if margin < 2e-3 * 2:
+    if best is None:
         raise SystemExit("no prompt gives a decided greedy path")
+    greedy, margin, ids, i = best
     positions = sorted({0, 1, 7, len(ids) // 2, len(ids) - 2, len(ids) - 1})
-    write_reference(out, model, ids, positions, greedy, margin, i, note())
+    write_reference(out, logits_of(model, ids), ids, positions, greedy, margin, i, note())
 
 
 def main():
