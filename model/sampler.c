@@ -68,7 +68,7 @@ static cut select_largest(const float *x, size_t n, double want, int by_mass) {
             if ((key & mask) == prefix) bins[key >> shift & digits] += by_mass ? (double)x[i] : 1.0;
         }
         uint32_t digit = digits;
-        /* An empty bin never stops the walk, so that rounding cannot end it below the smallest value. */
+        /* Empty bins never stop the walk, neither above the largest value nor, by rounding, below the smallest. */
         uint32_t lowest = 0;
         while (lowest < digits && bins[lowest] <= 0.0)
             lowest++;
