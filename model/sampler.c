@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
-
 #define RADIX_BITS 11
 #define RADIX ((size_t)1 << RADIX_BITS)
 
@@ -72,7 +70,7 @@ static cut select_largest(const float *x, size_t n, double want, int by_mass) {
         uint32_t lowest = 0;
         while (lowest < digits && bins[lowest] <= 0.0)
             lowest++;
-        while (digit > lowest && above + bins[digit] < want)
+        while (digit > lowest && (bins[digit] <= 0.0 || above + bins[digit] < want))
             above += bins[digit--];
         prefix |= digit << shift;
         mask |= digits << shift;
