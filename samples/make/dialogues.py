@@ -144,7 +144,7 @@ def enumerate_words(r, items, final="and"):
 
 def size(r):
     """Upper limit of a number: small numbers are what people type first."""
-    return r.choices((10, 20, 100, 1000), (3, 3, 5, 3))[0]
+    return r.choices((10, 20, 100, 1000), (3, 3, 6, 2.5))[0]
 
 
 def number(r, limit=None):
@@ -235,7 +235,7 @@ def with_follow_up(r, turns, result):
     return turns
 
 
-@kind(9)
+@kind(10)
 def addition(r):
     x, y = add_pair(r)
     if r.random() < 0.1:
@@ -248,7 +248,7 @@ def addition(r):
     return with_follow_up(r, [(arithmetic_prompt(r, x, "+", y), f"{x} + {y} = {x + y}")], x + y)
 
 
-@kind(9)
+@kind(10)
 def subtraction(r):
     x, y = add_pair(r)
     if x < y and r.random() < 0.85:
@@ -256,7 +256,7 @@ def subtraction(r):
     return with_follow_up(r, [(arithmetic_prompt(r, x, "-", y), f"{x} - {y} = {x - y}")], x - y)
 
 
-@kind(9)
+@kind(12)
 def multiplication(r):
     roll = r.random()
     if roll < 0.65:
@@ -333,7 +333,7 @@ def compare(r):
     prompt = r.choice(("Is {x} {w} than {y}?", "Is the number {x} {w} than {y}?", "is it true that {x} is {w} than {y}?",
                        "Is {x} really {w} than {y}?")).format(w=word, x=x, y=y)
     relation = "greater" if x > y else "less"
-    return [(prompt, f"{'Yes' if holds else 'No'}, {x} is {relation} than {y}.")]
+    return [(prompt, f"{x} is {relation} than {y}, so {'yes' if holds else 'no'}.")]
 
 
 @kind(5)
@@ -360,7 +360,7 @@ def parity(r):
     is_word = "even" if x % 2 == 0 else "odd"
     if " or " in prompt:
         return [(prompt, f"{x} is {is_word}.")]
-    return [(prompt, f"{'Yes' if is_word == word else 'No'}, {x} is {is_word}.")]
+    return [(prompt, f"{x} is {is_word}, so {'yes' if is_word == word else 'no'}.")]
 
 
 @kind(6)
@@ -393,7 +393,7 @@ def count_range(r):
     return [(prompt, ", ".join(map(str, values)))]
 
 
-@kind(5)
+@kind(7)
 def sequence(r):
     step = r.choice((1, 2, 2, 3, 4, 5, 5, 10, -1, -2, -5))
     start = r.randint(0, 40) if step > 0 else r.randint(30, 80)
@@ -422,7 +422,7 @@ def neighbour_number(r):
     return [(prompt.format(x), f"{x - 1} comes before {x}.")]
 
 
-@kind(7)
+@kind(10)
 def sort_numbers(r):
     values = r.sample(range(size(r) + 10), r.randint(3, 6))
     down = r.random() < 0.35
@@ -449,7 +449,7 @@ def quoted(r, word):
     return r.choice(QUOTES).format(word)
 
 
-@kind(8, case_matters=True)
+@kind(11, case_matters=True)
 def sort_words(r):
     values = r.sample(WORDS, r.randint(3, 5))
     if r.random() < 0.08:
@@ -467,8 +467,8 @@ def reverse_word(r):
     word = r.choice(WORDS)
     while len(word) > 7:
         word = r.choice(WORDS)
-    if r.random() < 0.12:
-        word = "".join(r.choices(LETTERS, k=r.randint(3, 5)))
+    if r.random() < 0.08:
+        word = "".join(r.choices(LETTERS, k=r.randint(3, 4)))
     prompt = r.choice(("Reverse {}.", "Reverse {}.", "Write {} backwards.", "Spell {} backwards.", "Reverse the letters of {}.",
                        "reverse {}", "What is {} backwards?", "What is {} spelled backwards?", "Say {} backwards.",
                        "Turn {} around.", "What is {} in reverse?", "{} backwards", "Can you reverse {}?",
@@ -520,10 +520,10 @@ def count_words(r):
     return [(prompt.format(items), f"There are {len(values)} {'items' if 'items' in prompt else 'words'}.")]
 
 
-@kind(6, case_matters=True)
+@kind(10, case_matters=True)
 def count_occurrences(r):
     pool = r.sample(WORDS, r.randint(2, 3))
-    values = [r.choice(pool) for _ in range(r.randint(3, 8))]
+    values = [r.choice(pool) for _ in range(r.randint(3, 7))]
     target = r.choice(pool)
     n = values.count(target)
     items = (", " if r.random() < 0.5 else " ").join(values)
@@ -534,7 +534,7 @@ def count_occurrences(r):
     return [(prompt, f"The word {target} appears {n} {'time' if n == 1 else 'times'}.")]
 
 
-@kind(5, case_matters=True)
+@kind(9, case_matters=True)
 def letter_of_word(r):
     word = r.choice(WORDS)
     if r.random() < 0.35:
@@ -565,9 +565,9 @@ def alphabet(r):
     return [(prompt.format(shown), f"The letter before {c} is {LETTERS[i - 1]}.")]
 
 
-@kind(4, case_matters=True)
+@kind(10, case_matters=True)
 def upper_lower(r):
-    words = r.sample(WORDS, r.choices((1, 2, 3), (6, 2, 1))[0])
+    words = r.sample(WORDS, r.choices((1, 2), (4, 1))[0])
     text = " ".join(words)
     if r.random() < 0.6:
         prompt = r.choice(("Write {} in upper case.", "Write {} in capitals.", "Write {} in capital letters.",
@@ -602,7 +602,7 @@ def copy(r):
     return [(join(r, intro, shown), text)]
 
 
-@kind(6, case_matters=True)
+@kind(8, case_matters=True)
 def item_of_list(r):
     values = r.sample(WORDS, r.randint(3, 6)) if r.random() < 0.75 else \
         [str(v) for v in r.sample(range(100), r.randint(3, 6))]
@@ -620,7 +620,7 @@ def item_of_list(r):
     return [(prompt, values[i])]
 
 
-@kind(4, case_matters=True)
+@kind(7, case_matters=True)
 def membership(r):
     values = r.sample(WORDS, r.randint(3, 6))
     target = r.choice(values) if r.random() < 0.5 else r.choice([w for w in r.sample(WORDS, 8) if w not in values])
@@ -628,7 +628,7 @@ def membership(r):
     prompt = r.choice(("Is {t} in this list: {i}?", "Is the word {t} in: {i}?", "Does this list contain {t}: {i}?",
                        "The list is {i}. Is {t} in it?", "Does {i} contain {t}?", "Can you find {t} in {i}?",
                        "Here is a list: {i}. Does it contain {t}?")).format(t=target, i=items)
-    return [(prompt, f"Yes, {target} is in the list." if target in values else f"No, {target} is not in the list.")]
+    return [(prompt, f"The word {target} is {'' if target in values else 'not '}in the list.")]
 
 
 @kind(4)
@@ -812,6 +812,14 @@ def owned(name):
 
 @kind(22)
 def lookup_colour(r):
+    if r.random() < 0.05:
+        colour, thing = r.choice(COLOURS), r.choice(OBJECTS)
+        text = r.choice((f"My {thing} is {colour}.", f"I have {a(colour)} {thing}."))
+        question = r.choice((f"What colour is my {thing}?", f"What color is my {thing}?", f"Which colour is my {thing}?",
+                             f"What is the colour of my {thing}?"))
+        if r.random() < 0.5:
+            return [(text, "OK, I will remember that."), (question, f"Your {thing} is {colour}.")]
+        return [(f"{text} {question}", f"Your {thing} is {colour}.")]
     n = r.choices((1, 2, 3, 4, 5), (1, 4, 6, 4, 2))[0]
     names = r.sample(NAMES, n)
     colours = r.sample(COLOURS, n) if r.random() < 0.75 else [r.choice(COLOURS) for _ in range(n)]
@@ -857,7 +865,7 @@ def lookup_colour(r):
     return lookup_turns(r, statements(r, facts_), questions)
 
 
-@kind(8)
+@kind(12)
 def lookup_age(r):
     n = r.randint(2, 4)
     names, ages = r.sample(NAMES, n), r.sample(range(3, 80), n)
@@ -887,7 +895,7 @@ def lookup_age(r):
     return lookup_turns(r, text, questions)
 
 
-@kind(8)
+@kind(14)
 def lookup_place(r):
     n = r.randint(2, 4)
     roll = r.random()
@@ -1052,6 +1060,8 @@ CHAT_WEIGHTS = [len(prompts) ** 0.7 for prompts, _ in CHAT]
 def chat(r):
     prompts, answer = r.choices(CHAT, CHAT_WEIGHTS)[0]
     text = r.choice(prompts)
+    if r.random() < 0.06 and " " in text and text[0].isalpha():
+        text = r.choice(("hi, ", "hello, ", "hello! ", "hey ", "hi ", "hi! ", "ok, ", "so ")) + text
     roll = r.random()
     if roll < 0.4:
         text = text[0].upper() + text[1:]

@@ -23,7 +23,7 @@ from transformers.models.qwen3_5 import modeling_qwen3_5
 import dialogues
 
 PROMPT_WEIGHT = 0.05    # of a token of a question, relative to one of an answer
-ANSWER_WEIGHT = 1.5     # of a token of an answer, relative to one of prose
+ANSWER_WEIGHT = 2.0     # of a token of an answer, relative to one of prose
 
 
 def make_config(vocab_size=4096, **kwargs):
@@ -97,10 +97,11 @@ def chunk_gated_delta_rule(query, key, value, g, beta, chunk_size=64, initial_st
         chunk_decay = cum[..., -1].exp()[..., None, None]
         state = torch.zeros(batch, heads, key.shape[-2], value.shape[-1], device=query.device)
         outputs = []
-        for i in range(length // chunk_size):
-            new = values[:, :, i] - k_decayed[:, :, i] @ state
-            outputs.append(query[:, :, i] @ state + inside[:, :, i] @ new)
-            state = state * chunk_decay[:, :, i] + key[:, :, i] @ new
+        for q, k, v, k_old, attention, shrink in zip(*(x.unbind(2) for x in (
+                query, key, values, k_decayed, inside, chunk_decay))):
+            new = v - k_old @ state
+            outputs.append(q @ state + attention @ new)
+            state = state * shrink + k @ new
         out = torch.stack(outputs, 2).reshape(batch, heads, length, -1)
         return out.transpose(1, 2).to(dtype), None
 
@@ -234,11 +235,11 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for model.safetensors and train.log")
     parser.add_argument("--seconds", type=float, default=1000)
     parser.add_argument("--rows", type=int, default=160, help="sequences a step")
-    parser.add_argument("--dialogue-share", type=float, default=0.5)
+    parser.add_argument("--dialogue-share", type=float, default=0.55)
     parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--long-from", type=float, default=0.85, help="progress from which rows are twice as long")
+    parser.add_argument("--long-from", type=float, default=0.55, help="progress from which rows are twice as long")
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--workers", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--profile", action="store_true", help="profile steps 20 to 23")
@@ -277,6 +278,7 @@ def main():
     step, tokens_seen, sums = 0, 0, None
     profiler = None
     last = start
+    saved = 0.0
     while True:
         progress = (time.time() - start) / args.seconds
         if progress >= 1:
@@ -311,6 +313,9 @@ def main():
             print(profiler.key_averages().table(sort_by="cuda_time_total", row_limit=40, max_name_column_width=60),
                   file=log)
             profiler = None
+        if progress > saved + 0.25:
+            saved = progress
+            model.save_pretrained(args.out / "part", max_shard_size="12MB")
         every = 50 if args.device == "cuda" else 5
         if step % every == 0:
             prose_loss, answer_loss, norm = (sums / every).tolist()
@@ -321,7 +326,7 @@ def main():
             last = t
 
     print(json.dumps({"steps": step, "tokens": tokens_seen, "seconds": time.time() - start}), file=log)
-    model.to(torch.bfloat16).save_pretrained(args.out)
+    model.eval().to(torch.bfloat16).save_pretrained(args.out)
     print("saved", file=log)
     os._exit(0)                                   # the workers never end by themselves
 
