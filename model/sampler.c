@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#define RADIX_BITS 11
-#define RADIX ((size_t)1 << RADIX_BITS)
+#define RADIX 2048
 
 /* splitmix64, which fills the state of xoshiro256** (Blackman and Vigna, arXiv 1805.01407). */
 static uint64_t splitmix(uint64_t *x) {
@@ -44,6 +43,13 @@ static uint32_t key_of(float x) {
     return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
 }
 
+static float value_of(uint32_t key) {
+    uint32_t bits = key & 0x80000000U ? key & 0x7FFFFFFFU : ~key;
+    float x = 0.0F;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /* The largest values, up to a weight: everything above `key`, and of those equal to it the first `equal`. */
 typedef struct cut {
     uint32_t key;
@@ -52,37 +58,30 @@ typedef struct cut {
 
 /* The fewest of the largest values whose weights reach `want`; a value weighs itself (by_mass) or one. */
 static cut select_largest(const float *x, size_t n, double want, int by_mass) {
-    static const int shifts[] = {21, 10, -1}; /* 11, 11 and 10 bits */
-    double bins[RADIX];
+    static const struct {
+        int shift;
+        uint32_t digits;
+    } passes[] = {{21, 0x7FF}, {10, 0x7FF}, {0, 0x3FF}};
+    double bins[RADIX], above = 0.0;
     uint32_t prefix = 0, mask = 0;
-    double above = 0.0;
-    size_t equal = n;
     for (size_t pass = 0; pass < 3; pass++) {
-        int shift = shifts[pass] < 0 ? 0 : shifts[pass];
-        uint32_t digits = shifts[pass] < 0 ? 0x3FFU : RADIX - 1;
+        int shift = passes[pass].shift;
+        uint32_t digits = passes[pass].digits, digit = digits, lowest = 0;
         memset(bins, 0, sizeof bins);
         for (size_t i = 0; i < n; i++) {
             uint32_t key = key_of(x[i]);
             if ((key & mask) == prefix) bins[key >> shift & digits] += by_mass ? (double)x[i] : 1.0;
         }
-        uint32_t digit = digits;
         /* Empty bins never stop the walk, neither above the largest value nor, by rounding, below the smallest. */
-        uint32_t lowest = 0;
         while (lowest < digits && bins[lowest] <= 0.0)
             lowest++;
         while (digit > lowest && (bins[digit] <= 0.0 || above + bins[digit] < want))
             above += bins[digit--];
         prefix |= digit << shift;
         mask |= digits << shift;
-        if (shifts[pass] < 0) {
-            uint32_t bits = prefix & 0x80000000U ? prefix & 0x7FFFFFFFU : ~prefix;
-            float value = 0.0F;
-            memcpy(&value, &bits, sizeof value);
-            double each = by_mass ? (double)value : 1.0;
-            double count = each > 0.0 ? ceil((want - above) / each) : 1.0;
-            equal = count < 1.0 ? 1 : count > (double)n ? n : (size_t)count;
-        }
     }
+    double each = by_mass ? (double)value_of(prefix) : 1.0, count = each > 0.0 ? ceil((want - above) / each) : 1.0;
+    size_t equal = count < 1.0 ? 1 : count > (double)n ? n : (size_t)count;
     return (cut){.key = prefix, .equal = equal};
 }
 
