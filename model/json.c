@@ -25,6 +25,12 @@ static int check_text(const char *file, const char *text, size_t n, size_t max_v
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)text[i];
         if (c == 0) return tq_fail(err, "%s: broken JSON: a NUL byte at %zu", file, i);
+        if (c == '\\') { /* a C string ends at a NUL: names that differ after it would be the same */
+            if (n - i >= 6 && memcmp(text + i + 1, "u0000", 5) == 0)
+                return tq_fail(err, "%s: a string with a NUL at byte %zu is not supported", file, i);
+            i += n - i > 1 && text[i + 1] == '\\' ? 2 : 1;
+            continue;
+        }
         if (c < 0x80) {
             values += c == ',' || c == '{' || c == '[';
             i++;

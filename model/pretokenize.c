@@ -1,13 +1,14 @@
 /* pretokenize.c - the pre-tokenizer's steps: patterns by PCRE2, the space before a word, Metaspace.
  *
- * Patterns come from strangers' files: their size, each match's steps and the whole time are limited. */
+ * Patterns come from strangers' files: their size, each match's steps and the whole time are limited. PCRE2's match
+ * limit counts backtracking, not what a repeat scans; a callout before each item of the pattern sees to the time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/tokenizer_internal.h"
 
-enum { MAX_PATTERN = 16384, JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 16 << 20, CHECK_EVERY = 16 };
+enum { MAX_PATTERN = 16384, JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 16 << 20, CHECK_EVERY = 512 };
 #define STEPS_PER_MATCH ((size_t)1000000)
 #define SECONDS_PER_TEXT 0.7
 #define SECONDS_PER_BYTE 1e-6 /* a sane pattern takes a tenth of it */
@@ -29,8 +30,15 @@ struct tq_splitter {
     mark *marks;
     size_t n_marks, marks_capacity;
     double deadline;
-    size_t matches;
+    size_t items; /* items of patterns met since the deadline was set */
 };
+
+/* Called before each item of a pattern; not 0 ends the match. */
+static int check_time(pcre2_callout_block *block, void *data) {
+    (void)block;
+    tq_splitter *s = data;
+    return ++s->items % CHECK_EVERY == 0 && tq_now() > s->deadline ? PCRE2_ERROR_CALLOUT : 0;
+}
 
 bool tq_spans_add(tq_spans *v, const char *p, size_t n) {
     if (n == 0) return true;
@@ -57,6 +65,7 @@ tq_splitter *tq_splitter_new(void) {
     s->stack = pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_MAX, NULL); /* NULL where there is no JIT */
     if (s->stack) pcre2_jit_stack_assign(s->context, NULL, s->stack);
     pcre2_set_heap_limit(s->context, HEAP_KIB);
+    pcre2_set_callout(s->context, check_time, s);
     return s;
 }
 
@@ -169,7 +178,8 @@ int tq_pattern_compile(const char *file, const char *pattern, pcre2_code **out, 
         pcre2_set_parens_nest_limit(context, 100);
         /* Multiline: ^ and $ match at lines, as they do in Ruby. */
         *out = pcre2_compile((PCRE2_SPTR)(t.out.data ? t.out.data : ""), t.out.n,
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &at, context);
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT,
+                             &code, &at, context);
         if (!*out) {
             PCRE2_UCHAR why[120] = "";
             pcre2_get_error_message(code, why, sizeof why);
@@ -198,13 +208,12 @@ static bool add_mark(tq_splitter *s, size_t begin, size_t end, bool match) {
 /* One match at or after `at`: 1, or 0 when there is none. */
 static int match_once(tq_splitter *s, const pcre2_code *code, tq_span text, size_t at, tq_err *err) {
     PCRE2_SPTR p = (PCRE2_SPTR)text.p;
-    if (s->matches++ % CHECK_EVERY == 0 && tq_now() > s->deadline)
-        return tq_fail(err, "the tokenizer's pattern takes too long on this text");
     int rc = pcre2_match(code, p, text.n, at, PCRE2_NO_UTF_CHECK, s->match, s->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
         rc = pcre2_match(code, p, text.n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match, s->context);
     if (rc >= 0) return 1;
     if (rc == PCRE2_ERROR_NOMATCH) return 0;
+    if (rc == PCRE2_ERROR_CALLOUT) return tq_fail(err, "the tokenizer's pattern takes too long on this text");
     if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
         return tq_fail(err, "the tokenizer's pattern takes too many steps on this text");
     return tq_fail(err, "the tokenizer's pattern fails on this text (PCRE2 error %d)", rc);
@@ -324,7 +333,7 @@ int tq_split(tq_splitter *s, const tq_split_step *steps, size_t n_steps, const c
              const tq_spans **out, tq_err *err) {
     int from = 0;
     s->deadline = tq_now() + SECONDS_PER_TEXT + SECONDS_PER_BYTE * (double)n;
-    s->matches = 0;
+    s->items = 0;
     s->spans[0].n = 0;
     int rc = tq_spans_add(&s->spans[0], text, n) ? TQ_OK : tq_fail(err, "out of memory splitting text");
     for (size_t i = 0; i < n_steps && !rc; i++) {
