@@ -81,7 +81,7 @@ void tq_cache_reset(tq_cache *c) {
     for (size_t b = 0; b < config->blocks; b++) {
         tq_block_state *s = &c->blocks[b];
         state_sizes n;
-        if (config->mixer[b] == TQ_MIXER_ATTENTION || !sizes_of(config, b, c->capacity, &n)) continue;
+        if (!s->conv || !s->s || !sizes_of(config, b, c->capacity, &n)) continue;
         memset(s->conv, 0, n.conv * sizeof(float));
         memset(s->s, 0, n.s * sizeof(float));
         for (size_t i = 0; i < n.scale; i++)

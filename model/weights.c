@@ -25,19 +25,14 @@ struct tq_model {
     char note[256];
 };
 
-static int vfail_tensor(const tq_source *s, tq_err *err, const char *name, const char *fmt, va_list args) {
-    char what[320];
-    (void)vsnprintf(what, sizeof what, fmt, args);
-    return tq_fail(err, "%s: tensor %s %s", tq_source_path(s), name, what);
-}
-
 __attribute__((format(printf, 4, 5))) static int fail_tensor(const tq_source *s, tq_err *err, const char *name,
                                                              const char *fmt, ...) {
+    char what[320];
     va_list args;
     va_start(args, fmt);
-    int rc = vfail_tensor(s, err, name, fmt, args);
+    (void)vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    return rc;
+    return tq_fail(err, "%s: tensor %s %s", tq_source_path(s), name, what);
 }
 
 static void shape_text(char *buf, size_t size, const size_t *shape, size_t rank) {
