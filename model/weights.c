@@ -1,6 +1,5 @@
 /* weights.c - binds tensors by name and checks them once. Reads norms and other small tensors, no matrix. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,16 +24,6 @@ struct tq_model {
     char note[256];
 };
 
-__attribute__((format(printf, 4, 5))) static int fail_tensor(const tq_source *s, tq_err *err, const char *name,
-                                                             const char *fmt, ...) {
-    char what[320];
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(what, sizeof what, fmt, args);
-    va_end(args);
-    return tq_fail(err, "%s: tensor %s %s", tq_source_path(s), name, what);
-}
-
 static void shape_text(char *buf, size_t size, const size_t *shape, size_t rank) {
     size_t at = 0;
     buf[0] = '\0';
@@ -44,21 +33,27 @@ static void shape_text(char *buf, size_t size, const size_t *shape, size_t rank)
     }
 }
 
-/* The tensor `name`, of floats and of this shape. */
-static int find_tensor(tq_model *m, const char *name, const size_t *shape, size_t rank, const tq_tensor **out,
-                       tq_err *err) {
+/* The tensor `name`, of floats and of this shape; NULL with a message. */
+static const tq_tensor *find_tensor(tq_model *m, const char *name, const size_t *shape, size_t rank, tq_err *err) {
     const tq_tensor *t = tq_source_find(m->source, name);
+    const char *path = tq_source_path(m->source);
     char want[96], have[96];
     shape_text(want, sizeof want, shape, rank);
-    if (!t) return fail_tensor(m->source, err, name, "is missing, expected [%s]", want);
+    if (!t) {
+        (void)tq_fail(err, "%s: tensor %s is missing, expected [%s]", path, name, want);
+        return NULL;
+    }
     shape_text(have, sizeof have, t->shape, t->rank);
-    if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape) != 0)
-        return fail_tensor(m->source, err, name, "is [%s], expected [%s]", have, want);
-    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16)
-        return fail_tensor(m->source, err, name, "is %s, expected F32, F16 or BF16", t->dtype_name);
+    if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape) != 0) {
+        (void)tq_fail(err, "%s: tensor %s is [%s], expected [%s]", path, name, have, want);
+        return NULL;
+    }
+    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16) {
+        (void)tq_fail(err, "%s: tensor %s is %s, expected F32, F16 or BF16", path, name, t->dtype_name);
+        return NULL;
+    }
     m->tensors_used++;
-    *out = t;
-    return TQ_OK;
+    return t;
 }
 
 static tq_matrix_view view_of(const tq_tensor *t, size_t rows, size_t cols) {
@@ -71,9 +66,8 @@ static void count_kept(tq_model *m, const tq_tensor *t) {
 }
 
 static int bind_kept_matrix(tq_model *m, const char *name, size_t rows, size_t cols, tq_matrix_view *out, tq_err *err) {
-    const tq_tensor *t = NULL;
-    int rc = find_tensor(m, name, (const size_t[]){rows, cols}, 2, &t, err);
-    if (rc != TQ_OK) return rc;
+    const tq_tensor *t = find_tensor(m, name, (const size_t[]){rows, cols}, 2, err);
+    if (!t) return TQ_FAIL;
     count_kept(m, t);
     *out = view_of(t, rows, cols);
     return TQ_OK;
@@ -83,14 +77,14 @@ static int bind_kept_matrix(tq_model *m, const char *name, size_t rows, size_t c
  * model. */
 static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_t rank, tq_take take, float **out,
                        tq_err *err) {
-    const tq_tensor *t = NULL;
-    int rc = find_tensor(m, name, shape, rank, &t, err);
-    if (rc != TQ_OK) return rc;
+    const tq_tensor *t = find_tensor(m, name, shape, rank, err);
+    if (!t) return TQ_FAIL;
+    int rc = TQ_OK;
     size_t cols = shape[rank - 1], rows = t->count / cols;
     float *values = tq_calloc_aligned(t->count, sizeof *values);
     float *row = malloc(cols * sizeof *row);
     if (!values || !row) {
-        rc = fail_tensor(m->source, err, name, "does not fit in memory");
+        rc = tq_fail(err, "%s: tensor %s does not fit in memory", tq_source_path(m->source), name);
         goto done;
     }
     tq_matrix_view view = view_of(t, rows, cols);
@@ -100,7 +94,8 @@ static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_
         for (size_t c = 0; c < cols; c++) {
             float v = take == TQ_TAKE_MINUS_EXP ? -expf(row[c]) : row[c] + plus;
             if (!isfinite(v)) {
-                rc = fail_tensor(m->source, err, name, "holds a value that is not finite, at %zu", r * cols + c);
+                rc = tq_fail(err, "%s: tensor %s holds a value that is not finite, at %zu", tq_source_path(m->source),
+                             name, r * cols + c);
                 goto done;
             }
             values[take == TQ_TAKE_TRANSPOSED ? c * rows + r : r * cols + c] = v;
@@ -142,8 +137,8 @@ static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
     if (x->packed) {
         m->matrix_bytes += tq_qmatrix_bytes(x->packed);
     } else {
-        rc = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, &x->tensor, err);
-        if (rc != TQ_OK) return rc;
+        x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
+        if (!x->tensor) return TQ_FAIL;
         x->w = view_of(x->tensor, rows, cols);
         m->matrix_bytes += x->tensor->bytes;
     }
@@ -194,8 +189,9 @@ static int find_prefix(tq_model *m, tq_err *err) {
         (void)snprintf(m->config.prefix, sizeof m->config.prefix, "%s", m->prefix->text);
         return TQ_OK;
     }
-    return tq_fail(err, "%s: tensor model.embed_tokens.weight is missing, expected [%zu, %zu]",
-                   tq_source_path(m->source), m->config.vocab, m->config.hidden);
+    (void)tq_fail(err, "%s: tensor model.embed_tokens.weight is missing, expected [%zu, %zu]",
+                  tq_source_path(m->source), m->config.vocab, m->config.hidden);
+    return TQ_FAIL;
 }
 
 static int bind_ends(tq_model *m, tq_err *err) {
