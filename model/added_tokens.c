@@ -92,12 +92,6 @@ static bool is_word(utf8proc_int32_t c) {
     }
 }
 
-/* The property White_Space. */
-static bool is_space(utf8proc_int32_t c) {
-    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
 static bool stands_alone(const char *text, size_t n, size_t begin, size_t end) {
     return (begin == 0 || !is_word(char_before(text, begin))) && (end == n || !is_word(char_at(text, n, end)));
 }
@@ -112,12 +106,12 @@ const tq_added *tq_added_next(const tq_added_set *set, const char *text, size_t 
         }
         *begin = i;
         *end = *scan = i + a->n;
-        while (a->lstrip && *begin > floor && is_space(char_before(text, *begin))) {
+        while (a->lstrip && *begin > floor && tq_is_space(char_before(text, *begin))) {
             --*begin;
             while (((unsigned char)text[*begin] & 0xC0) == 0x80)
                 --*begin;
         }
-        while (a->rstrip && *end < n && is_space(char_at(text, n, *end)))
+        while (a->rstrip && *end < n && tq_is_space(char_at(text, n, *end)))
             *end += tq_utf8_length(text + *end);
         if (*scan < *end) *scan = *end;
         return a;

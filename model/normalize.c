@@ -46,6 +46,11 @@ size_t tq_utf8_length(const char *p) {
     return c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
 }
 
+bool tq_is_space(int32_t c) {
+    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
 bool tq_utf8_valid(const char *text, size_t n) {
     bool valid = true;
     for (size_t i = 0; i < n && valid;)

@@ -127,43 +127,55 @@ static bool add_all(tq_ids *v, const int *ids, size_t n) {
     return true;
 }
 
-int tq_tokenizer_encode(const tq_tokenizer *t, const char *text, size_t n, bool special, bool add_bos, int **ids,
-                        size_t *count, tq_err *err) {
-    encoder e = {.t = t, .special = special, .first = true, .err = err};
+/* Appends to ids, which stays as it is on failure but for its contents. */
+static int encode(const tq_tokenizer *t, const char *text, size_t n, bool special, bool first, tq_ids *ids,
+                  tq_err *err) {
+    encoder e = {.t = t, .special = special, .first = first, .err = err, .ids = *ids};
     tq_buffer lossy = {0};
     int rc = TQ_FAIL;
-    *ids = NULL;
-    *count = 0;
     if (n > TQ_MAX_TEXT) return tq_fail(err, "%zu bytes of text at once; at most %zu", n, TQ_MAX_TEXT);
     e.splitter = tq_splitter_new();
     e.work = tq_bpe_work_new();
-    bool ok = e.splitter && e.work && (!add_bos || add_all(&e.ids, t->before, t->n_before));
+    bool ok = e.splitter && e.work;
     if (ok && !tq_utf8_valid(text, n)) {
         ok = tq_utf8_lossy(text, n, &lossy);
         text = lossy.data;
         n = lossy.n;
     }
-    if (!ok) {
+    if (ok)
+        rc = cut(&e, &t->added[0], text, n, encode_normalized);
+    else
         tq_fail(err, "out of memory encoding %zu bytes of text", n);
-        goto done;
-    }
-    if (cut(&e, &t->added[0], text, n, encode_normalized)) goto done;
-    if ((add_bos && !add_all(&e.ids, t->after, t->n_after)) ||
-        (!e.ids.data && !(e.ids.data = calloc(1, sizeof(int))))) {
-        tq_fail(err, "out of memory encoding %zu bytes of text", n);
-        goto done;
-    }
-    *ids = e.ids.data;
-    *count = e.ids.n;
-    e.ids.data = NULL;
-    rc = TQ_OK;
-done:
-    free(e.ids.data);
+    *ids = e.ids;
     free(e.normal.data);
     free(lossy.data);
     tq_bpe_work_free(e.work);
     tq_splitter_free(e.splitter);
     return rc;
+}
+
+int tq_encode_text(const tq_tokenizer *t, const char *text, size_t n, bool first, tq_ids *ids, tq_err *err) {
+    return encode(t, text, n, false, first, ids, err);
+}
+
+int tq_tokenizer_encode(const tq_tokenizer *t, const char *text, size_t n, bool special, bool add_bos, int **ids,
+                        size_t *count, tq_err *err) {
+    tq_ids v = {0};
+    *ids = NULL;
+    *count = 0;
+    int rc = TQ_OK;
+    bool ok = tq_ids_add(&v, 0); /* so that there is memory even for no ids */
+    v.n = 0;
+    ok = ok && (!add_bos || add_all(&v, t->before, t->n_before));
+    if (ok) rc = encode(t, text, n, special, true, &v, err);
+    ok = ok && !rc && (!add_bos || add_all(&v, t->after, t->n_after));
+    if (!ok) {
+        free(v.data);
+        return rc ? rc : tq_fail(err, "out of memory encoding %zu bytes of text", n);
+    }
+    *ids = v.data;
+    *count = v.n;
+    return TQ_OK;
 }
 
 int tq_tokenizer_decode(const tq_tokenizer *t, const int *ids, size_t count, bool skip_special, char **text, size_t *n,

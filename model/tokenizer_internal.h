@@ -62,6 +62,8 @@ typedef struct tq_normal_step {
 /* Appends text with each maximal ill-formed subpart replaced by U+FFFD (Unicode 15, section 3.9, table 3-8). */
 bool tq_utf8_lossy(const char *text, size_t n, tq_buffer *out);
 bool tq_utf8_valid(const char *text, size_t n);
+/* The property White_Space. */
+bool tq_is_space(int32_t c);
 /* The length of the character at p (valid UTF-8). */
 size_t tq_utf8_length(const char *p);
 /* out is emptied first; text may not lie in it. */
@@ -163,6 +165,9 @@ int tq_token_find(const tq_tokenizer *t, const char *text, size_t n); /* -1: non
 
 /* The byte-level alphabet: the code point that stands for byte b, as UTF-8 in out (at most 2 bytes); its length. */
 size_t tq_byte_symbol(unsigned char b, char out[2]);
+
+/* tokenizer.c: appends the ids of text in which no added token is recognised; first: it begins the input. */
+int tq_encode_text(const tq_tokenizer *t, const char *text, size_t n, bool first, tq_ids *ids, tq_err *err);
 
 /* tokenizer_vocab.c: model and added_tokens; what stands for what must be known, so after tokenizer_steps.c. */
 int tq_tokenizer_read_vocab(const char *file, const cJSON *root, tq_tokenizer *t, tq_err *err);
