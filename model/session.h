@@ -27,21 +27,26 @@ const tq_tokenizer *tq_session_tokenizer(const tq_session *s);
 const tq_chat *tq_session_chat(const tq_session *s);
 tq_pool *tq_session_pool(tq_session *s);
 const char *tq_session_note(const tq_session *s); /* "" or lines for the user, separated by '\n' */
+/* The model is a tq export: its quantized matrices are there as packed only, cannot be changed, and what is measured is
+ * measured against themselves. */
+bool tq_session_is_packed(const tq_session *s);
 
 /* The plan in force. Setting a choice or loading a plan marks matrices stale; tq_session_apply quantizes them. */
 const tq_plan *tq_session_plan(const tq_session *s);
-int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err); /* copies; marks what differs */
+/* Copies the plan and marks what differs. Fails, and changes nothing, when a matrix cannot take its choice
+ * (tq_choice_blocked). */
+int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err);
 size_t tq_session_stale(const tq_session *s); /* matrices whose packed form is not the plan's */
 
 typedef struct tq_matrix_figures {
     bool ready;               /* packed as the plan says (a kept matrix is always ready) */
-    tq_distortion distortion; /* 0 and 1 for keep */
+    tq_distortion distortion; /* 0 and 1 for keep; NaN when an export does not say it */
     size_t bytes;
     double bpw;
 } tq_matrix_figures;
 tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix);
 
-/* Quantizes every stale matrix (progress in weights), or the first stale one only. after (may be NULL) is called when a
+/* Quantizes every stale matrix (progress in weights). after (may be NULL) is called when a
  * matrix is done. Cancel leaves the rest stale. */
 int tq_session_apply(tq_session *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
                      tq_err *err);
@@ -59,7 +64,8 @@ typedef struct tq_memory {
 } tq_memory;
 tq_memory tq_session_memory(const tq_session *s); /* by the plan (tq_qspec_bytes), also before it is applied */
 
-/* The text that is evaluated: tokenized here. name is shown; text need not stay. */
+/* The text that is evaluated: tokenized here, as plain text without a begin token; windows are pieces of those ids, as
+ * they come. name is shown; text need not stay. */
 int tq_session_set_text(tq_session *s, const char *name, const char *text, size_t bytes, tq_err *err);
 int tq_session_load_text(tq_session *s, const char *path, tq_err *err);
 const char *tq_session_text_name(const tq_session *s); /* NULL: none */
@@ -83,7 +89,7 @@ typedef struct tq_chat_stats {
 } tq_chat_stats;
 /* Answers a conversation; piece is called with complete UTF-8 text as it comes and returns false to stop. *text (may be
  * NULL) is owned by the caller. The cache is reused when the conversation continues the one before with the same
- * variant. */
+ * variant. When cancelled, *text and *stats hold what came until then. */
 int tq_session_answer(tq_session *s, const tq_message *messages, size_t n, const tq_chat_options *o,
                       const tq_progress *p, bool (*piece)(void *ctx, const char *text, size_t bytes), void *ctx,
                       char **text, tq_chat_stats *stats, tq_err *err);

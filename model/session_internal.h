@@ -1,0 +1,62 @@
+/* session_internal.h - what the parts of the session share; private to model/. */
+#ifndef TQ_SESSION_INTERNAL_H
+#define TQ_SESSION_INTERNAL_H
+
+#include "model/session.h"
+
+#define TQ_SESSION_EVALUATORS 2
+
+typedef struct tq_eval_slot {
+    tq_eval_options options;
+    tq_evaluator *evaluator; /* NULL: free */
+    unsigned long used;      /* when it was used last, in uses */
+} tq_eval_slot;
+
+/* The conversation that is in the cache. */
+typedef struct tq_talk {
+    tq_forward *forward;
+    tq_cache *cache;
+    float *logits; /* [vocab] */
+    int *ids;      /* [count]: what the cache holds */
+    size_t count, capacity;
+    bool base;
+    unsigned long generation; /* of the variant */
+} tq_talk;
+
+struct tq_session {
+    tq_source *source;
+    tq_model *model;
+    tq_tokenizer *tokenizer; /* NULL: none */
+    tq_chat *chat;           /* NULL without a tokenizer */
+    tq_pool *pool;
+    char note[1024];
+    bool packed;
+
+    tq_plan *plan;
+    size_t count;              /* matrices */
+    tq_qmatrix **q;            /* [count] NULL: as stored */
+    tq_distortion *distortion; /* [count] of q[i], or of what the model holds packed */
+    size_t *bytes;             /* [count] scratch of tq_session_plan_figures */
+    unsigned long generation;  /* grows with every change of q */
+
+    char *text_name; /* NULL: none */
+    char text_hash[17];
+    int *text_ids;
+    size_t text_tokens;
+    tq_eval_slot slots[TQ_SESSION_EVALUATORS];
+    unsigned long uses;
+    bool has_eval; /* last_eval is of the variant and text in force */
+    tq_eval_result last_eval;
+    tq_eval_options last_options;
+
+    tq_talk talk;
+};
+
+/* Bytes that matrix i takes under the plan. */
+size_t tq_session_matrix_bytes(const tq_session *s, size_t matrix);
+
+void tq_session_drop_text(tq_session *s);
+void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */
+void tq_talk_free(tq_talk *t);
+
+#endif
