@@ -1,8 +1,189 @@
-/* avx512.c - the AVX-512 table. */
+/* avx512.c - the AVX-512 table: conversions, vectors, plain matrices times vectors. */
 #include "kernels/internal.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
+static __mmask16 tail_mask(size_t n) {
+    return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
+}
+
+static __m512 bf16_floats(__m256i h) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+static void bf16_to_f32(float *dst, const uint16_t *src, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        _mm512_mask_storeu_ps(dst + i, m, bf16_floats(_mm256_maskz_loadu_epi16(m, src + i)));
+    }
+}
+
+static void f16_to_f32(float *dst, const uint16_t *src, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        _mm512_mask_storeu_ps(dst + i, m, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, src + i)));
+    }
+}
+
+/* Not vcvtneps2bf16: it takes subnormals for zero. */
+static void f32_to_bf16(uint16_t *dst, const float *src, size_t n) {
+    const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7fff), quiet = _mm512_set1_epi32(0x400000);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        __m512 f = _mm512_maskz_loadu_ps(m, src + i);
+        __m512i u = _mm512_castps_si512(f);
+        __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), one);
+        __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(u, half), odd);
+        __mmask16 nan = _mm512_cmp_ps_mask(f, f, _CMP_UNORD_Q);
+        rounded = _mm512_mask_or_epi32(rounded, nan, u, quiet);
+        _mm256_mask_storeu_epi16(dst + i, m, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+    }
+}
+
+static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        __m256i h = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(m, src + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm256_mask_storeu_epi16(dst + i, m, h);
+    }
+}
+
+static float dot(const float *a, const float *b, size_t n) {
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+        s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+        s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32), _mm512_loadu_ps(b + i + 32), s2);
+        s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48), _mm512_loadu_ps(b + i + 48), s3);
+    }
+    for (; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i), s0);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+}
+
+static void axpy(float *y, float a, const float *x, size_t n) {
+    const __m512 va = _mm512_set1_ps(a);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        __m512 sum = _mm512_fmadd_ps(va, _mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, y + i));
+        _mm512_mask_storeu_ps(y + i, m, sum);
+    }
+}
+
+static void mul(float *y, const float *x, const float *w, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        _mm512_mask_storeu_ps(y + i, m,
+                              _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, w + i)));
+    }
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps) {
+    if (n == 0) return;
+    double mean = (double)dot(x, x, n) / (double)n;
+    const __m512 inv = _mm512_set1_ps((float)(1 / __builtin_sqrt(mean + eps)));
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = tail_mask(n - i);
+        __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), inv);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(scaled, _mm512_maskz_loadu_ps(m, w + i)));
+    }
+}
+
+/* 16-bit rows times x, 32 columns at a time. bf16: the even columns are the low halves of the 32-bit lanes, the odd
+ * ones the high halves, so x is taken apart likewise (once for all rows) rather than the weights widened. */
+typedef enum { ROW_BF16, ROW_F16 } row_type;
+
+static inline __attribute__((always_inline)) void rows16(float *y, const uint16_t *w, const float *x, size_t cols,
+                                                         row_type type, int rows) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1)), high = _mm512_set1_epi32((int)0xffff0000u);
+    __m512 s0[4], s1[4];
+    for (int r = 0; r < rows; r++)
+        s0[r] = s1[r] = _mm512_setzero_ps();
+    for (size_t i = 0; i < cols; i += 32) {
+        size_t left = cols - i;
+        __mmask32 m = left >= 32 ? 0xffffffffu : (1u << left) - 1;
+        __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)m, x + i);
+        __m512 x1 = left > 16 ? _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + i + 16) : _mm512_setzero_ps();
+        __m512 a = type == ROW_BF16 ? _mm512_permutex2var_ps(x0, even, x1) : x0;
+        __m512 b = type == ROW_BF16 ? _mm512_permutex2var_ps(x0, odd, x1) : x1;
+        for (int r = 0; r < rows; r++) {
+            __m512i v = _mm512_maskz_loadu_epi16(m, w + (size_t)r * cols + i);
+            __m512 wa, wb;
+            if (type == ROW_BF16) {
+                wa = _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+                wb = _mm512_castsi512_ps(_mm512_and_si512(v, high));
+            } else {
+                wa = _mm512_cvtph_ps(_mm512_castsi512_si256(v));
+                wb = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1));
+            }
+            s0[r] = _mm512_fmadd_ps(wa, a, s0[r]);
+            s1[r] = _mm512_fmadd_ps(wb, b, s1[r]);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        y[r] = _mm512_reduce_add_ps(_mm512_add_ps(s0[r], s1[r]));
+}
+
+/* A row's result does not depend on its neighbours, hence not on how threads share the rows. */
+static void matvec_bf16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        rows16(y + r, w + r * cols, x, cols, ROW_BF16, 4);
+    for (; r < rows; r++)
+        rows16(y + r, w + r * cols, x, cols, ROW_BF16, 1);
+}
+
+static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        rows16(y + r, w + r * cols, x, cols, ROW_F16, 4);
+    for (; r < rows; r++)
+        rows16(y + r, w + r * cols, x, cols, ROW_F16, 1);
+}
+
+static void matvec_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
+    for (size_t r = 0; r < rows; r++)
+        y[r] = dot(w + r * cols, x, cols);
+}
+
+static uint64_t read_sum(const void *p, size_t bytes) {
+    const unsigned char *b = p;
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 256 <= bytes; i += 256) {
+        s0 = _mm512_add_epi64(s0, _mm512_loadu_si512(b + i));
+        s1 = _mm512_add_epi64(s1, _mm512_loadu_si512(b + i + 64));
+        s2 = _mm512_add_epi64(s2, _mm512_loadu_si512(b + i + 128));
+        s3 = _mm512_add_epi64(s3, _mm512_loadu_si512(b + i + 192));
+    }
+    for (; i < bytes; i += 64) {
+        __mmask64 m = bytes - i >= 64 ? ~0ull : (1ull << (bytes - i)) - 1;
+        s0 = _mm512_add_epi64(s0, _mm512_maskz_loadu_epi8(m, b + i));
+    }
+    s0 = _mm512_add_epi64(_mm512_add_epi64(s0, s1), _mm512_add_epi64(s2, s3));
+    return (uint64_t)_mm512_reduce_add_epi64(s0);
+}
+
 void tq_kernels_fill_avx512(tq_kernels *k) {
-    (void)k;
+    k->bf16_to_f32 = bf16_to_f32;
+    k->f16_to_f32 = f16_to_f32;
+    k->f32_to_bf16 = f32_to_bf16;
+    k->f32_to_f16 = f32_to_f16;
+    k->dot = dot;
+    k->axpy = axpy;
+    k->mul = mul;
+    k->rmsnorm = rmsnorm;
+    k->matvec_bf16 = matvec_bf16;
+    k->matvec_f16 = matvec_f16;
+    k->matvec_f32 = matvec_f32;
+    k->read_sum = read_sum;
+    tq_kernels_fill_avx512_exp(k);
+    tq_kernels_fill_avx512_coding(k);
+    tq_kernels_fill_avx512_matvec(k);
 }
 #endif

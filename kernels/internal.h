@@ -15,18 +15,25 @@ unsigned tq_cpu_bundles(void);
 void tq_kernels_fill_scalar(tq_kernels *k);
 void tq_kernels_fill_scalar_coding(tq_kernels *k);
 void tq_kernels_fill_avx2(tq_kernels *k);
-void tq_kernels_fill_avx2_float(tq_kernels *k);
+void tq_kernels_fill_avx2_exp(tq_kernels *k);
 void tq_kernels_fill_avx2_coding(tq_kernels *k);
+void tq_kernels_fill_avx2_pack(tq_kernels *k);
 void tq_kernels_fill_avx2_matvec(tq_kernels *k);
 void tq_kernels_fill_avx512(tq_kernels *k);
-void tq_kernels_fill_avx512_float(tq_kernels *k);
+void tq_kernels_fill_avx512_exp(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
 void tq_kernels_fill_avx512_matvec(tq_kernels *k);
 void tq_kernels_fill_neon(tq_kernels *k);
 
+/* kernels.h: unpack; shared by the tables that decode. */
+void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t blocks, int bits);
+
 /* quantize_x: the largest |128 hi + lo|, and the largest |x| of a block that still counts as zero. */
 #define TQ_XQ_MAX 8064.0f
 #define TQ_XQ_TINY 1e-30f
+
+/* kld_row: probabilities relative to the largest below e^-708, the end of the normal doubles, count as 0. */
+#define TQ_KLD_EXP_MIN (-708.0)
 
 static inline uint32_t tq_f32_bits(float f) {
     uint32_t u;
@@ -77,6 +84,25 @@ static inline uint16_t tq_f16_code(float f) {
 /* level(n, r) of the decode formula; outer cells have a fine shape of their own. */
 static inline int tq_level(const tq_levels *l, unsigned n, unsigned r) {
     return l->a[n] + l->v[n] * l->fine[n == 0 || n == 15][r];
+}
+
+/* Binary search over ascending bounds as a walk down a tree: at step s the path so far (which starts with the shape, 0
+ * or 1) selects tree[s][path], and the path is doubled, plus one if that bound lies below z. After 4 steps path & 15 is
+ * the code. Missing bounds are infinite; count <= 15. */
+static inline void tq_search_tree(float tree[4][16], const float *bounds[2], int count) {
+    for (int step = 0; step < 4; step++) {
+        for (int path = 0; path < 2 << step; path++) {
+            int j = ((path & ((1 << step) - 1)) << (4 - step)) + (1 << (3 - step)) - 1;
+            tree[step][path] = j < count ? bounds[path >> step][j] : __builtin_inff();
+        }
+        for (int path = 2 << step; path < 16; path++)
+            tree[step][path] = __builtin_inff();
+    }
+}
+
+static inline const uint16_t *tq_tile_scales(const tq_packed *p, size_t tile) {
+    size_t groups = p->blocks ? (p->blocks - 1) / p->group_blocks + 1 : 0;
+    return p->scales + tile * groups * TQ_TILE_ROWS;
 }
 
 #endif

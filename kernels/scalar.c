@@ -101,9 +101,9 @@ static void kld_row(tq_kld_row *out, const float *base, const float *quant, size
     double zp = 0, zq = 0, sum = 0;
     for (size_t i = 0; i < n; i++) {
         double d = (double)base[i] - base_max, e = (double)quant[i] - quant_max;
-        double p = exp(d);
+        double p = d < TQ_KLD_EXP_MIN ? 0 : exp(d);
         zp += p;
-        zq += exp(e);
+        zq += e < TQ_KLD_EXP_MIN ? 0 : exp(e);
         if (p != 0) sum += p * (d - e);
     }
     out->kld = sum / zp + (log(zq) - log(zp));

@@ -87,14 +87,9 @@ static void block_levels(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, si
     }
 }
 
-static const uint16_t *tile_scales(const tq_packed *p, size_t tile) {
-    size_t groups = p->blocks ? (p->blocks - 1) / p->group_blocks + 1 : 0;
-    return p->scales + tile * groups * TQ_TILE_ROWS;
-}
-
 /* out = (scale_mul * step * scale) * level, rounded in this order. */
 static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) {
-    const uint16_t *scales = tile_scales(p, tile);
+    const uint16_t *scales = tq_tile_scales(p, tile);
     float mul = p->scale_mul * p->levels->step;
     for (size_t b = 0; b < p->blocks; b++) {
         int level[TQ_TILE_ROWS][TQ_BLOCK];
@@ -138,7 +133,7 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
  *   block:  f = fma(128, (float)sum_hi, (float)sum_lo), sums exact in int32;  group_sum = fma(f, x.scale, group_sum)
  *   group:  y = fma(scale, group_sum, y)          tile:  y = y * (scale_mul * step) */
 static void matvec_tile(float *y, const tq_packed *p, const tq_xq *x, size_t tile) {
-    const uint16_t *scales = tile_scales(p, tile);
+    const uint16_t *scales = tq_tile_scales(p, tile);
     float group_sum[TQ_TILE_ROWS] = {0};
     memset(y, 0, TQ_TILE_ROWS * sizeof *y);
     for (size_t b = 0; b < p->blocks; b++) {

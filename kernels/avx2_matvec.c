@@ -1,0 +1,203 @@
+/* avx2_matvec.c - packed codes times a vector in AVX2, straight from the planes.
+ *
+ * A register of codes holds 8 rows (lanes of 32 bits) of four columns. 8-bit levels are offset by 128 to unsigned bytes
+ * for maddubs (255 * 64 * 2 fits in 16 bits), the offset is taken back through the sums in tq_xq. 16-bit levels are
+ * widened (two rows a 128-bit lane) and multiplied by activations widened to 16 bits. */
+#include "kernels/internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* The tables of tq_levels, each repeated in both 128-bit lanes; outer has its top bit set in the outer cells. */
+typedef struct byte_tables {
+    __m256i offset, a_low, a_high, v, outer, fine[2];
+} byte_tables;
+
+static __m256i repeat(const uint8_t table[16]) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+}
+
+static byte_tables make_tables(const tq_levels *l) {
+    uint8_t offset[16], low[16], high[16], v[16];
+    const uint8_t outer[16] = {0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80};
+    for (size_t i = 0; i < 16; i++) {
+        offset[i] = (uint8_t)(l->a[i] + 128);
+        low[i] = (uint8_t)(l->a[i] & 255);
+        high[i] = (uint8_t)(l->a[i] >> 8 & 255);
+        v[i] = (uint8_t)l->v[i];
+    }
+    return (byte_tables){repeat(offset), repeat(low),   repeat(high),
+                         repeat(v),      repeat(outer), {repeat(l->fine[0]), repeat(l->fine[1])}};
+}
+
+INLINE __m256i broadcast4(const int8_t *x) {
+    int v;
+    memcpy(&v, x, sizeof v);
+    return _mm256_set1_epi32(v);
+}
+
+INLINE __m256i part_of(__m256i v, int part, int bits) {
+    __m256i mask = _mm256_set1_epi8((char)((1 << bits) - 1));
+    return _mm256_and_si256(part ? _mm256_srli_epi16(v, part * bits) : v, mask);
+}
+
+/* Sums of eight rows over one block with the high (0) and the low (1) part of the activations, levels of 8 bits. */
+INLINE void block_bytes(__m256i sums[2], const byte_tables *t, const uint8_t *codes, const int8_t *hi, const int8_t *lo,
+                        int bits) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    sums[0] = sums[1] = _mm256_setzero_si256();
+    for (int j = 0; j < bits; j++) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(codes + 64 * j));
+        for (int part = 0; part < 8 / bits; part++) {
+            int col = (8 / bits * j + part) * 4;
+            __m256i level = _mm256_shuffle_epi8(t->offset, part_of(v, part, bits));
+            __m256i pairs_hi = _mm256_maddubs_epi16(level, broadcast4(hi + col));
+            __m256i pairs_lo = _mm256_maddubs_epi16(level, broadcast4(lo + col));
+            sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(pairs_hi, ones));
+            sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(pairs_lo, ones));
+        }
+    }
+}
+
+INLINE __m256i widen4(const int8_t *x) {
+    return _mm256_cvtepi8_epi16(_mm256_castsi256_si128(broadcast4(x)));
+}
+
+/* The same with levels of 16 bits. acc[part][0] holds rows 0, 1, 4, 5 in two lanes each, acc[part][1] rows 2, 3, 6, 7.
+ */
+INLINE void block_fine(__m256i sums[2], const byte_tables *t, const uint8_t *codes, const uint8_t *fine,
+                       const int8_t *hi, const int8_t *lo, int fine_bits) {
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i acc[2][2] = {{zero, zero}, {zero, zero}};
+    for (int i = 0; i < 8; i++) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(codes + 64 * (i / 2)));
+        __m256i f = _mm256_loadu_si256((const __m256i *)(fine + 64 * (i * fine_bits / 8)));
+        __m256i n = part_of(v, i % 2, 4), r = part_of(f, i % (8 / fine_bits), fine_bits);
+        __m256i shape = _mm256_blendv_epi8(_mm256_shuffle_epi8(t->fine[0], r), _mm256_shuffle_epi8(t->fine[1], r),
+                                           _mm256_shuffle_epi8(t->outer, n));
+        __m256i low = _mm256_shuffle_epi8(t->a_low, n), high = _mm256_shuffle_epi8(t->a_high, n);
+        __m256i sign = _mm256_shuffle_epi8(t->v, n);
+        __m256i level0 =
+            _mm256_add_epi16(_mm256_unpacklo_epi8(low, high),
+                             _mm256_maddubs_epi16(_mm256_unpacklo_epi8(shape, zero), _mm256_unpacklo_epi8(sign, sign)));
+        __m256i level1 =
+            _mm256_add_epi16(_mm256_unpackhi_epi8(low, high),
+                             _mm256_maddubs_epi16(_mm256_unpackhi_epi8(shape, zero), _mm256_unpackhi_epi8(sign, sign)));
+        __m256i x[2] = {widen4(hi + 4 * i), widen4(lo + 4 * i)};
+        for (int part = 0; part < 2; part++) {
+            acc[part][0] = _mm256_add_epi32(acc[part][0], _mm256_madd_epi16(level0, x[part]));
+            acc[part][1] = _mm256_add_epi32(acc[part][1], _mm256_madd_epi16(level1, x[part]));
+        }
+    }
+    sums[0] = _mm256_hadd_epi32(acc[0][0], acc[0][1]);
+    sums[1] = _mm256_hadd_epi32(acc[1][0], acc[1][1]);
+}
+
+INLINE __m256 block_product(const byte_tables *t, const uint8_t *codes, const uint8_t *fine, const tq_xq *x, size_t b,
+                            int code_bits, int fine_bits) {
+    const int8_t *hi = x->hi + b * TQ_BLOCK, *lo = x->lo + b * TQ_BLOCK;
+    __m256i sums[2];
+    if (fine_bits) {
+        block_fine(sums, t, codes, fine, hi, lo, fine_bits);
+    } else {
+        block_bytes(sums, t, codes, hi, lo, code_bits);
+        for (size_t part = 0; part < 2; part++)
+            sums[part] = _mm256_sub_epi32(sums[part], _mm256_set1_epi32(128 * x->sum[2 * b + part]));
+    }
+    return _mm256_fmadd_ps(_mm256_set1_ps(128), _mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1]));
+}
+
+/* The order of rounding is that of the scalar reference. */
+INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
+                        int fine_bits) {
+    const byte_tables t = make_tables(p->levels);
+    const __m256 mul = _mm256_set1_ps(p->scale_mul * p->levels->step);
+    const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
+    const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */
+    const uint16_t *scales = tq_tile_scales(p, tile0);
+    for (size_t i = 0; i < tiles; i++) {
+        __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+        for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
+            size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
+            __m256 group_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+            for (; b < end; b++, codes += 64 * code_bits, fine += 64 * fine_bits) {
+                __m256 x_scale = _mm256_set1_ps(x->scale[b]);
+                for (size_t half = 0; half < 2; half++) {
+                    __m256 f = block_product(&t, codes + 32 * half, fine + 32 * half, x, b, code_bits, fine_bits);
+                    group_sum[half] = _mm256_fmadd_ps(f, x_scale, group_sum[half]);
+                }
+            }
+            for (size_t half = 0; half < 2; half++) {
+                __m256 scale = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(scales + 8 * half)));
+                sum[half] = _mm256_fmadd_ps(scale, group_sum[half], sum[half]);
+            }
+        }
+        for (size_t half = 0; half < 2; half++)
+            _mm256_storeu_ps(y + TQ_TILE_ROWS * i + 8 * half, _mm256_mul_ps(sum[half], mul));
+    }
+}
+
+static void matvec(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
+    if (p->fine_bits == 4)
+        matvec_bits(y, p, x, tile0, tiles, 4, 4);
+    else if (p->fine_bits == 2)
+        matvec_bits(y, p, x, tile0, tiles, 4, 2);
+    else if (p->code_bits == 4)
+        matvec_bits(y, p, x, tile0, tiles, 4, 0);
+    else
+        matvec_bits(y, p, x, tile0, tiles, 2, 0);
+}
+
+static int32_t sum8(__m256i v) {
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+static uint32_t max_abs_bits(const float *x) {
+    const __m256i no_sign = _mm256_set1_epi32(0x7fffffff);
+    __m256i max = _mm256_setzero_si256();
+    for (size_t i = 0; i < TQ_BLOCK; i += 8)
+        max = _mm256_max_epu32(max, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(x + i)), no_sign));
+    __m128i m = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+/* 32 integers that fit in a byte, in order. */
+static __m256i pack_bytes(const __m256i v[4]) {
+    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
+    const __m256i half = _mm256_set1_epi32(64);
+    for (size_t b = 0; b < blocks; b++, x += TQ_BLOCK) {
+        uint32_t max_bits = max_abs_bits(x);
+        float max = tq_bits_f32(max_bits);
+        int finite = max_bits < 0x7f800000u, zero = !finite || max < TQ_XQ_TINY;
+        const __m256 inv = _mm256_set1_ps(zero ? 0 : TQ_XQ_MAX / max);
+        __m256i hi[4], lo[4], sum_hi = _mm256_setzero_si256(), sum_lo = sum_hi;
+        for (size_t i = 0; i < 4; i++) {
+            __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inv));
+            if (zero) q = _mm256_setzero_si256();
+            hi[i] = _mm256_srai_epi32(_mm256_add_epi32(q, half), 7);
+            lo[i] = _mm256_sub_epi32(q, _mm256_slli_epi32(hi[i], 7));
+            sum_hi = _mm256_add_epi32(sum_hi, hi[i]);
+            sum_lo = _mm256_add_epi32(sum_lo, lo[i]);
+        }
+        _mm256_storeu_si256((__m256i *)(dst->hi + b * TQ_BLOCK), pack_bytes(hi));
+        _mm256_storeu_si256((__m256i *)(dst->lo + b * TQ_BLOCK), pack_bytes(lo));
+        dst->scale[b] = zero ? (finite ? 0 : __builtin_nanf("")) : max / TQ_XQ_MAX;
+        dst->sum[2 * b] = sum8(sum_hi);
+        dst->sum[2 * b + 1] = sum8(sum_lo);
+    }
+}
+
+void tq_kernels_fill_avx2_matvec(tq_kernels *k) {
+    k->quantize_x = quantize_x;
+    k->matvec = matvec;
+}
+#endif
