@@ -1,0 +1,46 @@
+/* draft.h - the plan being edited: every state that it went through, for undo and redo, with what each cost. Pure: no
+ * screen, no session. */
+#ifndef TQ_DRAFT_H
+#define TQ_DRAFT_H
+
+#include "model/session.h"
+
+typedef struct tq_state {
+    tq_plan *plan;
+    uint64_t serial; /* never used twice; names this state for the worker and for "saved" */
+    char what[96];   /* the change that led here, "" for the first */
+    tq_eval_result eval;
+    bool eval_known;
+} tq_state;
+
+typedef struct tq_draft {
+    const tq_model *model;
+    tq_state *states; /* [count] */
+    size_t count, capacity, now;
+    uint64_t serial; /* the last one given */
+    tq_plan *saved;  /* what "changed" is measured against */
+} tq_draft;
+
+bool tq_draft_init(tq_draft *d, const tq_model *model, tq_plan *plan); /* takes plan over */
+void tq_draft_free(tq_draft *d);
+const tq_plan *tq_draft_plan(const tq_draft *d);
+uint64_t tq_draft_serial(const tq_draft *d);
+/* Takes plan over and makes it the state now; forgets what was undone. False when memory is short. */
+bool tq_draft_push(tq_draft *d, tq_plan *plan, const char *what);
+bool tq_draft_undo(tq_draft *d); /* false: nothing to undo */
+bool tq_draft_redo(tq_draft *d);
+/* The figures of the state with this serial. */
+void tq_draft_note_eval(tq_draft *d, uint64_t serial, const tq_eval_result *r);
+void tq_draft_forget_evals(tq_draft *d); /* another text or context */
+void tq_draft_saved(tq_draft *d, uint64_t serial);
+bool tq_draft_matrix_changed(const tq_draft *d, size_t matrix); /* since the plan was saved */
+bool tq_draft_changed(const tq_draft *d);
+
+/* Do two plans say the same of all matrices? */
+bool tq_plans_equal(const tq_model *m, const tq_plan *a, const tq_plan *b);
+/* Bytes of matrix i by the plan, and of everything. */
+size_t tq_matrix_cost(const tq_model *m, const tq_plan *p, size_t i);
+size_t tq_matrix_cost_at(const tq_model *m, const tq_plan *p, size_t i, tq_choice c);
+tq_memory tq_plan_memory(const tq_model *m, const tq_plan *p);
+
+#endif

@@ -1,0 +1,188 @@
+/* table.c - the rows of the layers panel. */
+#include "tui/table.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { UNFOLDED_MAX = 100 /* matrices; larger models start folded */ };
+
+const char *tq_short_label(const tq_matrix *m) {
+    const char *dot = strchr(m->label, '.');
+    if (!dot || dot - m->label < 5 || memcmp(dot - 5, "_attn", 5) != 0) return m->label;
+    return dot + 1;
+}
+
+static size_t blocks_of(const tq_model *m) {
+    return tq_model_config(m)->blocks;
+}
+
+static bool matches(const tq_model *m, const char *glob, size_t i) {
+    if (!*glob) return true;
+    if (tq_glob_match(glob, tq_model_matrix(m, i))) return true;
+    /* A word without wildcards is looked for anywhere, as one types it in a hurry. */
+    char around[160];
+    if (strpbrk(glob, "*?[")) return false;
+    snprintf(around, sizeof around, "*%s*", glob);
+    return tq_glob_match(around, tq_model_matrix(m, i));
+}
+
+bool tq_table_matches(const tq_table *t, size_t matrix) {
+    return matches(t->model, t->filter, matrix);
+}
+
+size_t tq_table_count_matches(const tq_table *t, const char *glob) {
+    size_t n = 0;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
+        n += matches(t->model, glob, i);
+    return n;
+}
+
+/* Builds the rows again and puts the cursor where it stood, or near. */
+static void rebuild(tq_table *t) {
+    tq_row at = t->count ? t->rows[t->cursor] : (tq_row){0, SIZE_MAX};
+    size_t n = 0, block = SIZE_MAX;
+    t->shown = 0;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++) {
+        if (!tq_table_matches(t, i)) continue;
+        t->shown++;
+        size_t b = tq_model_matrix(t->model, i)->block;
+        if (b != block) t->rows[n++] = (tq_row){block = b, SIZE_MAX};
+        if (!t->folded[b]) t->rows[n++] = (tq_row){b, i};
+    }
+    t->count = n;
+    t->cursor = 0;
+    for (size_t r = 0; r < n; r++) {
+        if (t->rows[r].block > at.block) break;
+        bool before = t->rows[r].matrix == SIZE_MAX || (at.matrix != SIZE_MAX && t->rows[r].matrix <= at.matrix);
+        if (t->rows[r].block < at.block || before) t->cursor = r;
+    }
+}
+
+bool tq_table_init(tq_table *t, const tq_model *model) {
+    size_t matrices = tq_model_matrices(model), blocks = blocks_of(model);
+    *t = (tq_table){.model = model};
+    t->rows = calloc(matrices + blocks + 1, sizeof *t->rows);
+    t->marked = calloc(matrices + 1, sizeof *t->marked);
+    t->folded = calloc(blocks + 1, sizeof *t->folded);
+    if (!t->rows || !t->marked || !t->folded) {
+        tq_table_free(t);
+        return false;
+    }
+    if (matrices > UNFOLDED_MAX) memset(t->folded, true, blocks);
+    rebuild(t);
+    return true;
+}
+
+void tq_table_free(tq_table *t) {
+    free(t->rows);
+    free(t->marked);
+    free(t->folded);
+    *t = (tq_table){0};
+}
+
+bool tq_table_filter(tq_table *t, const char *glob) {
+    if (*glob && tq_table_count_matches(t, glob) == 0) return false;
+    snprintf(t->filter, sizeof t->filter, "%s", glob);
+    rebuild(t);
+    return true;
+}
+
+void tq_table_fold(tq_table *t, size_t block, bool folded) {
+    if (block >= blocks_of(t->model)) return;
+    t->folded[block] = folded;
+    rebuild(t);
+}
+
+void tq_table_fold_all(tq_table *t, bool folded) {
+    memset(t->folded, folded, blocks_of(t->model));
+    rebuild(t);
+}
+
+void tq_table_move(tq_table *t, long by) {
+    if (t->count == 0) return;
+    long to = (long)t->cursor + by, last = (long)t->count - 1;
+    t->cursor = (size_t)(to < 0 ? 0 : to > last ? last : to);
+}
+
+void tq_table_show(tq_table *t, size_t matrix) {
+    if (matrix >= tq_model_matrices(t->model)) return;
+    tq_table_fold(t, tq_model_matrix(t->model, matrix)->block, false);
+    for (size_t r = 0; r < t->count; r++)
+        if (t->rows[r].matrix == matrix) t->cursor = r;
+}
+
+void tq_table_scroll(tq_table *t, size_t visible) {
+    if (visible == 0) return;
+    if (t->cursor < t->top) t->top = t->cursor;
+    if (t->cursor >= t->top + visible) t->top = t->cursor - visible + 1;
+    if (t->count > visible && t->top > t->count - visible) t->top = t->count - visible;
+    if (t->count <= visible) t->top = 0;
+}
+
+const tq_row *tq_table_row(const tq_table *t) {
+    return t->count ? &t->rows[t->cursor] : NULL;
+}
+
+size_t tq_table_matrix(const tq_table *t) {
+    const tq_row *r = tq_table_row(t);
+    if (!r) return SIZE_MAX;
+    if (r->matrix != SIZE_MAX) return r->matrix;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
+        if (tq_model_matrix(t->model, i)->block == r->block && tq_table_matches(t, i)) return i;
+    return SIZE_MAX;
+}
+
+size_t tq_table_marks(const tq_table *t) {
+    size_t n = 0;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
+        n += t->marked[i];
+    return n;
+}
+
+static bool under_cursor(const tq_table *t, size_t i) {
+    const tq_row *r = tq_table_row(t);
+    if (!r) return false;
+    if (r->matrix != SIZE_MAX) return r->matrix == i;
+    return tq_model_matrix(t->model, i)->block == r->block && tq_table_matches(t, i);
+}
+
+void tq_table_toggle(tq_table *t) {
+    bool all = true;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
+        if (under_cursor(t, i) && !t->marked[i]) all = false;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
+        if (under_cursor(t, i)) t->marked[i] = !all;
+}
+
+void tq_table_mark_shown(tq_table *t) {
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
+        if (tq_table_matches(t, i)) t->marked[i] = true;
+}
+
+void tq_table_unmark(tq_table *t) {
+    memset(t->marked, 0, tq_model_matrices(t->model) * sizeof *t->marked);
+}
+
+size_t tq_table_targets(const tq_table *t, bool *targets) {
+    size_t n = 0;
+    bool marks = tq_table_marks(t) > 0;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++) {
+        targets[i] = marks ? t->marked[i] : under_cursor(t, i);
+        n += targets[i];
+    }
+    return n;
+}
+
+size_t tq_table_heaviest(const tq_table *t) {
+    size_t best = SIZE_MAX, most = 0;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++) {
+        const tq_matrix *m = tq_model_matrix(t->model, i);
+        if (m->w.rows * m->w.cols > most) {
+            most = m->w.rows * m->w.cols;
+            best = i;
+        }
+    }
+    return best;
+}

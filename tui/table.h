@@ -1,0 +1,47 @@
+/* table.h - the rows of the layers panel: blocks, their matrices, folds, marks, the filter and the cursor. Pure. */
+#ifndef TQ_TABLE_H
+#define TQ_TABLE_H
+
+#include "model/plan.h"
+
+typedef struct tq_row {
+    size_t block;
+    size_t matrix; /* SIZE_MAX: the block's own row */
+} tq_row;
+
+typedef struct tq_table {
+    const tq_model *model;
+    tq_row *rows; /* [count], those that can be scrolled to */
+    size_t count, cursor, top;
+    size_t shown; /* matrices that the filter lets through */
+    bool *marked; /* [matrices] */
+    bool *folded; /* [blocks] */
+    char filter[128];
+} tq_table;
+
+bool tq_table_init(tq_table *t, const tq_model *model);
+void tq_table_free(tq_table *t);
+/* Sets the filter ("" for none); false, and nothing changes, when no matrix matches. */
+bool tq_table_filter(tq_table *t, const char *glob);
+size_t tq_table_count_matches(const tq_table *t, const char *glob);
+void tq_table_fold(tq_table *t, size_t block, bool folded);
+void tq_table_fold_all(tq_table *t, bool folded);
+void tq_table_move(tq_table *t, long by);          /* clipped to the rows */
+void tq_table_show(tq_table *t, size_t matrix);    /* moves the cursor there, unfolding its block */
+void tq_table_scroll(tq_table *t, size_t visible); /* keeps the cursor within `visible` rows from top */
+const tq_row *tq_table_row(const tq_table *t);     /* under the cursor; NULL in an empty table */
+size_t tq_table_matrix(const tq_table *t);         /* under the cursor, the block's first on a block's row; SIZE_MAX */
+bool tq_table_matches(const tq_table *t, size_t matrix);
+size_t tq_table_marks(const tq_table *t);
+/* Marks or unmarks what the cursor stands on: a matrix, or all of a block. */
+void tq_table_toggle(tq_table *t);
+void tq_table_mark_shown(tq_table *t);
+void tq_table_unmark(tq_table *t);
+/* What a key acts on: targets: [matrices]. The marked rows, else what the cursor stands on. Returns how many. */
+size_t tq_table_targets(const tq_table *t, bool *targets);
+size_t tq_table_heaviest(const tq_table *t);
+
+/* The label as shown: without the mixer's own prefix ("self_attn.q_proj" is "q_proj"). */
+const char *tq_short_label(const tq_matrix *m);
+
+#endif

@@ -1,0 +1,101 @@
+/* worker.h - the one thread that owns the session. The screen posts what it wants and takes a snapshot by value.
+ *
+ * Two kinds of work. What is wanted: the newest plan, text and evaluation, and the matrix to inspect; a newer wish
+ * replaces the older one and cancels it. What is asked: chat, save, load, export, in order; these come first, and
+ * the evaluation that they interrupted goes on afterwards. */
+#ifndef TQ_WORKER_H
+#define TQ_WORKER_H
+
+#include "tui/options.h"
+
+typedef struct tq_worker tq_worker;
+
+typedef enum tq_job {
+    TQ_JOB_NONE,
+    TQ_JOB_OPEN,
+    TQ_JOB_TEXT,
+    TQ_JOB_APPLY, /* quantizing */
+    TQ_JOB_EVAL,
+    TQ_JOB_INSPECT,
+    TQ_JOB_CHAT,
+    TQ_JOB_SAVE,
+    TQ_JOB_LOAD,
+    TQ_JOB_EXPORT,
+    TQ_JOB_COUNT
+} tq_job;
+const char *tq_job_name(tq_job job); /* "evaluating", ... */
+
+/* What a matrix costs, and the spec for which that was measured. */
+typedef struct tq_measured {
+    bool known;
+    tq_qspec spec;
+    tq_distortion distortion;
+} tq_measured;
+
+typedef struct tq_status {
+    tq_job job;
+    double done, total, started; /* of the job; started: tq_now() */
+    bool cancelling;
+    tq_eval_result eval;  /* the newest figures; tokens 0: none yet */
+    uint64_t eval_serial; /* of the plan that they are for */
+    bool eval_running;    /* eval will be refined */
+    size_t eval_goal;     /* scored tokens that it will rest on */
+    size_t text_tokens;   /* 0: no text */
+    char text_name[128];
+} tq_status;
+
+/* What the inspect panel shows of a matrix at a group size; filled from top to bottom. */
+typedef struct tq_inspected {
+    size_t matrix, group;
+    uint64_t common; /* residual, rotation and seed when it was asked for, see tq_worker_inspect */
+    bool has_histogram;
+    tq_inspection histogram;
+    bool known[TQ_BITS_COUNT];
+    tq_matrix_figures figures[TQ_BITS_COUNT];
+} tq_inspected;
+
+/* Something that the screen has to do or say, in order. */
+typedef struct tq_event {
+    struct tq_event *next;
+    tq_job job;
+    int rc;                  /* TQ_OK, TQ_FAIL, TQ_CANCELLED */
+    bool exists;             /* failed because the file exists: may be asked again with force */
+    tq_err err;              /* why not */
+    char path[512];          /* of the file read or written */
+    uint64_t serial;         /* of the plan saved */
+    tq_plan *plan;           /* loaded: the screen's now */
+    char *text;              /* chat: a piece of the answer */
+    bool ended;              /* chat: it was the last */
+    tq_chat_stats stats;     /* chat, when ended */
+    tq_inspected *inspected; /* inspect: the screen's now */
+} tq_event;
+void tq_event_free(tq_event *e);
+
+/* Starts the thread, which opens the session as o says (o must outlive it). */
+tq_worker *tq_worker_start(const tq_options *o, tq_err *err);
+/* Cancels what runs, joins the thread and closes the session. */
+void tq_worker_stop(tq_worker *w);
+
+/* Becomes readable when there is something new; tq_worker_snapshot empties it. */
+int tq_worker_fd(const tq_worker *w);
+/* Waits until the model is open. model is borrowed and does not change afterwards; plan is the caller's. */
+int tq_worker_wait_open(tq_worker *w, const tq_model **model, const tq_tokenizer **tok, tq_plan **plan, char **note,
+                        tq_err *err);
+/* Copies the status and measured ([matrices]), and takes the events (NULL: none). */
+tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measured);
+
+/* Takes plan over. */
+void tq_worker_want_plan(tq_worker *w, tq_plan *plan, uint64_t serial);
+void tq_worker_want_eval(tq_worker *w, size_t ctx, size_t tokens, bool score_half);
+/* SIZE_MAX: nothing. common comes back with the result. */
+void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t common);
+/* Asks; the strings are copied. */
+void tq_worker_text(tq_worker *w, const char *path);
+void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq_chat_options *o);
+void tq_worker_save(tq_worker *w, const char *path, bool force);
+void tq_worker_load(tq_worker *w, const char *path);
+void tq_worker_export(tq_worker *w, tq_export_format f, const char *path, bool force);
+/* Stops what runs and forgets what was asked; an evaluation that was stopped starts again with the next change. */
+void tq_worker_cancel(tq_worker *w);
+
+#endif
