@@ -70,6 +70,7 @@ def main():
     parser.add_argument("--wrong", action="store_true", help="print the wrong answers")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    torch.set_flush_denormal(True)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = Qwen3_5ForCausalLM.from_pretrained(args.weights or args.model, dtype=torch.bfloat16)
     model = model.float().to(args.device).eval()
