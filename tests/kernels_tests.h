@@ -1,0 +1,26 @@
+/* kernels_tests.h - the tests of test_kernels.c. Each one holds table k against the scalar table s; for k = s it checks
+ * the reference itself against a definition where there is one. They fail by cmocka's assertions. */
+#ifndef TQ_TESTS_KERNELS_TESTS_H
+#define TQ_TESTS_KERNELS_TESTS_H
+
+#include "tests/kernels_util.h"
+
+typedef struct kt_context {
+    const tq_kernels *k, *s;
+    kt_random random;
+} kt_context;
+
+typedef struct kt_test {
+    const char *name;
+    void (*run)(kt_context *c);
+} kt_test;
+
+extern const kt_test kt_float_tests[], kt_coding_tests[], kt_packed_tests[]; /* end with a NULL name */
+
+/* The sizes every kernel is tried with: 0 .. 200 and some larger ones; SIZE_MAX past the end. */
+size_t kt_size(size_t i);
+
+/* Equal to the bit, or both NaN. */
+void kt_same_floats(const float *a, const float *b, size_t n, const char *what);
+
+#endif

@@ -1,0 +1,100 @@
+/* test_kernels.c - every kernel of every instruction set against the scalar reference.
+ * usage: test_kernels [--seed N] [--bench] */
+#include "tests/kernels_tests.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { TESTS_MAX = 256 };
+
+static uint64_t seed = 20261124;
+
+/* One test of one instruction set. */
+typedef struct bound_test {
+    const kt_test *test;
+    const char *isa;
+    char name[64];
+} bound_test;
+
+size_t kt_size(size_t i) {
+    static const size_t large[] = {255, 256, 257, 1000, 4099};
+    if (i <= 200) return i;
+    return i - 201 < sizeof large / sizeof *large ? large[i - 201] : SIZE_MAX;
+}
+
+void kt_same_floats(const float *a, const float *b, size_t n, const char *what) {
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(a + i, b + i, sizeof *a) && !(isnan(a[i]) && isnan(b[i])))
+            fail_msg("%s: value %zu of %zu is %.9g, the reference has %.9g", what, i, n, (double)a[i], (double)b[i]);
+    }
+}
+
+static void run_bound(void **state) {
+    const bound_test *b = *state;
+    kt_context c = {tq_kernels_find(b->isa), tq_kernels_find("scalar"), {seed}};
+    assert_non_null(c.k);
+    b->test->run(&c);
+}
+
+static void table_selection(void **state) {
+    (void)state;
+    const char *best = tq_kernels_name(0), *name;
+    size_t count = 0;
+    assert_non_null(best);
+    assert_string_equal(tq_k()->name, best);
+    assert_null(tq_kernels_find("no such table"));
+    assert_int_equal(tq_kernels_use("no such table"), -1);
+    assert_string_equal(tq_k()->name, best);
+    for (; (name = tq_kernels_name(count)); count++) {
+        assert_int_equal(tq_kernels_use(name), 0);
+        assert_string_equal(tq_k()->name, name);
+        assert_ptr_equal(tq_k(), tq_kernels_find(name));
+    }
+    assert_null(tq_kernels_name(count + 1));
+    assert_string_equal(tq_kernels_name(count - 1), "scalar");
+    assert_int_equal(tq_kernels_use("auto"), 0);
+    assert_string_equal(tq_k()->name, best);
+}
+
+static void list_tests(bound_test *bound, size_t *count, const char *isa, const kt_test *tests) {
+    for (; tests->name; tests++, ++*count) {
+        assert_true(*count < TESTS_MAX);
+        bound[*count].test = tests;
+        bound[*count].isa = isa;
+        snprintf(bound[*count].name, sizeof bound[*count].name, "%s %s", isa, tests->name);
+    }
+}
+
+int main(int argc, char **argv) {
+    static bound_test bound[TESTS_MAX];
+    static struct CMUnitTest tests[TESTS_MAX + 1];
+    size_t count = 0;
+    const char *isa;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--bench")) {
+            kt_bench();
+            return 0;
+        }
+        if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
+            seed = strtoull(argv[++i], NULL, 0);
+            continue;
+        }
+        fprintf(stderr, "usage: %s [--seed N] [--bench]\n", argv[0]);
+        return 2;
+    }
+    for (size_t i = 0; (isa = tq_kernels_name(i)); i++) {
+        list_tests(bound, &count, isa, kt_float_tests);
+        list_tests(bound, &count, isa, kt_coding_tests);
+        list_tests(bound, &count, isa, kt_packed_tests);
+    }
+    tests[0] = (struct CMUnitTest){"table selection", table_selection, NULL, NULL, NULL};
+    for (size_t i = 0; i < count; i++)
+        tests[i + 1] = (struct CMUnitTest){bound[i].name, run_bound, NULL, NULL, &bound[i]};
+    printf("seed %llu\n", (unsigned long long)seed);
+    return _cmocka_run_group_tests("kernels", tests, count + 1, NULL, NULL);
+}
