@@ -6,9 +6,10 @@
 
 #define TQ_MAX_STAGES 2
 
-/* The level table of a stage as it lies in a file: version, a, v, fine, step, little-endian. */
+/* The side table of a stage as it lies in a file, little-endian: u32 version, f32 scale_mul, f32 step, i16 a[16],
+ * i8 v[16], u8 fine[2][16]. */
 #define TQ_LEVELS_VERSION 1
-#define TQ_LEVELS_BYTES 88
+#define TQ_LEVELS_BYTES 92
 
 /* The sizes of one stage, padding included. */
 typedef struct tq_stage_shape {
@@ -26,5 +27,31 @@ typedef struct tq_stage_shape {
 /* Fills shape[0 .. stages) and returns the number of stages: 0 for keep, for an empty matrix, for a spec with members
  * out of range, and when a size overflows. */
 size_t tq_stage_shapes(const tq_qspec *spec, size_t rows, size_t cols, tq_stage_shape shape[TQ_MAX_STAGES]);
+
+typedef struct tq_stage {
+    tq_stage_shape shape;
+    const tq_rotation *rotation; /* of the cache */
+    tq_levels levels;
+    tq_packed packed; /* borrows what follows */
+    uint8_t *codes;
+    uint8_t *fine; /* NULL without a residual plane */
+    uint16_t *scales;
+    uint8_t table[TQ_LEVELS_BYTES];
+} tq_stage;
+
+struct tq_qmatrix {
+    tq_qspec spec;
+    size_t rows, cols, stages;
+    tq_stage stage[TQ_MAX_STAGES];
+};
+
+/* An all-zero matrix with the program's own level tables; NULL with a message. */
+tq_qmatrix *tq_qmatrix_new(const tq_qspec *spec, size_t rows, size_t cols, tq_rotation_cache *cache, tq_err *err);
+
+/* Makes s->table say what s->levels and s->packed.scale_mul are. */
+void tq_stage_write_table(tq_stage *s);
+
+/* Rows r0 .. r0+n-1 of the first `stages` stages; otherwise as tq_qmatrix_dequantize_rows. */
+void tq_qmatrix_dequantize_stages(const tq_qmatrix *q, size_t stages, size_t r0, size_t n, float *out, float *scratch);
 
 #endif

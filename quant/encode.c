@@ -1,0 +1,353 @@
+/* A float matrix into codes: a tile of 16 rows at a time, all of a row while it is in the cache. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/codebook.h"
+#include "quant/qmatrix_internal.h"
+#include "quant/rotation_internal.h"
+
+#define CHUNK_WEIGHTS 16384
+#define REPORT_SECONDS 0.04
+
+/* Squares of groups outside of this range might leave fp32; such groups are brought near 1 first. */
+#define SAFE_LOW 1e-24F
+#define SAFE_HIGH 1e30F
+
+/* Sums over a tile, in double: added up in the order of the tiles, the total does not depend on the threads. */
+typedef struct sums {
+    double ww, wq, qq, error;
+} sums;
+
+/* What one thread works in. */
+typedef struct scratch {
+    float *row;      /* [ld] */
+    float *z;        /* [ld] */
+    float *level;    /* [ld] */
+    float *rotation; /* tq_rotation_scratch */
+    uint8_t *codes;  /* [16, ld] */
+    uint8_t *fine;   /* [16, ld] */
+    float *deq;      /* [16, cols], of the stages before; two stages alone */
+    float *deq_work; /* tq_qmatrix_scratch */
+} scratch;
+
+typedef struct encoder {
+    const tq_matrix_view *w;
+    tq_qmatrix *q;
+    size_t index; /* of the stage */
+    tq_stage *stage;
+    tq_codebook book;
+    size_t ld; /* columns, padded */
+    int threads;
+    scratch *scratch;
+    /* Per group, [tiles, groups, 16]: the scale that least squares gives, and <z, z> of its coded levels. */
+    float *scale;
+    float *energy;
+    sums *tile; /* [tiles]: ww and the error at the ideal scale; of measure: all */
+    atomic_size_t bad_row;
+    atomic_size_t rows_done;
+    atomic_bool stop;
+    const tq_progress *progress;
+    double next_report;
+    double work_before, work_total; /* in weights, all sweeps together */
+} encoder;
+
+static float largest(const float *x, size_t n) {
+    float most = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) return INFINITY;
+        if (fabsf(x[i]) > most) most = fabsf(x[i]);
+    }
+    return most;
+}
+
+/* ||w||^2 / 2^(2 * *exponent) after w was divided by 2^*exponent; 0 for zeros, infinity when a weight is not finite. */
+static float safe_norm2(float *w, size_t n, int *exponent) {
+    const tq_kernels *k = tq_k();
+    *exponent = 0;
+    float norm2 = k->dot(w, w, n);
+    if (norm2 >= SAFE_LOW && norm2 <= SAFE_HIGH) return norm2;
+    float most = largest(w, n);
+    if (most == 0 || most > FLT_MAX) return most;
+    frexpf(most, exponent);
+    for (size_t i = 0; i < n; i++)
+        w[i] = ldexpf(w[i], -*exponent);
+    return k->dot(w, w, n);
+}
+
+/* Codes one group of a row; at is its place among the scales. */
+static bool encode_group(encoder *e, scratch *s, float *w, size_t len, uint8_t *codes, uint8_t *fine, size_t at,
+                         sums *sum) {
+    const tq_kernels *k = tq_k();
+    const tq_levels *levels = e->book.levels;
+    int exponent;
+    float norm2 = safe_norm2(w, len, &exponent);
+    if (norm2 > FLT_MAX) return false;
+    if (norm2 == 0) {
+        memset(codes, 0, len);
+        memset(fine, 0, len);
+        e->scale[at] = e->energy[at] = 0;
+        return true;
+    }
+    float to_z = sqrtf((float)len / norm2);
+    tq_rotation_group_apply(e->stage->rotation, s->z, w, len, to_z, s->rotation);
+    k->encode(codes, s->z, len, e->book.bounds, e->book.count);
+    if (e->stage->fine) k->encode_fine(fine, codes, s->z, len, &e->book.search);
+    k->levels(s->level, codes, e->stage->fine ? fine : NULL, len, levels);
+    double m[3];
+    k->moments(m, s->z, s->level, len);
+    double step = (double)levels->step, unit = ldexp(1.0 / (double)to_z, exponent);
+    double zc = m[0] * step, cc = m[1] * step * step;
+    double scale = unit * zc / cc;
+    e->scale[at] = (float)fmin(scale, (double)FLT_MAX);
+    e->energy[at] = (float)cc;
+    sum->ww += unit * unit * m[2];
+    sum->error += unit * unit * (m[2] - zc * zc / cc);
+    return true;
+}
+
+static bool encode_row(encoder *e, scratch *s, size_t r, size_t first_row, sums *sum) {
+    const tq_stage_shape *shape = &e->stage->shape;
+    size_t cols = e->w->cols, row_in_tile = r - first_row;
+    size_t group = tq_rotation_group(e->stage->rotation);
+    size_t at = r / TQ_TILE_ROWS * shape->groups * TQ_TILE_ROWS + row_in_tile;
+    tq_matrix_row(e->w, r, s->row);
+    if (e->index > 0) tq_k()->axpy(s->row, -1.0F, s->deq + row_in_tile * cols, cols);
+    for (size_t begin = 0; begin < cols; begin += group, at += TQ_TILE_ROWS) {
+        size_t len = cols - begin < group ? cols - begin : group;
+        size_t place = row_in_tile * e->ld + begin;
+        if (!encode_group(e, s, s->row + begin, len, s->codes + place, s->fine + place, at, sum)) return false;
+    }
+    return true;
+}
+
+static void note_bad_row(encoder *e, size_t row) {
+    size_t known = atomic_load(&e->bad_row);
+    while (row < known && !atomic_compare_exchange_weak(&e->bad_row, &known, row)) {
+    }
+}
+
+static void encode_tile(encoder *e, scratch *s, size_t tile) {
+    const tq_kernels *k = tq_k();
+    const tq_stage_shape *shape = &e->stage->shape;
+    size_t first = tile * TQ_TILE_ROWS;
+    size_t rows = e->w->rows - first < TQ_TILE_ROWS ? e->w->rows - first : TQ_TILE_ROWS;
+    sums sum = {0};
+    if (e->index > 0) tq_qmatrix_dequantize_stages(e->q, e->index, first, rows, s->deq, s->deq_work);
+    for (size_t r = 0; r < rows; r++) {
+        if (encode_row(e, s, first + r, first, &sum)) continue;
+        note_bad_row(e, first + r);
+        return;
+    }
+    memset(s->codes + rows * e->ld, 0, (TQ_TILE_ROWS - rows) * e->ld);
+    memset(s->fine + rows * e->ld, 0, (TQ_TILE_ROWS - rows) * e->ld);
+    size_t plane = tile * shape->blocks * 2 * TQ_BLOCK;
+    k->pack(e->stage->codes + plane * (size_t)shape->code_bits, s->codes, e->ld, shape->blocks, shape->code_bits);
+    if (e->stage->fine)
+        k->pack(e->stage->fine + plane * (size_t)shape->fine_bits, s->fine, e->ld, shape->blocks, shape->fine_bits);
+    e->tile[tile] = sum;
+}
+
+/* For a chunk of a sweep: whether to go on. The calling thread, number 0, reports. */
+static bool keep_going(encoder *e, int thread) {
+    if (tq_progress_cancelled(e->progress)) atomic_store(&e->stop, true);
+    if (thread == 0 && e->progress) {
+        double now = tq_now();
+        if (now >= e->next_report) {
+            e->next_report = now + REPORT_SECONDS;
+            double done = (double)atomic_load(&e->rows_done) * (double)e->w->cols;
+            tq_progress_report(e->progress, e->work_before + done, e->work_total);
+        }
+    }
+    return !atomic_load(&e->stop);
+}
+
+static void encode_tiles(void *ctx, size_t begin, size_t end, int thread) {
+    encoder *e = ctx;
+    if (!keep_going(e, thread) || atomic_load(&e->bad_row) < begin * TQ_TILE_ROWS) return;
+    for (size_t tile = begin; tile < end; tile++)
+        encode_tile(e, &e->scratch[thread], tile);
+    atomic_fetch_add(&e->rows_done, (end - begin) * TQ_TILE_ROWS);
+}
+
+/* With the largest scale known, a power of two brings it just below 2^14: fp16 then keeps 11 bits of every scale down
+ * to 2^-28 of the largest. What is decoded differs from least squares by the rounding d of the scale, and the squared
+ * error grows by exactly d^2 <c, c>, as the residual is orthogonal to c. */
+static void finish_scales(encoder *e, sums *total) {
+    const tq_stage_shape *shape = &e->stage->shape;
+    size_t per_tile = shape->groups * TQ_TILE_ROWS;
+    float most = 0;
+    for (size_t i = 0; i < shape->tiles * per_tile; i++)
+        if (e->scale[i] > most) most = e->scale[i];
+    int exponent = 0;
+    frexpf(most, &exponent);
+    exponent = exponent - 14 < -126 ? -126 : exponent - 14;
+    e->stage->packed.scale_mul = ldexpf(1.0F, exponent);
+    for (size_t t = 0; t < shape->tiles; t++) {
+        sums sum = e->tile[t];
+        for (size_t i = t * per_tile; i < (t + 1) * per_tile; i++) {
+            float stored = ldexpf(e->scale[i], -exponent);
+            tq_k()->f32_to_f16(&e->stage->scales[i], &stored, 1);
+            tq_k()->f16_to_f32(&stored, &e->stage->scales[i], 1);
+            double ideal = (double)e->scale[i], held = ldexp((double)stored, exponent), cc = (double)e->energy[i];
+            sum.error += (held - ideal) * (held - ideal) * cc;
+            sum.wq += held * ideal * cc;
+            sum.qq += held * held * cc;
+        }
+        total->ww += sum.ww;
+        total->wq += sum.wq;
+        total->qq += sum.qq;
+        total->error += sum.error;
+    }
+    tq_stage_write_table(e->stage);
+}
+
+/* Two stages overlap in no simple basis: what they decode to together is compared with the weights. */
+static void measure_tiles(void *ctx, size_t begin, size_t end, int thread) {
+    encoder *e = ctx;
+    scratch *s = &e->scratch[thread];
+    if (!keep_going(e, thread)) return;
+    for (size_t tile = begin; tile < end; tile++) {
+        size_t first = tile * TQ_TILE_ROWS, cols = e->w->cols;
+        size_t rows = e->w->rows - first < TQ_TILE_ROWS ? e->w->rows - first : TQ_TILE_ROWS;
+        sums sum = {0};
+        tq_qmatrix_dequantize_rows(e->q, first, rows, s->deq, s->deq_work);
+        for (size_t r = 0; r < rows; r++) {
+            tq_matrix_row(e->w, first + r, s->row);
+            for (size_t i = 0; i < cols; i++) {
+                double w = (double)s->row[i], q = (double)s->deq[r * cols + i];
+                sum.ww += w * w;
+                sum.wq += w * q;
+                sum.qq += q * q;
+                sum.error += (w - q) * (w - q);
+            }
+        }
+        e->tile[tile] = sum;
+    }
+    atomic_fetch_add(&e->rows_done, (end - begin) * TQ_TILE_ROWS);
+}
+
+static int sweep(encoder *e, tq_pool *pool, void (*tiles)(void *, size_t, size_t, int), tq_err *err) {
+    size_t grain = CHUNK_WEIGHTS / TQ_TILE_ROWS / e->ld;
+    atomic_store(&e->rows_done, 0);
+    tq_pool_run(pool, e->stage->shape.tiles, grain, tiles, e);
+    e->work_before += (double)e->w->rows * (double)e->w->cols;
+    return atomic_load(&e->stop) ? tq_cancelled(err) : TQ_OK;
+}
+
+static int fail_at_bad_row(const encoder *e, tq_err *err) {
+    size_t row = atomic_load(&e->bad_row), column = 0;
+    float *w = e->scratch[0].row;
+    tq_matrix_row(e->w, row, w);
+    while (column + 1 < e->w->cols && isfinite(w[column]))
+        column++;
+    return tq_fail(err, "weight at row %zu, column %zu is %s, expected a finite number", row, column,
+                   isnan(w[column]) ? "NaN" : "infinite");
+}
+
+static int encode_stage(encoder *e, size_t index, tq_pool *pool, sums *total, tq_err *err) {
+    e->index = index;
+    e->stage = &e->q->stage[index];
+    tq_codebook_init(&e->book, e->stage->shape.code_bits, e->stage->shape.fine_bits);
+    int rc = sweep(e, pool, encode_tiles, err);
+    if (rc != TQ_OK) return rc;
+    if (atomic_load(&e->bad_row) != SIZE_MAX) return fail_at_bad_row(e, err);
+    memset(total, 0, sizeof *total);
+    finish_scales(e, total);
+    return TQ_OK;
+}
+
+static int measure(encoder *e, tq_pool *pool, sums *total, tq_err *err) {
+    int rc = sweep(e, pool, measure_tiles, err);
+    if (rc != TQ_OK) return rc;
+    memset(total, 0, sizeof *total);
+    for (size_t t = 0; t < e->stage->shape.tiles; t++) {
+        total->ww += e->tile[t].ww;
+        total->wq += e->tile[t].wq;
+        total->qq += e->tile[t].qq;
+        total->error += e->tile[t].error;
+    }
+    return TQ_OK;
+}
+
+static bool scratch_init(scratch *s, const encoder *e) {
+    const tq_qmatrix *q = e->q;
+    size_t plane = TQ_TILE_ROWS * e->ld;
+    s->row = tq_calloc_aligned(e->ld, sizeof *s->row);
+    s->z = tq_calloc_aligned(e->ld, sizeof *s->z);
+    s->level = tq_calloc_aligned(e->ld, sizeof *s->level);
+    s->rotation = tq_calloc_aligned(tq_rotation_scratch(q->stage[0].rotation), sizeof *s->rotation);
+    s->codes = tq_calloc_aligned(plane, 1);
+    s->fine = tq_calloc_aligned(plane, 1);
+    if (!s->row || !s->z || !s->level || !s->rotation || !s->codes || !s->fine) return false;
+    if (q->stages == 1) return true;
+    s->deq = tq_calloc_aligned(plane, sizeof *s->deq);
+    s->deq_work = tq_calloc_aligned(tq_qmatrix_scratch(q), sizeof *s->deq_work);
+    return s->deq && s->deq_work;
+}
+
+static int encoder_init(encoder *e, tq_pool *pool, tq_err *err) {
+    const tq_stage_shape *shape = &e->q->stage[0].shape;
+    e->ld = shape->blocks * TQ_BLOCK;
+    e->threads = tq_pool_threads(pool);
+    atomic_init(&e->bad_row, SIZE_MAX);
+    atomic_init(&e->rows_done, 0);
+    atomic_init(&e->stop, false);
+    size_t scales = shape->tiles * shape->groups * TQ_TILE_ROWS;
+    e->scale = tq_calloc_aligned(scales, sizeof *e->scale);
+    e->energy = tq_calloc_aligned(scales, sizeof *e->energy);
+    e->tile = tq_calloc_aligned(shape->tiles, sizeof *e->tile);
+    e->scratch = calloc((size_t)e->threads, sizeof *e->scratch);
+    bool ok = e->scale && e->energy && e->tile && e->scratch;
+    for (int i = 0; ok && i < e->threads; i++)
+        ok = scratch_init(&e->scratch[i], e);
+    return ok ? TQ_OK : tq_fail(err, "out of memory for quantizing a matrix of %zu x %zu", e->w->rows, e->w->cols);
+}
+
+static void encoder_free(encoder *e) {
+    for (int i = 0; e->scratch && i < e->threads; i++) {
+        scratch *s = &e->scratch[i];
+        free(s->row);
+        free(s->z);
+        free(s->level);
+        free(s->rotation);
+        free(s->codes);
+        free(s->fine);
+        free(s->deq);
+        free(s->deq_work);
+    }
+    free(e->scratch);
+    free(e->scale);
+    free(e->energy);
+    free(e->tile);
+}
+
+int tq_qmatrix_encode(const tq_matrix_view *w, const tq_qspec *spec, tq_rotation_cache *cache, tq_pool *pool,
+                      const tq_progress *progress, tq_qmatrix **out, tq_distortion *distortion, tq_err *err) {
+    *out = NULL;
+    if (w->dtype != TQ_F32 && w->dtype != TQ_F16 && w->dtype != TQ_BF16)
+        return tq_fail(err, "dtype %s, expected F32, F16 or BF16", tq_dtype_name(w->dtype));
+    encoder e = {.w = w, .progress = progress};
+    e.q = tq_qmatrix_new(spec, w->rows, w->cols, cache, err);
+    if (!e.q) return TQ_FAIL;
+    bool overlap = e.q->stages > 1;
+    e.work_total = (double)w->rows * (double)w->cols * (overlap ? (double)e.q->stages + (distortion ? 1 : 0) : 1);
+    sums total;
+    int rc = encoder_init(&e, pool, err);
+    for (size_t i = 0; rc == TQ_OK && i < e.q->stages; i++)
+        rc = encode_stage(&e, i, pool, &total, err);
+    if (rc == TQ_OK && overlap && distortion) rc = measure(&e, pool, &total, err);
+    encoder_free(&e);
+    if (rc != TQ_OK) {
+        tq_qmatrix_free(e.q);
+        return rc;
+    }
+    tq_progress_report(progress, e.work_total, e.work_total);
+    if (distortion) {
+        distortion->rel_mse = total.ww > 0 ? total.error / total.ww : 0;
+        distortion->cosine = total.ww > 0 && total.qq > 0 ? total.wq / sqrt(total.ww) / sqrt(total.qq) : 1;
+    }
+    *out = e.q;
+    return TQ_OK;
+}

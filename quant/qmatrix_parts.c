@@ -1,0 +1,179 @@
+/* A quantized matrix as named parts of a file, and back. */
+#include <math.h>
+#include <string.h>
+
+#include "quant/qmatrix_internal.h"
+
+static const char *const names[TQ_MAX_STAGES][4] = {
+    {"codes", "fine", "scales", "levels"},
+    {"codes2", "fine2", "scales2", "levels2"},
+};
+
+static void put(uint8_t **at, uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; i++)
+        *(*at)++ = (uint8_t)(value >> (8 * i));
+}
+
+static uint32_t get(const uint8_t **at, int bytes) {
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value |= (uint32_t) * (*at)++ << (8 * i);
+    return value;
+}
+
+static uint32_t float_bits(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+static float bits_float(uint32_t u) {
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+void tq_stage_write_table(tq_stage *s) {
+    uint8_t *at = s->table;
+    put(&at, TQ_LEVELS_VERSION, 4);
+    put(&at, float_bits(s->packed.scale_mul), 4);
+    put(&at, float_bits(s->levels.step), 4);
+    for (int n = 0; n < 16; n++)
+        put(&at, (uint16_t)s->levels.a[n], 2);
+    for (int n = 0; n < 16; n++)
+        put(&at, (uint8_t)s->levels.v[n], 1);
+    for (int k = 0; k < 2; k++)
+        for (int r = 0; r < 16; r++)
+            put(&at, s->levels.fine[k][r], 1);
+}
+
+/* What kernels.h promises of a level table: the kernels' integers are wide enough for no more. */
+static bool levels_fit(const tq_levels *l, int code_bits, int fine_bits) {
+    for (int n = 0; n < 1 << code_bits; n++) {
+        int outer = n == 0 || n == 15;
+        if (fine_bits == 0 && (l->a[n] > 127 || l->a[n] < -127)) return false;
+        for (int r = 0; r < 1 << fine_bits; r++) {
+            int level = l->a[n] + (fine_bits > 0 ? l->v[n] * l->fine[outer][r] : 0);
+            if (level > 32767 || level < -32767) return false;
+        }
+    }
+    return true;
+}
+
+static int read_table(tq_stage *s, const uint8_t *at, const char *name, tq_err *err) {
+    memcpy(s->table, at, sizeof s->table);
+    uint32_t version = get(&at, 4);
+    if (version != TQ_LEVELS_VERSION)
+        return tq_fail(err, "%s: version %u of the level table, expected %d", name, (unsigned)version,
+                       TQ_LEVELS_VERSION);
+    s->packed.scale_mul = bits_float(get(&at, 4));
+    s->levels.step = bits_float(get(&at, 4));
+    for (int n = 0; n < 16; n++)
+        s->levels.a[n] = (int16_t)get(&at, 2);
+    for (int n = 0; n < 16; n++)
+        s->levels.v[n] = (int8_t)get(&at, 1);
+    for (int k = 0; k < 2; k++)
+        for (int r = 0; r < 16; r++)
+            s->levels.fine[k][r] = (uint8_t)get(&at, 1);
+    if (!isnormal(s->packed.scale_mul) || s->packed.scale_mul < 0 || !isnormal(s->levels.step) || s->levels.step < 0)
+        return tq_fail(err, "%s: scale or step of the level table is not a positive number", name);
+    if (!levels_fit(&s->levels, s->shape.code_bits, s->shape.fine_bits))
+        return tq_fail(err, "%s: levels out of range", name);
+    return TQ_OK;
+}
+
+static tq_qpart plane_part(const char *name, const tq_stage_shape *s, int bits, const void *data) {
+    tq_qpart p = {name, TQ_U8, {s->tiles, s->blocks, 2 * TQ_BLOCK * (size_t)bits}, 3, data, 0};
+    p.bytes = p.shape[0] * p.shape[1] * p.shape[2];
+    return p;
+}
+
+size_t tq_qmatrix_parts(const tq_qmatrix *q, tq_qpart *parts, size_t max) {
+    tq_qpart all[4 * TQ_MAX_STAGES];
+    size_t n = 0;
+    for (size_t i = 0; i < q->stages; i++) {
+        const tq_stage *s = &q->stage[i];
+        all[n++] = plane_part(names[i][0], &s->shape, s->shape.code_bits, s->codes);
+        if (s->fine) all[n++] = plane_part(names[i][1], &s->shape, s->shape.fine_bits, s->fine);
+        all[n++] = (tq_qpart){names[i][2], TQ_F16,    {s->shape.tiles, s->shape.groups, TQ_TILE_ROWS},
+                              3,           s->scales, s->shape.scales_bytes};
+        all[n++] = (tq_qpart){names[i][3], TQ_U8, {TQ_LEVELS_BYTES}, 1, s->table, TQ_LEVELS_BYTES};
+    }
+    for (size_t i = 0; i < n && i < max; i++)
+        parts[i] = all[i];
+    return n;
+}
+
+static int check_part(const tq_qpart *got, const tq_qpart *want, tq_err *err) {
+    if (got->dtype != want->dtype)
+        return tq_fail(err, "%s: dtype %s, expected %s", want->name,
+                       got->dtype <= TQ_DTYPE_OTHER ? tq_dtype_name(got->dtype) : "?", tq_dtype_name(want->dtype));
+    bool same = got->rank == want->rank;
+    for (size_t i = 0; same && i < want->rank; i++)
+        same = got->shape[i] == want->shape[i];
+    if (!same)
+        return tq_fail(err, "%s: shape differs, expected [%zu, %zu, %zu]", want->name, want->shape[0],
+                       want->rank > 1 ? want->shape[1] : 1, want->rank > 2 ? want->shape[2] : 1);
+    if (got->bytes != want->bytes || !got->data)
+        return tq_fail(err, "%s: %zu bytes, expected %zu", want->name, got->data ? got->bytes : 0, want->bytes);
+    return TQ_OK;
+}
+
+static const tq_qpart *find_part(const tq_qpart *parts, size_t n, const char *name) {
+    const tq_qpart *found = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!parts[i].name || strcmp(parts[i].name, name) != 0) continue;
+        if (found) return NULL;
+        found = &parts[i];
+    }
+    return found;
+}
+
+/* Exponent 31 of fp16 is infinity or NaN. */
+static bool scales_finite(const uint16_t *scales, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if ((scales[i] & 0x7c00) == 0x7c00) return false;
+    return true;
+}
+
+static int fill(tq_qmatrix *q, const tq_qpart *parts, size_t n, tq_err *err) {
+    tq_qpart want[4 * TQ_MAX_STAGES];
+    size_t count = tq_qmatrix_parts(q, want, 4 * TQ_MAX_STAGES);
+    if (n != count) return tq_fail(err, "%zu parts, expected %zu", n, count);
+    for (size_t i = 0; i < count; i++) {
+        const tq_qpart *got = find_part(parts, n, want[i].name);
+        if (!got) return tq_fail(err, "%s: missing, or there more than once", want[i].name);
+        if (check_part(got, &want[i], err) != TQ_OK) return TQ_FAIL;
+        memcpy((void *)(uintptr_t)want[i].data, got->data, got->bytes); /* into q, which owns it */
+    }
+    for (size_t i = 0; i < q->stages; i++) {
+        tq_stage *s = &q->stage[i];
+        uint8_t table[TQ_LEVELS_BYTES];
+        memcpy(table, s->table, sizeof table);
+        if (read_table(s, table, names[i][3], err) != TQ_OK) return TQ_FAIL;
+        if (!scales_finite(s->scales, s->shape.scales_bytes / sizeof *s->scales))
+            return tq_fail(err, "%s: a scale is not finite", names[i][2]);
+    }
+    return TQ_OK;
+}
+
+int tq_qmatrix_from_parts(const tq_qspec *spec, size_t rows, size_t cols, const tq_qpart *parts, size_t n,
+                          tq_rotation_cache *cache, tq_qmatrix **out, tq_err *err) {
+    *out = NULL;
+    tq_stage_shape shape[TQ_MAX_STAGES];
+    size_t stages = tq_stage_shapes(spec, rows, cols, shape), held = 0;
+    for (size_t i = 0; i < n; i++)
+        held += parts[i].bytes < PTRDIFF_MAX / 16 ? parts[i].bytes : 0;
+    /* Before memory is taken for what the shape claims. */
+    if (stages == 0 || held < tq_qspec_bytes(spec, rows, cols))
+        return tq_fail(err, "%zu bytes of parts for a matrix of %zu x %zu, expected %zu", held, rows, cols,
+                       stages ? tq_qspec_bytes(spec, rows, cols) : 0);
+    tq_qmatrix *q = tq_qmatrix_new(spec, rows, cols, cache, err);
+    if (!q) return TQ_FAIL;
+    if (fill(q, parts, n, err) != TQ_OK) {
+        tq_qmatrix_free(q);
+        return TQ_FAIL;
+    }
+    *out = q;
+    return TQ_OK;
+}
