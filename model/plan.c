@@ -172,6 +172,11 @@ static int parse_rule(const char *text, plan_rule *r, tq_err *err) {
     return TQ_OK;
 }
 
+int tq_plan_rule_check(const char *rule, tq_err *err) {
+    plan_rule r;
+    return parse_rule(rule, &r, err);
+}
+
 static tq_choice rule_choice(const tq_plan *p, const plan_rule *r, size_t matrix) {
     return (tq_choice){r->bits, r->has_group ? r->group : p->choices[matrix].group};
 }

@@ -34,6 +34,8 @@ bool tq_choice_equal(tq_choice a, tq_choice b); /* the group of a kept matrix do
 /* Applies a rule as typed: 'GLOB=BITS[:GROUP]'; without GROUP a matrix keeps the group it has. A rule that matches
  * nothing, and one that a matrix cannot take, are errors that change nothing. *matched may be NULL. */
 int tq_plan_rule(tq_plan *p, const char *rule, size_t *matched, tq_err *err);
+/* Is the rule well-formed, whatever model it is for? */
+int tq_plan_rule_check(const char *rule, tq_err *err);
 /* Does the glob match? As in fnmatch(3), but '*' crosses dots and '/' is read as '.'. It has to match all of the full
  * name ("model.layers.3.mlp.down_proj"), or of the label ("mlp.down_proj"), or of BLOCK.label ("3.mlp.down_proj"). */
 bool tq_glob_match(const char *glob, const tq_matrix *m);

@@ -144,6 +144,10 @@ const tq_plan *tq_session_plan(const tq_session *s) {
     return s->plan;
 }
 
+tq_variant tq_session_variant(const tq_session *s) {
+    return s->q;
+}
+
 int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err) {
     tq_residual residual;
     tq_rotation_kind rotation;

@@ -38,6 +38,9 @@ const tq_plan *tq_session_plan(const tq_session *s);
 int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err);
 size_t tq_session_stale(const tq_session *s); /* matrices whose packed form is not the plan's */
 
+/* The packed matrices, for the forward pass: [tq_model_matrices], changed by tq_session_apply. */
+tq_variant tq_session_variant(const tq_session *s);
+
 typedef struct tq_matrix_figures {
     bool ready;               /* packed as the plan says (a kept matrix is always ready) */
     tq_distortion distortion; /* 0 and 1 for keep; NaN when an export does not say it */

@@ -1,0 +1,315 @@
+/* batch.c - layers, eval and export, and what the commands without a screen share. */
+#include "tui/batch.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A signal handler has no argument: the flag that it sets is the one global of the command line. */
+static atomic_bool cancelled;
+
+static void on_signal(int number) {
+    (void)number;
+    atomic_store(&cancelled, true);
+}
+
+static void report(void *ctx, double done, double total) {
+    tq_batch *b = ctx;
+    if (!b->shows || !(total > 0)) return;
+    double seconds = tq_now() - b->start, part = done / total;
+    fprintf(stderr, "\r%s %3.0f %%", b->what, 100 * part);
+    if (part > 0.02 && part < 1) fprintf(stderr, "  %.0f s left ", seconds / part - seconds);
+    fputs("\033[K", stderr);
+    b->shown = true;
+}
+
+static void handle_signals(void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+void tq_batch_begin(tq_batch *b) {
+    *b = (tq_batch){.what = "", .shows = isatty(STDERR_FILENO) == 1, .start = tq_now()};
+    b->progress = (tq_progress){.report = report, .ctx = b, .cancel = &cancelled};
+    atomic_store(&cancelled, false);
+    handle_signals(on_signal);
+}
+
+void tq_batch_step(tq_batch *b, const char *what) {
+    if (b->shown) fputs("\r\033[K", stderr);
+    b->shown = false;
+    b->what = what;
+    b->start = tq_now();
+}
+
+void tq_batch_end(tq_batch *b) {
+    tq_batch_step(b, "");
+    handle_signals(SIG_DFL);
+}
+
+int tq_batch_fail(tq_batch *b, const tq_err *err) {
+    tq_batch_end(b);
+    fprintf(stderr, "tqexplore: %s\n", err->msg);
+    return EXIT_FAILURE;
+}
+
+void tq_batch_notes(const tq_session *s) {
+    for (const char *line = tq_session_note(s); *line;) {
+        int n = (int)strcspn(line, "\n");
+        fprintf(stderr, "tqexplore: note: %.*s\n", n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+int tq_batch_flush(tq_err *err) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return TQ_OK;
+    return tq_fail(err, "cannot write to stdout: %s", strerror(errno));
+}
+
+int tq_batch_json(cJSON *root, tq_err *err) {
+    char *text = root ? cJSON_Print(root) : NULL;
+    int rc = text ? TQ_OK : tq_fail(err, "out of memory");
+    if (text) puts(text);
+    cJSON_free(text);
+    cJSON_Delete(root);
+    return rc;
+}
+
+bool tq_json_number(cJSON *object, const char *name, double v) {
+    return (isfinite(v) ? cJSON_AddNumberToObject(object, name, v) : cJSON_AddNullToObject(object, name)) != NULL;
+}
+
+bool tq_json_choice(cJSON *object, tq_choice c) {
+    if (!cJSON_AddStringToObject(object, "bits", tq_bits_get(c.bits)->name)) return false;
+    if (c.bits == TQ_BITS_KEEP) return cJSON_AddNullToObject(object, "group") != NULL;
+    if (c.group == TQ_GROUP_ROW) return cJSON_AddStringToObject(object, "group", "row") != NULL;
+    return tq_json_number(object, "group", (double)c.group);
+}
+
+double tq_mib(size_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
+/* --- layers --- */
+
+typedef struct layer_totals {
+    size_t bytes, baseline, weights;
+} layer_totals;
+
+static size_t stored_bytes(const tq_matrix *m) {
+    return m->packed ? tq_qmatrix_bytes(m->packed) : m->tensor->bytes;
+}
+
+static layer_totals sum_layers(const tq_session *s) {
+    layer_totals t = {.weights = tq_model_matrix_weights(tq_session_model(s))};
+    for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)); i++) {
+        t.bytes += tq_session_figures(s, i).bytes;
+        t.baseline += stored_bytes(tq_model_matrix(tq_session_model(s), i));
+    }
+    return t;
+}
+
+static double bits_per_weight(const layer_totals *t) {
+    return t->weights ? 8.0 * (double)t->bytes / (double)t->weights : 0;
+}
+
+static bool layer_json(cJSON *layers, const tq_session *s, size_t i) {
+    const tq_matrix *m = tq_model_matrix(tq_session_model(s), i);
+    tq_matrix_figures f = tq_session_figures(s, i);
+    cJSON *o = cJSON_CreateObject();
+    if (!o || !cJSON_AddItemToArray(layers, o)) return false;
+    return cJSON_AddStringToObject(o, "name", m->name) && tq_json_number(o, "rows", (double)m->w.rows) &&
+           tq_json_number(o, "cols", (double)m->w.cols) && tq_json_choice(o, tq_plan_get(tq_session_plan(s), i)) &&
+           tq_json_number(o, "rel_mse", f.distortion.rel_mse) && tq_json_number(o, "cosine", f.distortion.cosine) &&
+           tq_json_number(o, "bytes", (double)f.bytes) && tq_json_number(o, "bpw", f.bpw);
+}
+
+static cJSON *layers_json(const tq_session *s) {
+    layer_totals t = sum_layers(s);
+    cJSON *root = cJSON_CreateObject(), *layers = cJSON_AddArrayToObject(root, "layers");
+    bool ok = layers != NULL;
+    for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)) && ok; i++)
+        ok = layer_json(layers, s, i);
+    cJSON *total = ok ? cJSON_AddObjectToObject(root, "total") : NULL;
+    ok = total && tq_json_number(total, "bytes", (double)t.bytes) &&
+         tq_json_number(total, "baseline_bytes", (double)t.baseline) &&
+         tq_json_number(total, "bpw", bits_per_weight(&t));
+    if (ok) return root;
+    cJSON_Delete(root);
+    return NULL;
+}
+
+static void print_layers(const tq_session *s) {
+    const tq_model *m = tq_session_model(s);
+    layer_totals t = sum_layers(s);
+    int width = 6;
+    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+        int n = (int)strlen(tq_model_matrix(m, i)->name);
+        width = n > width ? n : width;
+    }
+    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12s %6s\n", width, "matrix", "rows", "cols", "bits", "group", "rel.MSE",
+           "cosine", "bytes", "bpw");
+    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+        const tq_matrix *x = tq_model_matrix(m, i);
+        tq_choice c = tq_plan_get(tq_session_plan(s), i);
+        tq_matrix_figures f = tq_session_figures(s, i);
+        char group[24];
+        printf("%-*s %6zu %6zu  %-5s%5s %9.2e %9.6f %12zu %6.3f\n", width, x->name, x->w.rows, x->w.cols,
+               tq_bits_get(c.bits)->name, c.bits == TQ_BITS_KEEP ? "" : tq_group_name(c.group, group),
+               f.distortion.rel_mse, f.distortion.cosine, f.bytes, f.bpw);
+    }
+    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu %6.3f\n", width, "total", "", "", "", "", "", "", t.bytes,
+           bits_per_weight(&t));
+    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu\n", width, "as stored", "", "", "", "", "", "", t.baseline);
+}
+
+int tq_run_layers(const tq_options *o) {
+    tq_batch b;
+    tq_err err = {{0}};
+    tq_session *s = NULL;
+    tq_batch_begin(&b);
+    tq_batch_step(&b, "quantizing");
+    int rc = tq_options_open(o, &s, &err);
+    if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
+    if (rc == TQ_OK) {
+        tq_batch_end(&b);
+        tq_batch_notes(s);
+        if (o->json)
+            rc = tq_batch_json(layers_json(s), &err);
+        else
+            print_layers(s);
+    }
+    if (rc == TQ_OK) rc = tq_batch_flush(&err);
+    tq_session_close(s);
+    return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
+}
+
+/* --- eval --- */
+
+static bool kld_json(cJSON *root, const tq_eval_result *r) {
+    cJSON *kld = cJSON_AddObjectToObject(root, "kld");
+    return kld && tq_json_number(kld, "mean", r->kld_mean) && tq_json_number(kld, "stderr", r->kld_stderr) &&
+           tq_json_number(kld, "median", r->kld_median) && tq_json_number(kld, "p90", r->kld_p90) &&
+           tq_json_number(kld, "p99", r->kld_p99) && tq_json_number(kld, "p999", r->kld_p999) &&
+           tq_json_number(kld, "max", r->kld_max);
+}
+
+static bool memory_json(cJSON *root, const tq_memory *m) {
+    cJSON *bytes = cJSON_AddObjectToObject(root, "bytes"), *bpw = cJSON_AddObjectToObject(root, "bpw");
+    return bytes && bpw && tq_json_number(bytes, "quantized", (double)m->quantized) &&
+           tq_json_number(bytes, "kept", (double)m->kept) && tq_json_number(bytes, "total", (double)m->total) &&
+           tq_json_number(bytes, "baseline", (double)m->baseline) && tq_json_number(bpw, "linear", m->bpw_linear) &&
+           tq_json_number(bpw, "model", m->bpw_model);
+}
+
+static cJSON *eval_json(const tq_options *o, const tq_session *s, const tq_eval_result *r, double seconds) {
+    tq_memory memory = tq_session_memory(s);
+    cJSON *root = cJSON_CreateObject();
+    bool ok = tq_json_number(root, "tokens", (double)r->tokens) && tq_json_number(root, "ppl_base", r->ppl_base) &&
+              tq_json_number(root, "ppl", r->ppl) && tq_json_number(root, "ppl_ratio", r->ppl_ratio) &&
+              tq_json_number(root, "ppl_ratio_stderr", r->ppl_ratio_stderr) && kld_json(root, r) &&
+              tq_json_number(root, "same_top", r->same_top);
+    cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
+    ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
+         memory_json(root, &memory) && tq_json_number(root, "seconds", seconds) &&
+         cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
+         tq_json_number(root, "ctx", (double)o->eval.ctx) &&
+         cJSON_AddBoolToObject(root, "score_half", o->eval.score_half);
+    if (ok) return root;
+    cJSON_Delete(root);
+    return NULL;
+}
+
+static void print_eval(const tq_session *s, const tq_eval_result *r, double seconds) {
+    tq_memory m = tq_session_memory(s);
+    printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
+    printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
+    printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
+           r->kld_stderr, r->kld_median, r->kld_p90, r->kld_p99, r->kld_p999, r->kld_max);
+    printf("same top    %.3f %%   change of the right token's probability %+.3f %%, RMS %.3f %%\n", 100 * r->same_top,
+           100 * r->dp_mean, 100 * r->dp_rms);
+    printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
+           tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
+    printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
+    printf("time        %.2f s\n", seconds);
+}
+
+static int load_text(const tq_options *o, tq_session *s, tq_err *err) {
+    int rc = tq_options_text(o, s, err);
+    if (rc != TQ_OK || tq_session_text_name(s)) return rc;
+    return tq_fail(err, "%s: no text to evaluate, give one with --text FILE", o->model);
+}
+
+int tq_run_eval(const tq_options *o) {
+    tq_batch b;
+    tq_err err = {{0}};
+    tq_session *s = NULL;
+    tq_eval_result r;
+    double start = tq_now();
+    tq_batch_begin(&b);
+    tq_batch_step(&b, "quantizing");
+    int rc = tq_options_open(o, &s, &err);
+    if (rc == TQ_OK) rc = load_text(o, s, &err);
+    if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
+    tq_batch_step(&b, "evaluating");
+    if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &r, &err);
+    if (rc == TQ_OK) {
+        tq_batch_end(&b);
+        tq_batch_notes(s);
+        double seconds = tq_now() - start;
+        if (o->json)
+            rc = tq_batch_json(eval_json(o, s, &r, seconds), &err);
+        else
+            print_eval(s, &r, seconds);
+    }
+    if (rc == TQ_OK) rc = tq_batch_flush(&err);
+    tq_session_close(s);
+    return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
+}
+
+/* --- export --- */
+
+static cJSON *export_json(const tq_options *o, const tq_session *s) {
+    tq_memory memory = tq_session_memory(s);
+    cJSON *root = cJSON_CreateObject();
+    if (cJSON_AddStringToObject(root, "format", tq_export_format_name(o->format)) &&
+        cJSON_AddStringToObject(root, "out", o->out) && memory_json(root, &memory))
+        return root;
+    cJSON_Delete(root);
+    return NULL;
+}
+
+int tq_run_export(const tq_options *o) {
+    tq_batch b;
+    tq_err err = {{0}};
+    tq_session *s = NULL;
+    tq_eval_result r;
+    tq_batch_begin(&b);
+    tq_batch_step(&b, "quantizing");
+    int rc = tq_options_open(o, &s, &err);
+    if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
+    if (rc == TQ_OK && o->text) {
+        tq_batch_step(&b, "evaluating");
+        rc = load_text(o, s, &err);
+        if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &r, &err);
+    }
+    tq_batch_step(&b, "exporting");
+    if (rc == TQ_OK) rc = tq_session_export(s, o->format, o->out, o->force, &b.progress, &err);
+    if (rc == TQ_OK) {
+        tq_batch_end(&b);
+        tq_batch_notes(s);
+        if (o->json)
+            rc = tq_batch_json(export_json(o, s), &err);
+        else
+            printf("%s\n", o->out);
+    }
+    if (rc == TQ_OK) rc = tq_batch_flush(&err);
+    tq_session_close(s);
+    return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
+}

@@ -1,0 +1,449 @@
+/* options.c - the table of options, the parser that goes over it, and the help that is made from it. */
+#include "tui/options.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tui/help_text.h"
+#include "tui/options_table.h"
+
+/* --- values --- */
+
+static bool parse_whole(const char *text, uint64_t max, uint64_t *out) {
+    uint64_t n = 0;
+    if (!*text) return false;
+    for (const char *p = text; *p; p++) {
+        if (*p < '0' || *p > '9') return false;
+        uint64_t digit = (uint64_t)(*p - '0');
+        if (n > (max - digit) / 10) return false;
+        n = 10 * n + digit;
+    }
+    *out = n;
+    return true;
+}
+
+static bool parse_size(const char *text, uint64_t lo, uint64_t hi, size_t *out) {
+    uint64_t n;
+    if (!parse_whole(text, hi, &n) || n < lo) return false;
+    *out = (size_t)n;
+    return true;
+}
+
+static bool parse_real(const char *text, double lo, double hi, float *out) {
+    char *end = NULL;
+    double v = strtod(text, &end);
+    if (end == text || *end || !(v >= lo && v <= hi)) return false;
+    *out = (float)v;
+    return true;
+}
+
+/* Each takes a value over and says whether it could; the table says what would have been right. */
+static bool take_plan(tq_options *o, const char *v) {
+    o->plan = v;
+    return *v != '\0';
+}
+static bool take_set(tq_options *o, const char *v) {
+    const char **grown = realloc(o->rules, (o->n_rules + 1) * sizeof *grown);
+    if (!grown) return false;
+    o->rules = grown;
+    o->rules[o->n_rules++] = v;
+    return true;
+}
+static bool take_residual(tq_options *o, const char *v) {
+    o->residual_given = true;
+    return tq_residual_parse(v, &o->residual);
+}
+static bool take_rotation(tq_options *o, const char *v) {
+    o->rotation_given = true;
+    return tq_rotation_parse(v, &o->rotation);
+}
+static bool take_rotation_seed(tq_options *o, const char *v) {
+    o->rotation_seed_given = true;
+    return parse_whole(v, TQ_SEED_MAX, &o->rotation_seed);
+}
+static bool take_text(tq_options *o, const char *v) {
+    o->text = v;
+    return *v != '\0';
+}
+static bool take_ctx(tq_options *o, const char *v) {
+    return parse_size(v, 4, 1U << 24, &o->eval.ctx);
+}
+static bool take_tokens(tq_options *o, const char *v) {
+    return parse_size(v, 0, 1U << 30, &o->eval.tokens);
+}
+static bool take_score_half(tq_options *o, const char *v) {
+    (void)v;
+    return o->eval.score_half = true;
+}
+static bool take_prompt(tq_options *o, const char *v) {
+    o->prompt = v;
+    return *v != '\0';
+}
+static bool take_max_tokens(tq_options *o, const char *v) {
+    return parse_size(v, 1, 1U << 24, &o->chat.max_tokens);
+}
+static bool take_temp(tq_options *o, const char *v) {
+    return parse_real(v, 0, 100, &o->chat.sampling.temperature);
+}
+static bool take_top_k(tq_options *o, const char *v) {
+    return parse_size(v, 1, 1U << 30, &o->chat.sampling.top_k);
+}
+static bool take_top_p(tq_options *o, const char *v) {
+    return parse_real(v, 1e-6, 1, &o->chat.sampling.top_p);
+}
+static bool take_seed(tq_options *o, const char *v) {
+    return parse_whole(v, UINT64_MAX, &o->chat.sampling.seed);
+}
+static bool take_base(tq_options *o, const char *v) {
+    (void)v;
+    return o->chat.base = true;
+}
+static bool take_format(tq_options *o, const char *v) {
+    for (int f = 0; f < TQ_EXPORT_COUNT; f++) {
+        if (strcmp(v, tq_export_format_name((tq_export_format)f)) != 0) continue;
+        o->format = (tq_export_format)f;
+        return true;
+    }
+    return false;
+}
+static bool take_out(tq_options *o, const char *v) {
+    o->out = v;
+    return *v != '\0';
+}
+static bool take_force(tq_options *o, const char *v) {
+    (void)v;
+    return o->force = true;
+}
+static bool take_shape(tq_options *o, const char *v) {
+    size_t *out[] = {&o->shape.hidden, &o->shape.intermediate, &o->shape.blocks,
+                     &o->shape.heads,  &o->shape.kv_heads,     &o->shape.vocab};
+    static const uint64_t most[] = {1U << 16, 1U << 18, TQ_MAX_BLOCKS, 1U << 10, 1U << 10, 1U << 20};
+    char part[24];
+    for (size_t i = 0; i < sizeof out / sizeof *out; i++) {
+        size_t n = strcspn(v, ",");
+        if (n >= sizeof part) return false;
+        memcpy(part, v, n);
+        part[n] = '\0';
+        if (!parse_size(part, 1, most[i], out[i])) return false;
+        v += n + (v[n] == ',');
+    }
+    return *v == '\0' && o->shape.hidden % o->shape.heads == 0 && o->shape.heads % o->shape.kv_heads == 0 &&
+           o->shape.hidden / o->shape.heads % 2 == 0;
+}
+static bool take_json(tq_options *o, const char *v) {
+    (void)v;
+    return o->json = true;
+}
+static bool take_threads(tq_options *o, const char *v) {
+    size_t n;
+    if (!parse_size(v, 1, 1024, &n)) return false;
+    o->threads = (int)n;
+    return true;
+}
+static bool take_cpu(tq_options *o, const char *v) {
+    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon"};
+    o->cpu = v;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(v, names[i]) == 0) return true;
+    return false;
+}
+
+/* --- tables --- */
+
+#define IN(command) (1U << (command))
+#define PLANNED                                                                                                        \
+    (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_LAYERS) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_BENCH))
+#define MEASURED (IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPORT))
+#define BATCH (IN(TQ_CMD_LAYERS) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_BENCH))
+
+const tq_option tq_option_table[] = {
+    {"plan", "FILE", PLANNED, false, take_plan, "a saved plan", "a file name"},
+    {"set", "GLOB=BITS[:GROUP]", PLANNED, true, take_set,
+     "bits (keep, 4, 4+2, 4+4) and group (32 to 512, row) of the matrices\n"
+     "that GLOB matches; repeatable, later ones win; without GROUP a\n"
+     "matrix keeps its group (128 at first). GLOB matches the full name,\n"
+     "the label (mlp.down_proj) or BLOCK.label (3.mlp.down_proj); '*'\n"
+     "crosses dots",
+     "GLOB=BITS[:GROUP]"},
+    {"residual", "KIND", PLANNED, false, take_residual, "nested (default) or independent", "nested or independent"},
+    {"rotation", "KIND", PLANNED, false, take_rotation, "hadamard (default), qr or none", "hadamard, qr or none"},
+    {"rotation-seed", "N", PLANNED, false, take_rotation_seed, "of the random signs or matrix (default 42)",
+     "a whole number up to 2^53"},
+    {"seed", "N", PLANNED & ~(IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPLORE)), false, take_rotation_seed,
+     "the same as --rotation-seed", "a whole number up to 2^53"},
+    {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE), false, take_text,
+     "what to evaluate (default for the sample model: its eval.txt)", "a file name"},
+    {"text", "FILE", IN(TQ_CMD_EXPORT), false, take_text, "evaluate on this text first, figures go into the plan",
+     "a file name"},
+    {"ctx", "N", MEASURED, false, take_ctx, "tokens a window (default 512)", "a whole number from 4"},
+    {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
+     "a whole number"},
+    {"score-half", NULL, MEASURED, false, take_score_half, "score the second half of each window alone", NULL},
+    {"prompt", "TEXT", IN(TQ_CMD_CHAT), false, take_prompt, "answer this and stop (default: a conversation)", "a text"},
+    {"max-tokens", "N", IN(TQ_CMD_CHAT), false, take_max_tokens, "at most so many tokens an answer (default 256)",
+     "a whole number from 1"},
+    {"temp", "T", IN(TQ_CMD_CHAT), false, take_temp, "temperature (default 0: the likeliest token)", "a number from 0"},
+    {"top-k", "N", IN(TQ_CMD_CHAT), false, take_top_k, "sample among the N likeliest", "a whole number from 1"},
+    {"top-p", "P", IN(TQ_CMD_CHAT), false, take_top_p, "sample among the likeliest that make up P",
+     "a number above 0, at most 1"},
+    {"seed", "N", IN(TQ_CMD_CHAT), false, take_seed, "of the sampling (default 0); the plan's is --rotation-seed",
+     "a whole number"},
+    {"base", NULL, IN(TQ_CMD_CHAT), false, take_base, "the model as stored", NULL},
+    {"format", "FORMAT", IN(TQ_CMD_EXPORT), false, take_format,
+     "plan: the recipe, for --plan\n"
+     "tq:   packed safetensors, opened again by tqexplore\n"
+     "hf:   the effect written back as bf16, for transformers",
+     "plan, tq or hf"},
+    {"out", "PATH", IN(TQ_CMD_EXPORT), false, take_out, "a file for plan, else a directory", "a path"},
+    {"force", NULL, IN(TQ_CMD_EXPORT), false, take_force, "overwrite an earlier export", NULL},
+    {"shape", "H,F,B,A,K,V", IN(TQ_CMD_BENCH), false, take_shape,
+     "without MODEL: a Llama of random weights, hidden, feed-forward, blocks,\n"
+     "heads, KV heads, vocabulary (default 1024,3072,12,16,8,8192)",
+     "six whole numbers, hidden divisible by heads into even parts, heads by KV heads"},
+    {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
+    {"threads", "N", PLANNED, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
+    {"cpu", "NAME", PLANNED, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
+     "auto, scalar, avx2, avx512 or neon"},
+    {"help", NULL, PLANNED, false, NULL, "this", NULL},
+    {"version", NULL, PLANNED, false, NULL, "the version", NULL},
+    {0},
+};
+
+const tq_command_row tq_command_table[TQ_CMD_COUNT] = {
+    [TQ_CMD_EXPLORE] = {"", "[MODEL]", "open the explorer (without MODEL: the sample model)", false},
+    [TQ_CMD_LAYERS] = {"layers", "MODEL", "every quantizable matrix: shape, bits, group, distortion, bytes", true},
+    [TQ_CMD_EVAL] = {"eval", "MODEL", "perplexity and KL divergence against the model as stored", true},
+    [TQ_CMD_CHAT] = {"chat", "MODEL", "talk to the quantized model", true},
+    [TQ_CMD_EXPORT] = {"export", "MODEL", "write the plan or the quantized model", true},
+    [TQ_CMD_BENCH] = {"bench", "[MODEL]", "encode, decode and prefill beside the machine's read bandwidth", false},
+};
+
+/* --- the sample model --- */
+
+static char *existing(char *path) {
+    if (path && access(path, R_OK) == 0) return path;
+    free(path);
+    return NULL;
+}
+
+static char *join3(const char *a, const char *b, const char *c) {
+    char *path = NULL;
+    return asprintf(&path, "%s%s%s", a, b, c) < 0 ? NULL : path;
+}
+
+/* Beside the build directory, or where make install puts it. */
+static char *find_sample(void) {
+    static const char *const places[] = {"/../samples/", "/../share/tqexplore/samples/"};
+    char exe[PATH_MAX], *found = NULL;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(exe, '/');
+    if (slash) *slash = '\0';
+    for (size_t i = 0; slash && !found && i < sizeof places / sizeof *places; i++)
+        found = existing(join3(exe, places[i], "tiny-qwen3.5"));
+    if (!found) found = existing(join3(TQ_DATADIR, "/samples/", "tiny-qwen3.5"));
+    if (!found) return NULL;
+    char *real = realpath(found, NULL);
+    free(found);
+    return real;
+}
+
+/* --- parsing --- */
+
+typedef struct argument {
+    const tq_option *option;
+    const char *value;
+} argument;
+
+static const tq_option *find_option(const char *name, size_t n, unsigned commands) {
+    for (const tq_option *p = tq_option_table; p->name; p++)
+        if (strlen(p->name) == n && memcmp(p->name, name, n) == 0 && (p->commands & commands)) return p;
+    return NULL;
+}
+
+static tq_command find_command(const char *word) {
+    for (int c = TQ_CMD_EXPLORE + 1; c < TQ_CMD_COUNT; c++)
+        if (strcmp(word, tq_command_table[c].name) == 0) return (tq_command)c;
+    return TQ_CMD_EXPLORE;
+}
+
+/* Is the argument at i, "--name" or "--name=value", followed by its value? All options of one name agree on that. */
+static bool value_follows(const char *arg) {
+    const tq_option *o = strchr(arg, '=') ? NULL : find_option(arg + 2, strlen(arg + 2), ~0U);
+    return o && o->arg;
+}
+
+/* The command is the first word that is no option. */
+static tq_command scan_command(int argc, char **argv, int *at) {
+    *at = 0;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], "--", 2) == 0) {
+            i += value_follows(argv[i]);
+        } else if (argv[i][0] != '-') {
+            tq_command c = find_command(argv[i]);
+            *at = c == TQ_CMD_EXPLORE ? 0 : i;
+            return c;
+        }
+    }
+    return TQ_CMD_EXPLORE;
+}
+
+static int take_option(tq_options *o, const tq_option *row, const char *value, unsigned char *seen, tq_err *err) {
+    size_t at = (size_t)(row - tq_option_table);
+    if (seen[at] && !row->repeatable) return tq_fail(err, "--%s is given twice", row->name);
+    seen[at] = 1;
+    if (row->take && !row->take(o, value))
+        return tq_fail(err, "--%s %.80s: expected %s", row->name, value ? value : "", row->expected);
+    return TQ_OK;
+}
+
+/* An option at argv[*i]; *i moves on to its value. `shown` becomes "help" or "version" when that is asked for. */
+static int parse_option(int argc, char **argv, int *i, tq_options *o, unsigned char *seen, const char **shown,
+                        tq_err *err) {
+    const char *name = argv[*i] + 2, *value = strchr(name, '=');
+    size_t n = value ? (size_t)(value - name) : strlen(name);
+    const char *command = tq_command_table[o->command].name;
+    const tq_option *row = find_option(name, n, IN(o->command));
+    if (!row && find_option(name, n, ~0U))
+        return tq_fail(err, "--%.*s is no option of %s", (int)n, name, *command ? command : "the explorer");
+    if (!row) return tq_fail(err, "unknown option --%.*s", (int)(n < 60 ? n : 60), name);
+    if (value && !row->arg) return tq_fail(err, "--%s takes no value", row->name);
+    if (value) value++;
+    if (!value && row->arg) {
+        if (*i + 1 >= argc) return tq_fail(err, "--%s: expected %s", row->name, row->expected);
+        value = argv[++*i];
+    }
+    if (!row->take) *shown = row->name;
+    return take_option(o, row, value, seen, err);
+}
+
+static int parse_words(int argc, char **argv, tq_options *o, const char **shown, tq_err *err) {
+    unsigned char seen[sizeof tq_option_table / sizeof *tq_option_table] = {0};
+    int command_at;
+    bool options = true;
+    o->command = scan_command(argc, argv, &command_at);
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (i == command_at) continue;
+        if (options && strcmp(arg, "--") == 0) {
+            options = false;
+        } else if (options && strcmp(arg, "-h") == 0) {
+            *shown = "help";
+        } else if (options && strncmp(arg, "--", 2) == 0) {
+            if (parse_option(argc, argv, &i, o, seen, shown, err) != TQ_OK) return TQ_FAIL;
+        } else if (options && arg[0] == '-' && arg[1]) {
+            return tq_fail(err, "unknown option %.60s", arg);
+        } else if (o->model) {
+            return tq_fail(err, "one argument too many: %.80s", arg);
+        } else {
+            o->model = arg;
+        }
+    }
+    return TQ_OK;
+}
+
+static bool has_plan(const tq_options *o) {
+    return o->plan || o->n_rules || o->residual_given || o->rotation_given || o->rotation_seed_given;
+}
+
+/* Settings that would have no effect together, and what a command cannot do without. */
+static int check_together(tq_options *o, tq_err *err) {
+    const tq_command_row *row = &tq_command_table[o->command];
+    if (row->needs_model && !o->model) return tq_fail(err, "%s: MODEL is missing", row->name);
+    if (o->command == TQ_CMD_EXPORT && !o->out) return tq_fail(err, "export: --out PATH is missing");
+    if (o->command == TQ_CMD_EXPORT && o->format == TQ_EXPORT_COUNT)
+        return tq_fail(err, "export: --format is missing: plan, tq or hf");
+    if (o->command == TQ_CMD_EXPORT && !o->text && (o->eval.ctx != 512 || o->eval.tokens != 4096 || o->eval.score_half))
+        return tq_fail(err, "export: --ctx, --tokens and --score-half need --text");
+    if (o->command == TQ_CMD_CHAT && o->json && !o->prompt) return tq_fail(err, "chat: --json needs --prompt");
+    if (o->chat.base && has_plan(o)) return tq_fail(err, "chat: --base takes no plan");
+    if (o->chat.sampling.temperature == 0.0F && (o->chat.sampling.top_k || o->chat.sampling.top_p < 1.0F))
+        return tq_fail(err, "chat: --top-k and --top-p need --temp above 0");
+    for (size_t i = 0; i < o->n_rules; i++)
+        if (tq_plan_rule_check(o->rules[i], err) != TQ_OK) return TQ_FAIL;
+    if (o->shape.hidden && o->model) return tq_fail(err, "bench: --shape is for a bench without MODEL");
+    return TQ_OK;
+}
+
+static int find_model(tq_options *o, tq_err *err) {
+    o->sample_dir = find_sample();
+    if (o->model || o->command != TQ_CMD_EXPLORE) return TQ_OK;
+    if (!o->sample_dir)
+        return tq_fail(err, "no MODEL is given, and the sample model is not in " TQ_DATADIR "/samples/tiny-qwen3.5");
+    o->model = o->sample_dir;
+    o->sample = true;
+    return TQ_OK;
+}
+
+tq_parsed tq_options_parse(int argc, char **argv, tq_options *o, tq_err *err) {
+    const char *shown = NULL;
+    *o = (tq_options){
+        .format = TQ_EXPORT_COUNT,
+        .eval = {.ctx = 512, .tokens = 4096},
+        .chat = {.max_tokens = 256, .sampling = {.top_p = 1.0F}},
+        .rotation_seed = TQ_SEED_DEFAULT,
+    };
+    if (parse_words(argc, argv, o, &shown, err) != TQ_OK) return TQ_PARSED_USAGE;
+    if (shown) {
+        if (strcmp(shown, "help") == 0)
+            tq_print_help(stdout, o->command);
+        else
+            printf("tqexplore %s\n", TQ_VERSION);
+        return TQ_PARSED_DONE;
+    }
+    if (check_together(o, err) != TQ_OK || find_model(o, err) != TQ_OK) return TQ_PARSED_USAGE;
+    return TQ_PARSED_RUN;
+}
+
+void tq_options_free(tq_options *o) {
+    free(o->rules);
+    free(o->sample_dir);
+    *o = (tq_options){0};
+}
+
+/* --- what the options describe --- */
+
+int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err) {
+    tq_residual residual;
+    tq_rotation_kind rotation;
+    uint64_t seed;
+    if (o->plan && tq_session_load_plan(s, o->plan, err) != TQ_OK) return TQ_FAIL;
+    if (!has_plan(o)) return TQ_OK;
+    tq_plan *plan = tq_plan_copy(tq_session_plan(s));
+    if (!plan) return tq_fail(err, "out of memory for a plan");
+    tq_plan_common(plan, &residual, &rotation, &seed);
+    if (o->residual_given) residual = o->residual;
+    if (o->rotation_given) rotation = o->rotation;
+    if (o->rotation_seed_given) seed = o->rotation_seed;
+    tq_plan_set_common(plan, residual, rotation, seed);
+    int rc = TQ_OK;
+    for (size_t i = 0; i < o->n_rules && rc == TQ_OK; i++)
+        rc = tq_plan_rule(plan, o->rules[i], NULL, err);
+    if (rc == TQ_OK) rc = tq_session_set_plan(s, plan, err);
+    tq_plan_free(plan);
+    return rc;
+}
+
+int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
+    if (o->text) return tq_session_load_text(s, o->text, err);
+    char *real = realpath(o->model, NULL);
+    bool sample = real && o->sample_dir && strcmp(real, o->sample_dir) == 0;
+    free(real);
+    char *path = sample ? existing(join3(o->sample_dir, "/../eval.txt", "")) : NULL;
+    int rc = path ? tq_session_load_text(s, path, err) : TQ_OK;
+    free(path);
+    return rc;
+}
+
+int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
+    tq_session_options options = {.threads = o->threads, .cpu = o->cpu};
+    int rc = tq_session_open(o->model, &options, out, err);
+    if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);
+    if (rc == TQ_OK) return TQ_OK;
+    tq_session_close(*out);
+    *out = NULL;
+    return rc;
+}
