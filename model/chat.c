@@ -300,7 +300,7 @@ static const char *token_text(const cJSON *config, const char *name) {
 /* chat_template of tokenizer_config.json: a text, or a list of named texts. */
 static const char *config_template(const cJSON *config) {
     const cJSON *m = config ? tq_json_get(config, "chat_template") : NULL;
-    if (!cJSON_IsArray(m)) return cJSON_GetStringValue(m);
+    if (!m || !cJSON_IsArray(m)) return cJSON_GetStringValue(m);
     for (const cJSON *t = m->child; t; t = t->next) {
         const char *name = tq_json_text(t, "name");
         if (name && strcmp(name, "default") == 0) return tq_json_text(t, "template");
@@ -312,10 +312,17 @@ static const char *config_template(const cJSON *config) {
 static int read_files(const char *dir, char **file, cJSON **config, tq_err *err) {
     char *path = tq_path_join(dir, "chat_template.jinja");
     char *config_path = tq_path_join(dir, "tokenizer_config.json");
-    int rc = path && config_path ? TQ_OK : tq_fail(err, "%s: out of memory", dir);
-    if (!rc && access(path, F_OK) == 0) rc = tq_read_file(path, MAX_TEMPLATE, file, NULL, err);
-    if (!rc && access(config_path, F_OK) == 0)
-        rc = tq_json_load(dir, "tokenizer_config.json", MAX_FILE, MAX_VALUES, config, err);
+    int rc = TQ_FAIL;
+    if (!path || !config_path) {
+        tq_fail(err, "%s: out of memory", dir);
+        goto done;
+    }
+    if (access(path, F_OK) == 0 && tq_read_file(path, MAX_TEMPLATE, file, NULL, err)) goto done;
+    if (access(config_path, F_OK) == 0 &&
+        !(*config = tq_json_load(dir, "tokenizer_config.json", MAX_FILE, MAX_VALUES, err)))
+        goto done;
+    rc = TQ_OK;
+done:
     free(path);
     free(config_path);
     return rc;
@@ -345,7 +352,7 @@ static int set_up(tq_chat *c, const char *text, const cJSON *config, const tq_co
 
     const char *bos = token_text(config, "bos_token");
     c->bos = bos ? tq_tokenizer_id(c->tok, bos) : cfg->bos;
-    if (c->format == TQ_CHAT_PLAIN || !strstr(text, "bos_token")) c->bos = -1;
+    if (!text || c->format == TQ_CHAT_PLAIN || !strstr(text, "bos_token")) c->bos = -1;
     const char *eos = token_text(config, "eos_token");
     size_t n;
     const char *eos_bytes = cfg->n_eos > 0 ? tq_tokenizer_bytes(c->tok, cfg->eos[0], &n) : NULL;

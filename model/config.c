@@ -106,7 +106,9 @@ int tq_setting_bool(const tq_settings *s, const char *key, bool def, bool *out, 
 /* A size that has no default. */
 static int required(const tq_settings *s, const char *key, size_t hi, size_t *out, tq_err *err) {
     if (tq_setting_size(s, key, 0, 1, hi, out, err)) return TQ_FAIL;
-    return *out ? TQ_OK : tq_fail(err, "%s: %s is missing", s->file, key);
+    if (*out > 0) return TQ_OK;
+    tq_fail(err, "%s: %s is missing", s->file, key);
+    return TQ_FAIL;
 }
 
 static bool is_neutral(const cJSON *m, int neutral) {
@@ -304,10 +306,9 @@ static int read_ends(const char *dir, const tq_settings *top, const tq_settings 
     bool present = path && access(path, F_OK) == 0;
     int rc = path ? TQ_OK : tq_fail(err, "%s: out of memory", dir);
     if (present) {
-        cJSON *json = NULL;
-        rc = tq_json_load(dir, "generation_config.json", MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, &json, err);
+        cJSON *json = tq_json_load(dir, "generation_config.json", MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
         const tq_settings generation = {path, json};
-        if (!rc) rc = tq_json_unique(path, "the file", json, err);
+        rc = json ? tq_json_unique(path, "the file", json, err) : TQ_FAIL;
         if (!rc) rc = read_eos(&generation, c, err);
         cJSON_Delete(json);
     }
@@ -331,6 +332,7 @@ static int read_tied(const tq_settings *top, const tq_settings *text, tq_config 
 
 static int find_family(const tq_settings *top, tq_settings *text, const struct family **out, tq_err *err) {
     const char *type = tq_json_text(top->json, "model_type");
+    *out = NULL;
     if (!type) return tq_fail(err, "%s: model_type is missing", top->file);
     *text = *top;
     if (strcmp(type, multimodal) == 0) {
@@ -345,14 +347,14 @@ static int find_family(const tq_settings *top, tq_settings *text, const struct f
             *out = &families[i];
             return TQ_OK;
         }
-    return tq_fail(err, "%s: model_type %s is not supported: expected llama, mistral, qwen3 or qwen3_5", top->file,
-                   type);
+    tq_fail(err, "%s: model_type %s is not supported: expected llama, mistral, qwen3 or qwen3_5", top->file, type);
+    return TQ_FAIL;
 }
 
 static int read_config(const char *dir, const tq_settings *top, tq_config *c, tq_err *err) {
     const struct family *f = NULL;
     tq_settings text;
-    if (tq_json_unique(top->file, "the file", top->json, err) || find_family(top, &text, &f, err)) return TQ_FAIL;
+    if (tq_json_unique(top->file, "the file", top->json, err) || find_family(top, &text, &f, err) || !f) return TQ_FAIL;
     c->arch = f->arch;
     snprintf(c->model_type, sizeof c->model_type, "%s", tq_json_text(top->json, "model_type"));
     if (check_foreign(top, err) || (text.json != top->json && check_foreign(&text, err)) ||
@@ -365,16 +367,13 @@ static int read_config(const char *dir, const tq_settings *top, tq_config *c, tq
 }
 
 int tq_config_load(const char *dir, tq_config *out, tq_err *err) {
-    cJSON *json = NULL;
     memset(out, 0, sizeof *out);
     out->bos = -1;
     char *path = tq_path_join(dir, "config.json");
     if (!path) return tq_fail(err, "%s: out of memory", dir);
-    int rc = tq_json_load(dir, "config.json", MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, &json, err);
-    if (!rc) {
-        const tq_settings top = {path, json};
-        rc = read_config(dir, &top, out, err);
-    }
+    cJSON *json = tq_json_load(dir, "config.json", MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
+    const tq_settings top = {path, json};
+    int rc = json ? read_config(dir, &top, out, err) : TQ_FAIL;
     cJSON_Delete(json);
     free(path);
     return rc;

@@ -17,6 +17,6 @@ int tq_setting_real(const tq_settings *s, const char *key, double def, double lo
 int tq_setting_bool(const tq_settings *s, const char *key, bool def, bool *out, tq_err *err);
 
 /* rope_parameters or rope_scaling, rope_theta, partial_rotary_factor. head_dim and context are already set. */
-int tq_config_rope(const tq_settings *s, double default_partial, tq_config *c, tq_err *err);
+int tq_config_rope(const tq_settings *top, double default_partial, tq_config *c, tq_err *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "model/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -9,14 +10,9 @@
 #include "model/tensor_writer.h"
 
 char *tq_path_join(const char *dir, const char *name) {
-    size_t d = strlen(dir);
-    size_t n = strlen(name);
-    bool slash = d > 0 && dir[d - 1] != '/';
-    char *path = malloc(d + n + 2);
-    if (!path) return NULL;
-    memcpy(path, dir, d);
-    if (slash) path[d++] = '/';
-    memcpy(path + d, name, n + 1);
+    size_t n = strlen(dir);
+    char *path = NULL;
+    if (asprintf(&path, "%s%s%s", dir, n > 0 && dir[n - 1] != '/' ? "/" : "", name) < 0) return NULL;
     return path;
 }
 
@@ -50,11 +46,8 @@ int tq_json_parse(const char *file, const char *text, size_t n, size_t max_value
     if (check_text(file, text, n, max_values, err)) return TQ_FAIL;
     const char *end = NULL;
     cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, 0);
-    if (!root) {
-        size_t at = end && end >= text ? (size_t)(end - text) : 0;
-        return tq_fail(err, "%s: broken JSON at byte %zu", file, at);
-    }
-    size_t at = (size_t)(end - text);
+    size_t at = end && end >= text ? (size_t)(end - text) : 0;
+    if (!root) return tq_fail(err, "%s: broken JSON at byte %zu", file, at);
     while (at < n && strchr(" \t\r\n", text[at]))
         at++;
     if (at < n) {
@@ -65,22 +58,24 @@ int tq_json_parse(const char *file, const char *text, size_t n, size_t max_value
     return TQ_OK;
 }
 
-int tq_json_load(const char *dir, const char *name, size_t max, size_t max_values, cJSON **out, tq_err *err) {
-    *out = NULL;
+cJSON *tq_json_load(const char *dir, const char *name, size_t max, size_t max_values, tq_err *err) {
+    cJSON *root = NULL;
     char *text = NULL;
     size_t n = 0;
     char *path = tq_path_join(dir, name);
-    if (!path) return tq_fail(err, "%s: out of memory", name);
-    int rc = tq_read_file(path, max, &text, &n, err);
-    if (!rc) rc = tq_json_parse(path, text, n, max_values, out, err);
-    if (!rc && !cJSON_IsObject(*out)) {
-        cJSON_Delete(*out);
-        *out = NULL;
-        rc = tq_fail(err, "%s: expected a JSON object", path);
+    if (!path) {
+        tq_fail(err, "%s: out of memory", name);
+        return NULL;
+    }
+    if (tq_read_file(path, max, &text, &n, err) || tq_json_parse(path, text, n, max_values, &root, err)) root = NULL;
+    if (root && !cJSON_IsObject(root)) {
+        tq_fail(err, "%s: expected a JSON object", path);
+        cJSON_Delete(root);
+        root = NULL;
     }
     free(text);
     free(path);
-    return rc;
+    return root;
 }
 
 static int by_name(const void *a, const void *b) {

@@ -10,11 +10,11 @@
 #include "quant/base.h"
 
 /* Parses n bytes that hold one JSON value and white space; file names it in errors. A text of more than max_values
- * values is refused: cJSON takes about 80 bytes for each. The caller frees it with cJSON_Delete. */
+ * values is refused: cJSON takes about 80 bytes for each. The caller frees *out with cJSON_Delete. */
 int tq_json_parse(const char *file, const char *text, size_t n, size_t max_values, cJSON **out, tq_err *err);
 
-/* Reads and parses DIR/NAME, which must hold an object of at most max bytes. */
-int tq_json_load(const char *dir, const char *name, size_t max, size_t max_values, cJSON **out, tq_err *err);
+/* Reads and parses DIR/NAME, which must hold an object of at most max bytes. The caller frees it; NULL on failure. */
+cJSON *tq_json_load(const char *dir, const char *name, size_t max, size_t max_values, tq_err *err);
 
 /* Fails when an object has two members of one name (cJSON keeps both, others take the last); what names the object. */
 int tq_json_unique(const char *file, const char *what, const cJSON *object, tq_err *err);

@@ -213,10 +213,11 @@ static int match_once(tq_splitter *s, const pcre2_code *code, tq_span text, size
         rc = pcre2_match(code, p, text.n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match, s->context);
     if (rc >= 0) return 1;
     if (rc == PCRE2_ERROR_NOMATCH) return 0;
-    if (rc == PCRE2_ERROR_CALLOUT) return tq_fail(err, "the tokenizer's pattern takes too long on this text");
+    if (rc == PCRE2_ERROR_CALLOUT)
+        return tq_fail(err, "tokenizer.json: the pre-tokenizer's pattern takes too long on this text");
     if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
-        return tq_fail(err, "the tokenizer's pattern takes too many steps on this text");
-    return tq_fail(err, "the tokenizer's pattern fails on this text (PCRE2 error %d)", rc);
+        return tq_fail(err, "tokenizer.json: the pre-tokenizer's pattern takes too many steps on this text");
+    return tq_fail(err, "tokenizer.json: the pre-tokenizer's pattern fails on this text (PCRE2 error %d)", rc);
 }
 
 /* Cuts a span into matches and what lies between them, in order. */

@@ -4,6 +4,7 @@
  * [begin, end) of its data), the data. https://github.com/huggingface/safetensors, README section "Format": no
  * duplicate names, the data covered exactly, without holes or overlaps; the reference implementation refuses headers of
  * more than 100 MB. All of that is checked here, before anything is used. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,7 +107,7 @@ static int read_entry(const char *file, const cJSON *item, size_t data_size, ent
     const struct dtype_row *d = find_dtype(dtype);
     if (!d) return tq_fail(err, "%s: tensor %s has the unknown dtype %s", file, name, dtype ? dtype : "(none)");
     e->t.dtype = d->dtype;
-    strcpy(e->t.dtype_name, d->name);
+    snprintf(e->t.dtype_name, sizeof e->t.dtype_name, "%s", d->name);
     if (read_shape(file, tq_json_get(item, "shape"), e, err)) return TQ_FAIL;
 
     const cJSON *offsets = tq_json_get(item, "data_offsets");
@@ -170,64 +171,75 @@ fail:
     return TQ_FAIL;
 }
 
-static int read_header(const tq_shard *shard, cJSON **header, size_t *data_at, tq_err *err) {
+/* The parsed header, NULL on failure. */
+static cJSON *read_header(const tq_shard *shard, size_t *data_at, tq_err *err) {
     const unsigned char *p = shard->map;
     const char *file = shard->name;
-    if (shard->size < 8) return tq_fail(err, "%s: %zu bytes are too few for a safetensors file", file, shard->size);
     uint64_t n = 0;
-    for (int i = 7; i >= 0; i--)
+    cJSON *header = NULL;
+    for (int i = 7; i >= 0 && shard->size >= 8; i--)
         n = n << 8 | p[i];
-    if (n > MAX_HEADER) return tq_fail(err, "%s: a header of %ju bytes; at most 100 MB are read", file, (uintmax_t)n);
-    if (n > shard->size - 8)
-        return tq_fail(err, "%s: truncated: its header of %ju bytes goes past the end", file, (uintmax_t)n);
-    if (n == 0 || p[8] != '{') return tq_fail(err, "%s: not a safetensors file: the header is no JSON object", file);
-    if (tq_json_parse(file, (const char *)p + 8, (size_t)n, MAX_VALUES, header, err)) return TQ_FAIL;
+    if (shard->size < 8)
+        tq_fail(err, "%s: %zu bytes are too few for a safetensors file", file, shard->size);
+    else if (n > MAX_HEADER)
+        tq_fail(err, "%s: a header of %ju bytes; at most 100 MB are read", file, (uintmax_t)n);
+    else if (n > shard->size - 8)
+        tq_fail(err, "%s: truncated: its header of %ju bytes goes past the end", file, (uintmax_t)n);
+    else if (n == 0 || p[8] != '{')
+        tq_fail(err, "%s: not a safetensors file: the header is no JSON object", file);
+    else if (tq_json_parse(file, (const char *)p + 8, (size_t)n, MAX_VALUES, &header, err))
+        header = NULL;
+    if (header && tq_json_unique(file, "the header", header, err)) {
+        cJSON_Delete(header);
+        header = NULL;
+    }
     *data_at = 8 + (size_t)n;
-    return tq_json_unique(file, "the header", *header, err);
+    return header;
 }
 
-static int by_key(const void *a, const void *b) {
-    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+/* A row of an index: which tensor is in which file. Borrowed from the JSON. */
+typedef struct placed {
+    const char *tensor, *file;
+} placed;
+
+static int by_tensor(const void *a, const void *b) {
+    return strcmp(((const placed *)a)->tensor, ((const placed *)b)->tensor);
 }
 
-static bool is_wanted(const char *name, const cJSON *const *wanted, size_t n) {
-    cJSON key = {.string = (char *)name};
-    const cJSON *k = &key;
-    return bsearch(&k, wanted, n, sizeof *wanted, by_key) != NULL;
+static bool is_wanted(const char *name, const placed *wanted, size_t n) {
+    const placed key = {name, NULL};
+    return bsearch(&key, wanted, n, sizeof *wanted, by_tensor) != NULL;
 }
 
 /* Adds the tensors of a shard: all of them, or those that an index wants from it (sorted by name). */
-static int read_shard(tq_source *s, size_t shard, const cJSON *const *wanted, size_t n_wanted, tq_err *err) {
+static int read_shard(tq_source *s, size_t shard, const placed *wanted, size_t n_wanted, tq_err *err) {
     const tq_shard *f = &s->shards[shard];
-    cJSON *header = NULL;
     entry *e = NULL;
     size_t n = 0;
     size_t data_at = 0;
-    int rc = read_header(f, &header, &data_at, err);
-    if (!rc) rc = read_entries(f->name, header, f->size - data_at, &e, &n, err);
+    cJSON *header = read_header(f, &data_at, err);
+    int rc = header ? read_entries(f->name, header, f->size - data_at, &e, &n, err) : TQ_FAIL;
     for (size_t i = 0; i < n && !rc; i++) {
         if (wanted && !is_wanted(e[i].t.name, wanted, n_wanted)) continue;
         e[i].t.data = (const char *)f->map + data_at + e[i].begin;
         rc = tq_source_add(s, shard, e[i].t.name, &e[i].t, err);
     }
     for (size_t i = 0; i < n_wanted && !rc; i++)
-        if (!tq_source_find(s, wanted[i]->string))
+        if (!tq_source_find(s, wanted[i].tensor))
             rc = tq_fail(err, "%s: tensor %s is missing; the index says that it is in this file", f->name,
-                         wanted[i]->string);
+                         wanted[i].tensor);
     free(e);
     cJSON_Delete(header);
     return rc;
 }
 
-static int by_file_then_key(const void *a, const void *b) {
-    const cJSON *x = *(const cJSON *const *)a;
-    const cJSON *y = *(const cJSON *const *)b;
-    int c = strcmp(x->valuestring, y->valuestring);
-    return c ? c : strcmp(x->string, y->string);
+static int by_file(const void *a, const void *b) {
+    int c = strcmp(((const placed *)a)->file, ((const placed *)b)->file);
+    return c ? c : by_tensor(a, b);
 }
 
 static int check_index(const char *file, const cJSON *map, tq_err *err) {
-    if (!cJSON_IsObject(map)) return tq_fail(err, "%s: no weight_map", file);
+    if (!map || !cJSON_IsObject(map)) return tq_fail(err, "%s: no weight_map", file);
     if (!map->child) return tq_fail(err, "%s: the weight_map is empty", file);
     for (const cJSON *m = map->child; m; m = m->next) {
         const char *shard = cJSON_GetStringValue(m);
@@ -239,37 +251,35 @@ static int check_index(const char *file, const cJSON *map, tq_err *err) {
     return tq_json_unique(file, "the weight_map", map, err);
 }
 
-static int open_index(tq_source *s, const char *file, tq_err *err) {
-    cJSON *root = NULL;
-    const cJSON **wanted = NULL;
-    size_t n = 0;
-    int rc = tq_json_load(s->dir, file, MAX_HEADER, MAX_VALUES, &root, err);
-    const cJSON *map = rc ? NULL : tq_json_get(root, "weight_map");
-    if (!rc) rc = check_index(file, map, err);
-    if (rc) goto done;
-    for (const cJSON *m = map->child; m; m = m->next)
-        n++;
-    wanted = malloc(n * sizeof *wanted);
-    if (!wanted) {
-        rc = tq_fail(err, "%s: out of memory", file);
-        goto done;
-    }
-    n = 0;
-    for (const cJSON *m = map->child; m; m = m->next)
-        wanted[n++] = m;
-    qsort(wanted, n, sizeof *wanted, by_file_then_key);
-    for (size_t i = 0, k; i < n && !rc; i = k) {
-        const char *shard = wanted[i]->valuestring;
-        for (k = i; k < n && strcmp(wanted[k]->valuestring, shard) == 0;)
+/* Maps and reads the shards, in the order of their names. */
+static int read_placed(tq_source *s, const char *file, const placed *rows, size_t n, tq_err *err) {
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i; k < n && strcmp(rows[k].file, rows[i].file) == 0;)
             k++;
-        if (s->n_shards == MAX_SHARDS)
-            rc = tq_fail(err, "%s: more than %zu shards", file, MAX_SHARDS);
-        else
-            rc = tq_source_map(s, shard, err);
-        if (!rc) rc = read_shard(s, s->n_shards - 1, wanted + i, k - i, err);
+        if (s->n_shards == MAX_SHARDS) return tq_fail(err, "%s: more than %zu shards", file, MAX_SHARDS);
+        if (tq_source_map(s, rows[i].file, err) || read_shard(s, s->n_shards - 1, rows + i, k - i, err)) return TQ_FAIL;
     }
-done:
-    free(wanted);
+    return TQ_OK;
+}
+
+static int open_index(tq_source *s, const char *file, tq_err *err) {
+    cJSON *root = tq_json_load(s->dir, file, MAX_HEADER, MAX_VALUES, err);
+    if (!root) return TQ_FAIL;
+    const cJSON *map = tq_json_get(root, "weight_map");
+    placed *rows = NULL;
+    size_t n = 0;
+    int rc = check_index(file, map, err);
+    for (const cJSON *m = map ? map->child : NULL; m; m = m->next)
+        n++;
+    if (!rc && !(rows = calloc(n + 1, sizeof *rows))) rc = tq_fail(err, "%s: out of memory", file);
+    if (!rc && rows && map) {
+        n = 0;
+        for (const cJSON *m = map->child; m; m = m->next)
+            rows[n++] = (placed){m->string, m->valuestring};
+        qsort(rows, n, sizeof *rows, by_file);
+        rc = read_placed(s, file, rows, n, err);
+    }
+    free(rows);
     cJSON_Delete(root);
     return rc;
 }

@@ -17,8 +17,7 @@
 #include "model/json.h"
 #include "model/source_internal.h"
 
-static const tq_format *const formats[] = {&tq_format_safetensors};
-enum { N_FORMATS = sizeof formats / sizeof *formats };
+static const tq_format *const formats[] = {&tq_format_safetensors, NULL};
 
 uint64_t tq_hash_bytes(uint64_t seed, const void *data, size_t n) {
     const unsigned char *p = data;
@@ -161,8 +160,8 @@ int tq_source_open(const char *path, tq_source **out, tq_err *err) {
     if (stat(path, &st)) return tq_fail(err, "%s: cannot open: %s", path, strerror(errno));
     bool directory = S_ISDIR(st.st_mode);
     const tq_format *format = NULL;
-    for (size_t i = 0; i < N_FORMATS && !format; i++)
-        if (formats[i]->probe(path, directory)) format = formats[i];
+    for (const tq_format *const *f = formats; *f && !format; f++)
+        if ((*f)->probe(path, directory)) format = *f;
     if (!format)
         return tq_fail(err,
                        "%s: no model here: expected a .safetensors file, or a directory with model.safetensors or "

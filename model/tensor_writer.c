@@ -25,10 +25,10 @@ struct tq_writer {
 
 /* A new file beside path. O_EXCL: a file or link that is already there is never followed or overwritten. */
 static int open_temp(const char *path, char **temp, int *fd, tq_err *err) {
+    *temp = NULL;
     for (unsigned i = 0; i < 100; i++) {
         char *name = NULL;
-        if (asprintf(&name, "%s.tmp-%ld-%u", path, (long)getpid(), i) < 0)
-            return tq_fail(err, "%s: out of memory", path);
+        if (asprintf(&name, "%s.tmp-%ld-%u", path, (long)getpid(), i) < 0) break;
         *fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (*fd >= 0) {
             *temp = name;
@@ -37,7 +37,8 @@ static int open_temp(const char *path, char **temp, int *fd, tq_err *err) {
         free(name);
         if (errno != EEXIST) break;
     }
-    return tq_fail(err, "%s: cannot create a temporary file beside it: %s", path, strerror(errno));
+    tq_fail(err, "%s: cannot create a temporary file beside it: %s", path, strerror(errno));
+    return TQ_FAIL;
 }
 
 static int write_all(int fd, const void *data, size_t bytes, const char *path, tq_err *err) {

@@ -35,40 +35,49 @@ void tq_tokenizer_free(tq_tokenizer *t) {
 }
 
 /* Some files leave the first token to tokenizer_config.json: add_bos_token and bos_token. */
-static int read_bos(const char *dir, tq_tokenizer *t, tq_err *err) {
+static int read_bos(const char *file, const cJSON *root, tq_tokenizer *t, tq_err *err) {
+    if (!cJSON_IsTrue(tq_json_get(root, "add_bos_token")) || t->n_before > 0) return TQ_OK;
+    const cJSON *bos = tq_json_get(root, "bos_token");
+    const char *text = cJSON_IsObject(bos) ? tq_json_text(bos, "content") : cJSON_GetStringValue(bos);
+    int id = text ? tq_tokenizer_id(t, text) : -1;
+    if (id < 0) return tq_fail(err, "%s: add_bos_token is set, but bos_token is not in the vocabulary", file);
+    t->before[t->n_before++] = id;
+    return TQ_OK;
+}
+
+static int read_config(const char *dir, tq_tokenizer *t, tq_err *err) {
     static const char name[] = "tokenizer_config.json";
-    cJSON *root = NULL;
     char *path = tq_path_join(dir, name);
-    int rc = path ? TQ_OK : tq_fail(err, "%s: out of memory", name);
-    if (!rc && access(path, F_OK) == 0) rc = tq_json_load(dir, name, MAX_FILE, MAX_VALUES, &root, err);
-    if (root && cJSON_IsTrue(tq_json_get(root, "add_bos_token")) && t->n_before == 0) {
-        const cJSON *bos = tq_json_get(root, "bos_token");
-        const char *text = cJSON_IsObject(bos) ? tq_json_text(bos, "content") : cJSON_GetStringValue(bos);
-        int id = text ? tq_tokenizer_id(t, text) : -1;
-        if (id < 0)
-            rc = tq_fail(err, "%s: add_bos_token is set, but bos_token is not in the vocabulary", path);
-        else
-            t->before[t->n_before++] = id;
+    if (!path) return tq_fail(err, "%s: out of memory", name);
+    int rc = TQ_OK;
+    if (access(path, F_OK) == 0) {
+        cJSON *root = tq_json_load(dir, name, MAX_FILE, MAX_VALUES, err);
+        rc = root ? read_bos(path, root, t, err) : TQ_FAIL;
+        cJSON_Delete(root);
     }
+    free(path);
+    return rc;
+}
+
+static int read_tokenizer(const char *dir, tq_tokenizer *t, tq_err *err) {
+    static const char name[] = "tokenizer.json";
+    char *path = tq_path_join(dir, name);
+    if (!path) return tq_fail(err, "%s: out of memory", name);
+    cJSON *root = tq_json_load(dir, name, MAX_FILE, MAX_VALUES, err);
+    int rc = root ? tq_tokenizer_read_steps(path, root, t, err) : TQ_FAIL;
+    if (!rc) rc = tq_tokenizer_read_vocab(path, root, t, err);
+    if (!rc) rc = tq_tokenizer_read_template(path, root, t, err);
     cJSON_Delete(root);
     free(path);
     return rc;
 }
 
 int tq_tokenizer_load(const char *dir, tq_tokenizer **out, tq_err *err) {
-    static const char name[] = "tokenizer.json";
-    cJSON *root = NULL;
     *out = NULL;
-    char *path = tq_path_join(dir, name);
     tq_tokenizer *t = calloc(1, sizeof *t);
-    int rc = path && t ? TQ_OK : tq_fail(err, "%s: out of memory", name);
-    if (!rc) rc = tq_json_load(dir, name, MAX_FILE, MAX_VALUES, &root, err);
-    if (!rc) rc = tq_tokenizer_read_steps(path, root, t, err);
-    if (!rc) rc = tq_tokenizer_read_vocab(path, root, t, err);
-    if (!rc) rc = tq_tokenizer_read_template(path, root, t, err);
-    if (!rc) rc = read_bos(dir, t, err);
-    cJSON_Delete(root);
-    free(path);
+    if (!t) return tq_fail(err, "%s: out of memory", dir);
+    int rc = read_tokenizer(dir, t, err);
+    if (!rc) rc = read_config(dir, t, err);
     if (rc) {
         tq_tokenizer_free(t);
         return rc;

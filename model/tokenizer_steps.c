@@ -32,7 +32,8 @@ static int each(reader *r, const cJSON *json, const char *what, const char *memb
     if (!type) return tq_fail(r->err, "%s: the %s has no type", r->file, what);
     if (strcmp(type, "Sequence") != 0) return step(r, json, type);
     const cJSON *list = tq_json_get(json, members);
-    if (!cJSON_IsArray(list)) return tq_fail(r->err, "%s: the %s is a Sequence without %s", r->file, what, members);
+    if (!list || !cJSON_IsArray(list))
+        return tq_fail(r->err, "%s: the %s is a Sequence without %s", r->file, what, members);
     if (depth == MAX_DEPTH) return tq_fail(r->err, "%s: the %s nests too deeply", r->file, what);
     for (const cJSON *m = list->child; m; m = m->next)
         if (each(r, m, what, members, depth + 1, step)) return TQ_FAIL;
@@ -202,7 +203,7 @@ static int add_special(reader *r, const cJSON *entry, const cJSON *specials, int
     const char *name = tq_json_text(entry, "id");
     const cJSON *special = name ? tq_json_get(specials, name) : NULL;
     const cJSON *ids = special ? tq_json_get(special, "ids") : NULL;
-    if (!cJSON_IsArray(ids))
+    if (!ids || !cJSON_IsArray(ids))
         return tq_fail(r->err, "%s: the post-processor has no ids for %s", r->file, name ? name : "a special token");
     for (const cJSON *m = ids->child; m; m = m->next) {
         size_t id;
@@ -221,7 +222,7 @@ static int read_post_processor(reader *r, const cJSON *json, const char *type) {
     if (strcmp(type, "TemplateProcessing") != 0)
         return tq_fail(r->err, "%s: post-processor %s is not supported", r->file, type);
     const cJSON *single = tq_json_get(json, "single");
-    if (!cJSON_IsArray(single) || t->n_before || t->n_after)
+    if (!single || !cJSON_IsArray(single) || t->n_before || t->n_after)
         return tq_fail(r->err, "%s: expected one TemplateProcessing with a list \"single\"", r->file);
     for (const cJSON *m = single->child; m; m = m->next) {
         const cJSON *special = tq_json_get(m, "SpecialToken");

@@ -166,9 +166,14 @@ static int merge_texts(const char *file, const cJSON *m, size_t rank, char **lef
         *right = cJSON_GetStringValue(m->child->next);
         n = a && *right ? strlen(a) : 0;
     }
-    if (n == 0 || !**right) return tq_fail(err, "%s: merge %zu is not a pair of tokens", file, rank);
+    if (n == 0 || !**right) {
+        tq_fail(err, "%s: merge %zu is not a pair of tokens", file, rank);
+        return TQ_FAIL;
+    }
     *left = strndup(a, n);
-    return *left ? TQ_OK : tq_fail(err, "%s: out of memory", file);
+    if (*left) return TQ_OK;
+    tq_fail(err, "%s: out of memory", file);
+    return TQ_FAIL;
 }
 
 static int add_merge(const char *file, tq_tokenizer *t, const cJSON *m, size_t rank, tq_buffer *joined, tq_err *err) {
@@ -200,7 +205,7 @@ static int read_merges(const char *file, const cJSON *model, tq_tokenizer *t, tq
     const cJSON *merges = tq_json_get(model, "merges");
     tq_buffer joined = {0};
     size_t rank = 0;
-    if (!cJSON_IsArray(merges)) return tq_fail(err, "%s: the model has no merges", file);
+    if (!merges || !cJSON_IsArray(merges)) return tq_fail(err, "%s: the model has no merges", file);
     int rc = tq_bpe_reserve(&t->bpe, count(merges), err);
     for (const cJSON *m = merges->child; m && !rc; m = m->next)
         rc = add_merge(file, t, m, rank++, &joined, err);
@@ -293,7 +298,7 @@ int tq_tokenizer_read_vocab(const char *file, const cJSON *root, tq_tokenizer *t
     const char *type = model ? tq_json_text(model, "type") : NULL;
     if (type && strcmp(type, "BPE") != 0)
         return tq_fail(err, "%s: model type %s is not supported, only BPE", file, type);
-    if (!cJSON_IsObject(vocab) || !vocab->child) return tq_fail(err, "%s: the model has no vocabulary", file);
+    if (!vocab || !cJSON_IsObject(vocab) || !vocab->child) return tq_fail(err, "%s: the model has no vocabulary", file);
     if (added && !cJSON_IsArray(added)) return tq_fail(err, "%s: added_tokens is no list", file);
     if (size_tables(file, vocab, added, t, err)) return TQ_FAIL;
     for (const cJSON *m = vocab->child; m; m = m->next)

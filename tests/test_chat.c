@@ -106,10 +106,10 @@ static void test_reference(void **state) {
     (void)state;
     char *text = NULL;
     size_t n;
-    cJSON *cases = NULL;
     size_t runs = 0;
     tq_err err;
     if (tq_read_file("tests/data/chat.json", 1 << 20, &text, &n, &err)) fail_msg("%s", err.msg);
+    cJSON *cases = NULL;
     if (tq_json_parse("chat.json", text, n, 100000, &cases, &err)) fail_msg("%s", err.msg);
     size_t k = 0;
     for (const cJSON *item = cases->child; item; item = item->next, k++) {

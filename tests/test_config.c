@@ -113,10 +113,10 @@ static void test_reference(void **state) {
     char *text = NULL;
     size_t n;
     size_t count = 0;
-    cJSON *cases = NULL;
     tq_err err;
     remove_file("generation_config.json");
     if (tq_read_file("tests/data/configs.json", 1 << 20, &text, &n, &err)) fail_msg("%s", err.msg);
+    cJSON *cases = NULL;
     if (tq_json_parse("configs.json", text, n, 100000, &cases, &err)) fail_msg("%s", err.msg);
     for (const cJSON *item = cases->child; item; item = item->next, count++) {
         const char *label = tq_json_text(item, "name");
