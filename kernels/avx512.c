@@ -153,6 +153,7 @@ static void matvec_f32(float *y, const float *w, const float *x, size_t rows, si
 
 static uint64_t read_sum(const void *p, size_t bytes) {
     const unsigned char *b = p;
+    uint64_t lanes[8], sum = 0;
     __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 256 <= bytes; i += 256) {
@@ -166,7 +167,10 @@ static uint64_t read_sum(const void *p, size_t bytes) {
         s0 = _mm512_add_epi64(s0, _mm512_maskz_loadu_epi8(m, b + i));
     }
     s0 = _mm512_add_epi64(_mm512_add_epi64(s0, s1), _mm512_add_epi64(s2, s3));
-    return (uint64_t)_mm512_reduce_add_epi64(s0);
+    _mm512_storeu_si512(lanes, s0); /* the reduction intrinsic adds signed numbers, which may not wrap */
+    for (i = 0; i < 8; i++)
+        sum += lanes[i];
+    return sum;
 }
 
 void tq_kernels_fill_avx512(tq_kernels *k) {
