@@ -171,35 +171,60 @@ static void encode_tiles(void *ctx, size_t begin, size_t end, int thread) {
     atomic_fetch_add(&e->rows_done, (end - begin) * TQ_TILE_ROWS);
 }
 
+/* Stores the scales of one tile. What is decoded differs from least squares by the rounding of the scale alone, and the
+ * squared error grows by exactly (rounding)^2 <c, c>, as the residual is orthogonal to c. */
+static void finish_tile(encoder *e, size_t tile) {
+    enum { BATCH = 64 };
+    const tq_kernels *k = tq_k();
+    size_t per_tile = e->stage->shape.groups * TQ_TILE_ROWS;
+    float mul = e->stage->packed.scale_mul, inverse = 1.0F / mul; /* powers of two: exact */
+    sums *sum = &e->tile[tile];
+    for (size_t begin = 0; begin < per_tile; begin += BATCH) {
+        size_t n = per_tile - begin < BATCH ? per_tile - begin : BATCH;
+        size_t at = tile * per_tile + begin;
+        float stored[BATCH];
+        for (size_t i = 0; i < n; i++)
+            stored[i] = e->scale[at + i] * inverse;
+        k->f32_to_f16(e->stage->scales + at, stored, n);
+        k->f16_to_f32(stored, e->stage->scales + at, n);
+        for (size_t i = 0; i < n; i++) {
+            double ideal = (double)e->scale[at + i], cc = (double)e->energy[at + i];
+            double held = (double)stored[i] * (double)mul;
+            sum->error += (held - ideal) * (held - ideal) * cc;
+            sum->wq += held * ideal * cc;
+            sum->qq += held * held * cc;
+        }
+    }
+}
+
+static void finish_tiles(void *ctx, size_t begin, size_t end, int thread) {
+    (void)thread;
+    for (size_t tile = begin; tile < end; tile++)
+        finish_tile(ctx, tile);
+}
+
+static void add_tiles(const encoder *e, sums *total) {
+    memset(total, 0, sizeof *total);
+    for (size_t t = 0; t < e->stage->shape.tiles; t++) {
+        total->ww += e->tile[t].ww;
+        total->wq += e->tile[t].wq;
+        total->qq += e->tile[t].qq;
+        total->error += e->tile[t].error;
+    }
+}
+
 /* With the largest scale known, a power of two brings it just below 2^14: fp16 then keeps 11 bits of every scale down
- * to 2^-28 of the largest. What is decoded differs from least squares by the rounding d of the scale, and the squared
- * error grows by exactly d^2 <c, c>, as the residual is orthogonal to c. */
-static void finish_scales(encoder *e, sums *total) {
-    const tq_stage_shape *shape = &e->stage->shape;
-    size_t per_tile = shape->groups * TQ_TILE_ROWS;
+ * to 2^-28 of the largest. */
+static void finish_scales(encoder *e, tq_pool *pool) {
+    size_t per_tile = e->stage->shape.groups * TQ_TILE_ROWS;
     float most = 0;
-    for (size_t i = 0; i < shape->tiles * per_tile; i++)
+    for (size_t i = 0; i < e->stage->shape.tiles * per_tile; i++)
         if (e->scale[i] > most) most = e->scale[i];
     int exponent = 0;
     frexpf(most, &exponent);
     exponent = exponent - 14 < -126 ? -126 : exponent - 14;
     e->stage->packed.scale_mul = ldexpf(1.0F, exponent);
-    for (size_t t = 0; t < shape->tiles; t++) {
-        sums sum = e->tile[t];
-        for (size_t i = t * per_tile; i < (t + 1) * per_tile; i++) {
-            float stored = ldexpf(e->scale[i], -exponent);
-            tq_k()->f32_to_f16(&e->stage->scales[i], &stored, 1);
-            tq_k()->f16_to_f32(&stored, &e->stage->scales[i], 1);
-            double ideal = (double)e->scale[i], held = ldexp((double)stored, exponent), cc = (double)e->energy[i];
-            sum.error += (held - ideal) * (held - ideal) * cc;
-            sum.wq += held * ideal * cc;
-            sum.qq += held * held * cc;
-        }
-        total->ww += sum.ww;
-        total->wq += sum.wq;
-        total->qq += sum.qq;
-        total->error += sum.error;
-    }
+    tq_pool_run(pool, e->stage->shape.tiles, 4096 / per_tile, finish_tiles, e);
     tq_stage_write_table(e->stage);
 }
 
@@ -253,21 +278,15 @@ static int encode_stage(encoder *e, size_t index, tq_pool *pool, sums *total, tq
     int rc = sweep(e, pool, encode_tiles, err);
     if (rc != TQ_OK) return rc;
     if (atomic_load(&e->bad_row) != SIZE_MAX) return fail_at_bad_row(e, err);
-    memset(total, 0, sizeof *total);
-    finish_scales(e, total);
+    finish_scales(e, pool);
+    add_tiles(e, total);
     return TQ_OK;
 }
 
 static int measure(encoder *e, tq_pool *pool, sums *total, tq_err *err) {
     int rc = sweep(e, pool, measure_tiles, err);
     if (rc != TQ_OK) return rc;
-    memset(total, 0, sizeof *total);
-    for (size_t t = 0; t < e->stage->shape.tiles; t++) {
-        total->ww += e->tile[t].ww;
-        total->wq += e->tile[t].wq;
-        total->qq += e->tile[t].qq;
-        total->error += e->tile[t].error;
-    }
+    add_tiles(e, total);
     return TQ_OK;
 }
 
