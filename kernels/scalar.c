@@ -99,13 +99,14 @@ static void kld_row(tq_kld_row *out, const float *base, const float *quant, size
     if (n == 0) return;
     float base_max = max_of(base, n), quant_max = max_of(quant, n);
     double zp = 0, zq = 0, sum = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    do {
         double d = (double)base[i] - base_max, e = (double)quant[i] - quant_max;
         double p = d < TQ_KLD_EXP_MIN ? 0 : exp(d);
         zp += p;
         zq += e < TQ_KLD_EXP_MIN ? 0 : exp(e);
         if (p != 0) sum += p * (d - e);
-    }
+    } while (++i < n);
     out->kld = sum / zp + (log(zq) - log(zp));
     out->base_logp = (double)base[target] - base_max - log(zp);
     out->quant_logp = (double)quant[target] - quant_max - log(zq);

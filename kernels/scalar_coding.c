@@ -43,7 +43,7 @@ static void moments(double sums[3], const float *z, const float *c, size_t n) {
 static size_t column_place(unsigned col, int bits, unsigned *shift) {
     unsigned per_chunk = bits == 4 ? 8 : 16;
     *shift = col % per_chunk / 4 * (unsigned)bits;
-    return (size_t)(col / per_chunk * 64 + col % 4);
+    return (size_t)64 * (col / per_chunk) + col % 4;
 }
 
 static void pack(uint8_t *dst, const uint8_t *codes, size_t stride, size_t blocks, int bits) {
