@@ -352,7 +352,7 @@ int tq_qmatrix_encode(const tq_matrix_view *w, const tq_qspec *spec, tq_rotation
     if (!e.q) return TQ_FAIL;
     bool overlap = e.q->stages > 1;
     e.work_total = (double)w->rows * (double)w->cols * (overlap ? (double)e.q->stages + (distortion ? 1 : 0) : 1);
-    sums total;
+    sums total = {0};
     int rc = encoder_init(&e, pool, err);
     for (size_t i = 0; rc == TQ_OK && i < e.q->stages; i++)
         rc = encode_stage(&e, i, pool, &total, err);

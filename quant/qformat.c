@@ -91,7 +91,7 @@ static bool is_valid(const tq_qspec *s) {
 }
 
 static bool plane_bytes(size_t *out, const tq_stage_shape *s, int bits) {
-    return tq_mul_size(out, s->tiles, s->blocks) && tq_mul_size(out, *out, 2 * TQ_BLOCK * (size_t)bits);
+    return tq_mul_size(out, s->tiles, s->blocks) && tq_mul_size(out, *out, (size_t)2 * TQ_BLOCK * (size_t)bits);
 }
 
 static bool fill_shape(tq_stage_shape *s, size_t group, size_t rows, size_t cols, int code_bits, int fine_bits) {

@@ -4,7 +4,9 @@
 
 #include "quant/qmatrix_internal.h"
 
-static const char *const names[TQ_MAX_STAGES][4] = {
+enum { CODES, FINE, SCALES, LEVELS, KINDS };
+
+static const char *const names[TQ_MAX_STAGES][KINDS] = {
     {"codes", "fine", "scales", "levels"},
     {"codes2", "fine2", "scales2", "levels2"},
 };
@@ -82,25 +84,51 @@ static int read_table(tq_stage *s, const uint8_t *at, const char *name, tq_err *
     return TQ_OK;
 }
 
-static tq_qpart plane_part(const char *name, const tq_stage_shape *s, int bits, const void *data) {
-    tq_qpart p = {name, TQ_U8, {s->tiles, s->blocks, 2 * TQ_BLOCK * (size_t)bits}, 3, data, 0};
-    p.bytes = p.shape[0] * p.shape[1] * p.shape[2];
+/* The part of that kind of stage i; without bytes when the stage has none. */
+static tq_qpart part_of(const tq_qmatrix *q, size_t i, int kind) {
+    const tq_stage *s = &q->stage[i];
+    const tq_stage_shape *h = &s->shape;
+    size_t block = (size_t)2 * TQ_BLOCK; /* bytes of a block for each bit of its codes */
+    tq_qpart p = {.name = names[i][kind], .dtype = TQ_U8, .shape = {h->tiles, h->blocks, 0}, .rank = 3};
+    switch (kind) {
+    case CODES:
+        p.shape[2] = block * (size_t)h->code_bits;
+        p.data = s->codes;
+        p.bytes = h->codes_bytes;
+        break;
+    case FINE:
+        p.shape[2] = block * (size_t)h->fine_bits;
+        p.data = s->fine;
+        p.bytes = h->fine_bytes;
+        break;
+    case SCALES:
+        p.dtype = TQ_F16;
+        p.shape[1] = h->groups;
+        p.shape[2] = TQ_TILE_ROWS;
+        p.data = s->scales;
+        p.bytes = h->scales_bytes;
+        break;
+    default:
+        p.rank = 1;
+        p.shape[0] = TQ_LEVELS_BYTES;
+        p.shape[1] = 0;
+        p.data = s->table;
+        p.bytes = TQ_LEVELS_BYTES;
+        break;
+    }
     return p;
 }
 
 size_t tq_qmatrix_parts(const tq_qmatrix *q, tq_qpart *parts, size_t max) {
-    tq_qpart all[4 * TQ_MAX_STAGES];
     size_t n = 0;
     for (size_t i = 0; i < q->stages; i++) {
-        const tq_stage *s = &q->stage[i];
-        all[n++] = plane_part(names[i][0], &s->shape, s->shape.code_bits, s->codes);
-        if (s->fine) all[n++] = plane_part(names[i][1], &s->shape, s->shape.fine_bits, s->fine);
-        all[n++] = (tq_qpart){names[i][2], TQ_F16,    {s->shape.tiles, s->shape.groups, TQ_TILE_ROWS},
-                              3,           s->scales, s->shape.scales_bytes};
-        all[n++] = (tq_qpart){names[i][3], TQ_U8, {TQ_LEVELS_BYTES}, 1, s->table, TQ_LEVELS_BYTES};
+        for (int kind = 0; kind < KINDS; kind++) {
+            tq_qpart p = part_of(q, i, kind);
+            if (p.bytes == 0) continue;
+            if (n < max) parts[n] = p;
+            n++;
+        }
     }
-    for (size_t i = 0; i < n && i < max; i++)
-        parts[i] = all[i];
     return n;
 }
 
@@ -136,24 +164,29 @@ static bool scales_finite(const uint16_t *scales, size_t n) {
     return true;
 }
 
+static int fill_stage(tq_qmatrix *q, size_t i, const tq_qpart *parts, size_t n, tq_err *err) {
+    tq_stage *s = &q->stage[i];
+    uint8_t table[TQ_LEVELS_BYTES];
+    void *const to[KINDS] = {s->codes, s->fine, s->scales, table};
+    for (int kind = 0; kind < KINDS; kind++) {
+        tq_qpart want = part_of(q, i, kind);
+        if (want.bytes == 0) continue;
+        const tq_qpart *got = find_part(parts, n, want.name);
+        if (!got) return tq_fail(err, "%s: missing, or there more than once", want.name);
+        if (check_part(got, &want, err) != TQ_OK) return TQ_FAIL;
+        memcpy(to[kind], got->data, got->bytes);
+    }
+    if (read_table(s, table, names[i][LEVELS], err) != TQ_OK) return TQ_FAIL;
+    if (!scales_finite(s->scales, s->shape.scales_bytes / sizeof *s->scales))
+        return tq_fail(err, "%s: a scale is not finite", names[i][SCALES]);
+    return TQ_OK;
+}
+
 static int fill(tq_qmatrix *q, const tq_qpart *parts, size_t n, tq_err *err) {
-    tq_qpart want[4 * TQ_MAX_STAGES];
-    size_t count = tq_qmatrix_parts(q, want, 4 * TQ_MAX_STAGES);
+    size_t count = tq_qmatrix_parts(q, NULL, 0);
     if (n != count) return tq_fail(err, "%zu parts, expected %zu", n, count);
-    for (size_t i = 0; i < count; i++) {
-        const tq_qpart *got = find_part(parts, n, want[i].name);
-        if (!got) return tq_fail(err, "%s: missing, or there more than once", want[i].name);
-        if (check_part(got, &want[i], err) != TQ_OK) return TQ_FAIL;
-        memcpy((void *)(uintptr_t)want[i].data, got->data, got->bytes); /* into q, which owns it */
-    }
-    for (size_t i = 0; i < q->stages; i++) {
-        tq_stage *s = &q->stage[i];
-        uint8_t table[TQ_LEVELS_BYTES];
-        memcpy(table, s->table, sizeof table);
-        if (read_table(s, table, names[i][3], err) != TQ_OK) return TQ_FAIL;
-        if (!scales_finite(s->scales, s->shape.scales_bytes / sizeof *s->scales))
-            return tq_fail(err, "%s: a scale is not finite", names[i][2]);
-    }
+    for (size_t i = 0; i < q->stages; i++)
+        if (fill_stage(q, i, parts, n, err) != TQ_OK) return TQ_FAIL;
     return TQ_OK;
 }
 
