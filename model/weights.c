@@ -3,11 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "model/packed.h"
 #include "model/weights_internal.h"
 
 #define NAME_SIZE 256
+/* Norms, biases and convolutions are at most this large, in bytes; matrices are larger or not read here. */
+#define SMALL_TENSOR 131072
 
 struct tq_model {
     const tq_source *source;
@@ -194,6 +198,18 @@ static int find_prefix(tq_model *m, tq_err *err) {
     return TQ_FAIL;
 }
 
+/* Asks for the pages of the small tensors all at once: they are spread over the whole file, and a disk answers many
+ * questions together sooner than one after another. */
+static void prefetch_small(const tq_model *m) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), length = strlen(m->prefix->text);
+    for (size_t i = 0; i < tq_source_count(m->source); i++) {
+        const tq_tensor *t = tq_source_at(m->source, i);
+        if (t->bytes > SMALL_TENSOR || strncmp(t->name, m->prefix->text, length) != 0) continue;
+        size_t before = (size_t)((uintptr_t)t->data % page);
+        (void)posix_madvise((void *)((const char *)t->data - before), t->bytes + before, POSIX_MADV_WILLNEED);
+    }
+}
+
 static int bind_ends(tq_model *m, tq_err *err) {
     const tq_config *c = &m->config;
     char name[NAME_SIZE];
@@ -248,7 +264,9 @@ int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **o
         goto fail;
     }
     rc = find_prefix(m, err);
-    if (rc == TQ_OK) rc = bind_ends(m, err);
+    if (rc != TQ_OK) goto fail;
+    prefetch_small(m);
+    rc = bind_ends(m, err);
     for (size_t b = 0; b < config->blocks && rc == TQ_OK; b++)
         rc = bind_block(m, b, err);
     if (rc != TQ_OK) goto fail;
