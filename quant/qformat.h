@@ -59,8 +59,8 @@ typedef struct tq_qspec {
 
 bool tq_qspec_equal(const tq_qspec *a, const tq_qspec *b);
 
-/* Bytes of codes and scales that rows x cols weights take under spec, padding included (what tq_qmatrix_bytes will
- * say), or 0 for keep. */
+/* Bytes of codes, scales and level table that rows x cols weights take under spec, padding included: exactly what
+ * tq_qmatrix_bytes will say. 0 for keep, and for what cannot be quantized (no rows, a group not offered, overflow). */
 size_t tq_qspec_bytes(const tq_qspec *spec, size_t rows, size_t cols);
 
 #endif

@@ -415,7 +415,7 @@ static void test_scales(void **state) {
     tq_rotation_cache *cache = tq_rotation_cache_new();
     for (size_t i = 0; i < 4; i++) {
         float *data = normal_matrix(16, 512);
-        for (size_t j = 0; j < 16 * 512; j++)
+        for (size_t j = 0; j < (size_t)16 * 512; j++)
             data[j] *= factors[i] * (j < 512 ? 0x1p-12F : 1.0F);
         if (i == 0) memset(data, 0, 512 * sizeof *data);
         tq_matrix_view w = {data, TQ_F32, 16, 512};
