@@ -64,9 +64,9 @@ void tq_qmatrix_dequantize_rows(const tq_qmatrix *q, size_t r0, size_t n, float 
 size_t tq_qmatrix_scratch(const tq_qmatrix *q);
 
 /* The parts that a file must hold, borrowed from q: a name ("codes", "fine", "scales", "levels"; the second stage's are
- * "codes2", "scales2", "levels2"), a dtype (U8 or F16) and a shape. "levels" holds the level table and the multiplier of
- * the scales with a version, so that a file stays readable when the program's own tables change. Their bytes add up to
- * tq_qmatrix_bytes. At most TQ_QPARTS_MAX are written to parts; returns how many there are. */
+ * "codes2", "scales2", "levels2"), a dtype (U8 or F16) and a shape. "levels" holds the level table and the multiplier
+ * of the scales with a version, so that a file stays readable when the program's own tables change. Their bytes add up
+ * to tq_qmatrix_bytes. At most TQ_QPARTS_MAX are written to parts; returns how many there are. */
 #define TQ_QPARTS_MAX 8
 typedef struct tq_qpart {
     const char *name;
