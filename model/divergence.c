@@ -15,6 +15,7 @@
 #define CHUNK_MAX 256
 #define DEFAULT_MEMORY ((size_t)2 << 30)
 #define PARTIALS 10
+#define REPORT_SECONDS 0.03
 
 /* How far a pass through the blocks has come: blocks before `block` are done, and the first `group` groups of it. */
 typedef struct cursor {
@@ -56,11 +57,12 @@ static bool is_kept(const tq_evaluator *e, size_t block) {
     return block == e->blocks || block % e->stride == 0;
 }
 
-static int alloc_state(const tq_evaluator *e, float **out, tq_err *err) {
+/* [tokens, hidden], contents undefined; NULL with a message. */
+static float *new_state(const tq_evaluator *e, tq_err *err) {
     size_t bytes = 0;
-    if (*out) return TQ_OK;
-    if (tq_mul_size(&bytes, e->tokens, e->hidden * sizeof(float))) *out = malloc(bytes);
-    return *out ? TQ_OK : tq_fail(err, "out of memory: %zu MiB of hidden states", bytes >> 20);
+    float *state = tq_mul_size(&bytes, e->tokens, e->hidden * sizeof *state) ? malloc(bytes) : NULL;
+    if (!state) (void)tq_fail(err, "out of memory: %zu MiB of hidden states", bytes >> 20);
+    return state;
 }
 
 /* The smallest stride whose states fit: base, last, the kept ones, and one to work in when some are not kept. */
@@ -136,14 +138,15 @@ static int run_block(eval_run *r, tq_variant q, tq_err *err) {
     size_t b = e->at.block, group_windows = GROUP_TOKENS / e->ctx ? GROUP_TOKENS / e->ctx : 1;
     size_t groups = (e->windows + group_windows - 1) / group_windows, size = group_windows * e->ctx;
     float **to = is_kept(e, b + 1) ? &e->kept[b + 1] : &e->work;
-    const float *from = is_kept(e, b) ? e->kept[b] : e->work;
-    int rc = alloc_state(e, to, err);
-    if (rc != TQ_OK) return rc;
+    const float *from = b == 0 ? NULL : is_kept(e, b) ? e->kept[b] : e->work;
+    int rc = TQ_OK;
+    if (!*to) *to = new_state(e, err);
+    if (!*to) return TQ_FAIL;
     float *h = malloc(size * e->hidden * sizeof *h);
     if (!h) return tq_fail(err, "out of memory");
     while (e->at.group < groups) {
         size_t first = e->at.group * size, n = min_size(size, e->tokens - first), bytes = n * e->hidden * sizeof *h;
-        if (b == 0)
+        if (!from)
             rc = tq_forward_embed(e->forward, e->ids + first, n, h, err);
         else
             memcpy(h, from + first * e->hidden, bytes);
@@ -180,11 +183,10 @@ static int run_base(eval_run *r, tq_err *err) {
     tq_evaluator *e = r->e;
     if (e->base) return TQ_OK;
     int rc = run_blocks(r, NULL, err);
-    float *base = NULL;
-    if (rc == TQ_OK) rc = alloc_state(e, &base, err);
     if (rc != TQ_OK) return rc;
-    memcpy(base, e->kept[e->blocks], e->tokens * e->hidden * sizeof *base);
-    e->base = base;
+    e->base = new_state(e, err);
+    if (!e->base) return TQ_FAIL;
+    memcpy(e->base, e->kept[e->blocks], e->tokens * e->hidden * sizeof *e->base);
     e->at = restart_at(e, first_difference(e, r->q));
     return TQ_OK;
 }
@@ -234,28 +236,51 @@ static int score(score_chunk *c, const float *quant, float *h, float *logits, tq
     return TQ_OK;
 }
 
-static int score_all(eval_run *r, const float *quant, void (*partial)(void *ctx, const tq_eval_result *so_far),
-                     void *partial_ctx, tq_eval_result *out, tq_err *err) {
+/* Who wants to know how scoring goes on. */
+typedef struct audience {
+    void (*partial)(void *ctx, const tq_eval_result *so_far);
+    void *ctx;
+    size_t told;     /* tenths of the work after which partial was called */
+    double reported; /* when progress was last reported */
+} audience;
+
+static void tell(eval_run *r, audience *a, tq_eval_result *out) {
+    tq_divergence_stats *s = &r->e->stats;
+    size_t tenths = s->count * PARTIALS / s->capacity;
+    double now = tq_now();
+    bool ahead = tenths > a->told;
+    if (ahead || now - a->reported > REPORT_SECONDS) {
+        tq_progress_report(r->progress, r->done, r->total);
+        a->reported = now;
+    }
+    if (!ahead) return;
+    a->told = tenths;
+    if (!a->partial || s->count == s->capacity) return;
+    tq_divergence_stats_result(s, out);
+    a->partial(a->ctx, out);
+}
+
+static int score_all(eval_run *r, const float *quant, audience *a, tq_eval_result *out, tq_err *err) {
     tq_evaluator *e = r->e;
-    size_t vocab = tq_model_config(e->model)->vocab, size = CHUNK_FLOATS / (2 * vocab), next = 1;
+    size_t vocab = tq_model_config(e->model)->vocab, size = CHUNK_FLOATS / (2 * vocab);
     size = size < CHUNK_MIN ? CHUNK_MIN : min_size(size, CHUNK_MAX);
     float *h = malloc(2 * size * e->hidden * sizeof *h), *logits = malloc(2 * size * vocab * sizeof *logits);
     tq_kld_row *rows = calloc(size, sizeof *rows);
-    int rc = h && logits && rows ? TQ_OK : tq_fail(err, "out of memory: %zu MiB of logits", (8 * size * vocab) >> 20);
+    int rc = TQ_OK;
+    if (!h || !logits || !rows) {
+        rc = tq_fail(err, "out of memory: %zu MiB of logits", (8 * size * vocab) >> 20);
+        goto done;
+    }
     tq_divergence_stats_reset(&e->stats);
-    for (size_t i = 0; i < e->stats.capacity && rc == TQ_OK; i += size) {
+    for (size_t i = 0; i < e->stats.capacity; i += size) {
         score_chunk c = {.r = r, .first = i, .n = min_size(size, e->stats.capacity - i), .vocab = vocab, .rows = rows};
         rc = tq_progress_cancelled(r->progress) ? tq_cancelled(err) : score(&c, quant, h, logits, err);
-        if (rc != TQ_OK) break;
+        if (rc != TQ_OK) goto done;
         r->done += (double)c.n * r->head_cost;
-        tq_progress_report(r->progress, r->done, r->total);
-        if (partial && e->stats.count * PARTIALS >= next * e->stats.capacity && e->stats.count < e->stats.capacity) {
-            next = e->stats.count * PARTIALS / e->stats.capacity + 1;
-            tq_divergence_stats_result(&e->stats, out);
-            partial(partial_ctx, out);
-        }
+        tell(r, a, out);
     }
-    if (rc == TQ_OK) tq_divergence_stats_result(&e->stats, out);
+    tq_divergence_stats_result(&e->stats, out);
+done:
     free(h);
     free(logits);
     free(rows);
@@ -278,7 +303,8 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     *out = (tq_eval_result){0};
     int rc = run_base(&r, err);
     if (rc == TQ_OK && !same) rc = run_blocks(&r, q, err);
-    if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], partial, partial_ctx, out, err);
+    audience a = {.partial = partial, .ctx = partial_ctx};
+    if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], &a, out, err);
     out->seconds = tq_now() - start;
     out->blocks_run = r.blocks_run;
     return rc;

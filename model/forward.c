@@ -10,6 +10,7 @@
 
 /* Tokens of a prompt that go through the blocks together. */
 #define PREFILL_TOKENS 512
+#define REPORT_SECONDS 0.03
 /* Values that one task adds up, multiplies or checks. */
 #define TASK_VALUES 16384
 
@@ -206,7 +207,10 @@ static int append_some(tq_forward *f, tq_variant q, tq_cache *c, const int *ids,
                           .cache = c,
                           .position = c->length};
         rc = run_block(&r, p, err);
-        tq_progress_report(p, done + (double)n * (double)(b + 1) / (double)f->config->blocks, total);
+        if (n > 1 && tq_now() - f->reported > REPORT_SECONDS) {
+            tq_progress_report(p, done + (double)n * (double)(b + 1) / (double)f->config->blocks, total);
+            f->reported = tq_now();
+        }
     }
     if (rc == TQ_OK) c->length += n;
     return rc;

@@ -32,6 +32,7 @@ struct tq_forward {
     size_t threads;
     tq_rotated rotated[TQ_ROTATED_SLOTS];
     tq_rope_table rope;
+    double reported;      /* when progress was last reported */
     tq_buffer h;          /* [n, hidden]: hidden states of tq_forward_append */
     tq_buffer x;          /* [n, hidden]: normalised input of a mixer or an MLP */
     tq_buffer mixed[5];   /* projections of a mixer's input, and its output before the last projection */
