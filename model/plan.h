@@ -28,8 +28,8 @@ void tq_plan_common(const tq_plan *p, tq_residual *residual, tq_rotation_kind *r
 void tq_plan_set_common(tq_plan *p, tq_residual residual, tq_rotation_kind rotation, uint64_t seed);
 bool tq_choice_equal(tq_choice a, tq_choice b); /* the group of a kept matrix does not count */
 
-/* The highest rotation seed: JSON numbers are exact up to here. */
-#define TQ_SEED_MAX ((uint64_t)1 << 53)
+/* The highest rotation seed: cJSON prints whole numbers exactly up to here. */
+#define TQ_SEED_MAX ((uint64_t)1000000000000000)
 
 /* Applies a rule as typed: 'GLOB=BITS[:GROUP]'; without GROUP a matrix keeps the group it has. A rule that matches
  * nothing, and one that a matrix cannot take, are errors that change nothing. *matched may be NULL. */

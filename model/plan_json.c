@@ -329,6 +329,8 @@ static int read_common(const char *file, const cJSON *root, tq_plan *p, tq_err *
     if (text && !tq_rotation_parse(text, &rotation))
         return tq_fail(err, "%s: \"rotation\" is \"%.40s\", expected hadamard, qr or none", file, text);
     if (tq_json_size(cJSON_GetObjectItemCaseSensitive(root, "seed"), &number)) seed = number;
+    if (seed > TQ_SEED_MAX)
+        return tq_fail(err, "%s: \"seed\" is %llu, expected at most 10^15", file, (unsigned long long)seed);
     tq_plan_set_common(p, residual, rotation, seed);
     return TQ_OK;
 }

@@ -1,12 +1,12 @@
-/* plan_rules.c - few globs that reproduce a plan: what most matrices have, then what most of a label (or a block) have,
- * then single matrices. */
+/* plan_rules.c - few globs that reproduce a plan: what most matrices have, then what most of a label and of a block
+ * have (or first of a block, then of a label: whichever takes fewer rules), then single matrices. */
 #include "model/plan_rules.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What an intermediate rule is about: all matrices of one label, or all of one block. */
+/* What an intermediate rule is about: all matrices of one label, or all of one block; and which kind comes first. */
 typedef enum rule_axis { AXIS_LABEL, AXIS_BLOCK, AXIS_COUNT } rule_axis;
 
 typedef struct rule_writer {
@@ -79,12 +79,23 @@ static void add_default(rule_writer *w) {
         w->given[i] = tq_plan_get(w->plan, which);
 }
 
+/* How many more matrices of first's line are right when all of it gets c. */
+static int line_gain(const rule_writer *w, size_t first, rule_axis axis, tq_choice c) {
+    int gain = 0;
+    for (size_t i = first; i < w->matrices; i++) {
+        if (!same_line(tq_model_matrix(w->model, first), tq_model_matrix(w->model, i), axis)) continue;
+        tq_choice wanted = tq_plan_get(w->plan, i);
+        gain += tq_choice_equal(wanted, c) - tq_choice_equal(wanted, w->given[i]);
+    }
+    return gain;
+}
+
 static void add_lines(rule_writer *w, rule_axis axis) {
     char glob[256];
     for (size_t i = 0; i < w->matrices; i++) {
         const tq_matrix *m = tq_model_matrix(w->model, i);
         tq_choice c = {TQ_BITS_KEEP, TQ_GROUP_DEFAULT};
-        if (!common_choice(w, i, axis, &c) || tq_choice_equal(c, w->given[i])) continue;
+        if (!common_choice(w, i, axis, &c) || line_gain(w, i, axis, c) < 2) continue;
         if (axis == AXIS_BLOCK)
             (void)snprintf(glob, sizeof glob, "%zu.*", m->block);
         else
@@ -112,12 +123,13 @@ void tq_plan_rules_free(char **rules, size_t count) {
     free(rules);
 }
 
-static int write_rules(const tq_plan *p, rule_axis axis, rule_writer *w, tq_err *err) {
+static int write_rules(const tq_plan *p, rule_axis first, rule_writer *w, tq_err *err) {
     *w = (rule_writer){.plan = p, .model = tq_plan_model(p), .matrices = tq_model_matrices(tq_plan_model(p))};
     w->given = calloc(w->matrices + 1, sizeof *w->given);
     if (w->given) {
         add_default(w);
-        add_lines(w, axis);
+        add_lines(w, first);
+        add_lines(w, first == AXIS_LABEL ? AXIS_BLOCK : AXIS_LABEL);
         add_exceptions(w);
     }
     bool ok = w->given && !w->failed;
