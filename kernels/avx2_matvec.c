@@ -2,7 +2,7 @@
  *
  * A register of codes holds 8 rows (lanes of 32 bits) of four columns. 8-bit levels are offset by 128 to unsigned bytes
  * for maddubs (255 * 64 * 2 fits in 16 bits), the offset is taken back through the sums in tq_xq. 16-bit levels are
- * widened (two rows a 128-bit lane) and multiplied by activations widened to 16 bits. */
+ * made for even and odd columns apart and multiplied by activations widened likewise. */
 #include "kernels/internal.h"
 
 #if defined(__x86_64__)
@@ -10,7 +10,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The tables of tq_levels, each repeated in both 128-bit lanes; outer has its top bit set in the outer cells. */
+/* The tables of tq_levels, each repeated in both 128-bit lanes. With 4 fine bits outer has its top bit set in the outer
+ * cells; with 2 it is 4 there, and fine[0] holds the inner shape and from 4 on the outer one. */
 typedef struct byte_tables {
     __m256i offset, a_low, a_high, v, outer, fine[2];
 } byte_tables;
@@ -19,17 +20,19 @@ static __m256i repeat(const uint8_t table[16]) {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
 }
 
-static byte_tables make_tables(const tq_levels *l) {
-    uint8_t offset[16], low[16], high[16], v[16];
-    const uint8_t outer[16] = {0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80};
+static byte_tables make_tables(const tq_levels *l, int fine_bits) {
+    uint8_t offset[16], low[16], high[16], v[16], fine[2][16], outer[16] = {0};
     for (size_t i = 0; i < 16; i++) {
         offset[i] = (uint8_t)(l->a[i] + 128);
         low[i] = (uint8_t)(l->a[i] & 255);
         high[i] = (uint8_t)(l->a[i] >> 8 & 255);
         v[i] = (uint8_t)l->v[i];
+        fine[0][i] = fine_bits == 2 ? l->fine[i / 4 % 2][i % 4] : l->fine[0][i];
+        fine[1][i] = l->fine[1][i];
     }
+    outer[0] = outer[15] = fine_bits == 2 ? 4 : 0x80;
     return (byte_tables){repeat(offset), repeat(low),   repeat(high),
-                         repeat(v),      repeat(outer), {repeat(l->fine[0]), repeat(l->fine[1])}};
+                         repeat(v),      repeat(outer), {repeat(fine[0]), repeat(fine[1])}};
 }
 
 INLINE __m256i broadcast4(const int8_t *x) {
@@ -61,38 +64,51 @@ INLINE void block_bytes(__m256i sums[2], const byte_tables *t, const uint8_t *co
     }
 }
 
-INLINE __m256i widen4(const int8_t *x) {
-    return _mm256_cvtepi8_epi16(_mm256_castsi256_si128(broadcast4(x)));
+/* The shape's entry: with 2 bits both shapes are in one table, with 4 bits one of two is taken. */
+INLINE __m256i fine_bytes(const byte_tables *t, __m256i n, __m256i r, int fine_bits) {
+    __m256i outer = _mm256_shuffle_epi8(t->outer, n);
+    if (fine_bits == 2) return _mm256_shuffle_epi8(t->fine[0], _mm256_or_si256(r, outer));
+    return _mm256_blendv_epi8(_mm256_shuffle_epi8(t->fine[0], r), _mm256_shuffle_epi8(t->fine[1], r), outer);
 }
 
-/* The same with levels of 16 bits. acc[part][0] holds rows 0, 1, 4, 5 in two lanes each, acc[part][1] rows 2, 3, 6, 7.
- */
+/* The same with levels of 16 bits: even columns in level[0], odd ones in level[1], a row still one 32-bit lane. */
+INLINE void wide_levels(__m256i level[2], const byte_tables *t, __m256i n, __m256i fine) {
+    const __m256i even = _mm256_set1_epi16(0x00ff);
+    __m256i low = _mm256_shuffle_epi8(t->a_low, n), high = _mm256_shuffle_epi8(t->a_high, n);
+    __m256i v = _mm256_shuffle_epi8(t->v, n);
+    __m256i a0 = _mm256_or_si256(_mm256_and_si256(even, low), _mm256_slli_epi16(high, 8));
+    __m256i a1 = _mm256_or_si256(_mm256_srli_epi16(low, 8), _mm256_andnot_si256(even, high));
+    level[0] = _mm256_add_epi16(a0, _mm256_maddubs_epi16(_mm256_and_si256(even, fine), v));
+    level[1] = _mm256_add_epi16(a1, _mm256_maddubs_epi16(_mm256_andnot_si256(even, fine), v));
+}
+
+INLINE void add_fine(__m256i sums[2], const byte_tables *t, __m256i n, __m256i r, const int8_t *hi, const int8_t *lo,
+                     int fine_bits) {
+    __m256i level[2];
+    wide_levels(level, t, n, fine_bytes(t, n, r, fine_bits));
+    for (int part = 0; part < 2; part++) {
+        __m256i x = broadcast4(part ? lo : hi);
+        __m256i x0 = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), x1 = _mm256_srai_epi16(x, 8);
+        sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(level[0], x0));
+        sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(level[1], x1));
+    }
+}
+
+INLINE __m256i load32(const uint8_t *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
 INLINE void block_fine(__m256i sums[2], const byte_tables *t, const uint8_t *codes, const uint8_t *fine,
                        const int8_t *hi, const int8_t *lo, int fine_bits) {
-    const __m256i zero = _mm256_setzero_si256();
-    __m256i acc[2][2] = {{zero, zero}, {zero, zero}};
-    for (int i = 0; i < 8; i++) {
-        __m256i v = _mm256_loadu_si256((const __m256i *)(codes + 64 * (i / 2)));
-        __m256i f = _mm256_loadu_si256((const __m256i *)(fine + 64 * (i * fine_bits / 8)));
-        __m256i n = part_of(v, i % 2, 4), r = part_of(f, i % (8 / fine_bits), fine_bits);
-        __m256i shape = _mm256_blendv_epi8(_mm256_shuffle_epi8(t->fine[0], r), _mm256_shuffle_epi8(t->fine[1], r),
-                                           _mm256_shuffle_epi8(t->outer, n));
-        __m256i low = _mm256_shuffle_epi8(t->a_low, n), high = _mm256_shuffle_epi8(t->a_high, n);
-        __m256i sign = _mm256_shuffle_epi8(t->v, n);
-        __m256i level0 =
-            _mm256_add_epi16(_mm256_unpacklo_epi8(low, high),
-                             _mm256_maddubs_epi16(_mm256_unpacklo_epi8(shape, zero), _mm256_unpacklo_epi8(sign, sign)));
-        __m256i level1 =
-            _mm256_add_epi16(_mm256_unpackhi_epi8(low, high),
-                             _mm256_maddubs_epi16(_mm256_unpackhi_epi8(shape, zero), _mm256_unpackhi_epi8(sign, sign)));
-        __m256i x[2] = {widen4(hi + 4 * i), widen4(lo + 4 * i)};
-        for (int part = 0; part < 2; part++) {
-            acc[part][0] = _mm256_add_epi32(acc[part][0], _mm256_madd_epi16(level0, x[part]));
-            acc[part][1] = _mm256_add_epi32(acc[part][1], _mm256_madd_epi16(level1, x[part]));
-        }
+    sums[0] = sums[1] = _mm256_setzero_si256();
+    for (int j = 0; j < 2; j++, codes += 128, fine += 32 * fine_bits, hi += 16, lo += 16) {
+        __m256i v = load32(codes), w = load32(codes + 64);
+        __m256i f = load32(fine), g = fine_bits == 4 ? load32(fine + 64) : _mm256_srli_epi16(f, 4);
+        add_fine(sums, t, part_of(v, 0, 4), part_of(f, 0, fine_bits), hi, lo, fine_bits);
+        add_fine(sums, t, part_of(v, 1, 4), part_of(f, 1, fine_bits), hi + 4, lo + 4, fine_bits);
+        add_fine(sums, t, part_of(w, 0, 4), part_of(g, 0, fine_bits), hi + 8, lo + 8, fine_bits);
+        add_fine(sums, t, part_of(w, 1, 4), part_of(g, 1, fine_bits), hi + 12, lo + 12, fine_bits);
     }
-    sums[0] = _mm256_hadd_epi32(acc[0][0], acc[0][1]);
-    sums[1] = _mm256_hadd_epi32(acc[1][0], acc[1][1]);
 }
 
 INLINE __m256 block_product(const byte_tables *t, const uint8_t *codes, const uint8_t *fine, const tq_xq *x, size_t b,
@@ -112,7 +128,7 @@ INLINE __m256 block_product(const byte_tables *t, const uint8_t *codes, const ui
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
-    const byte_tables t = make_tables(p->levels);
+    const byte_tables t = make_tables(p->levels, fine_bits);
     const __m256 mul = _mm256_set1_ps(p->scale_mul * p->levels->step);
     const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
     const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */

@@ -1,4 +1,4 @@
-/* kernels_bench.c - how fast each kernel of each instruction set is: test_kernels --bench. */
+/* kernels_bench.c - how fast each kernel of each instruction set is: test_kernels --bench [ISA]. */
 #include "tests/kernels_util.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,13 +265,13 @@ static void setup(bench *b) {
     b->search.count = 15;
 }
 
-void kt_bench(void) {
+void kt_bench(const char *isa) {
     bench b = {.k = tq_kernels_find("scalar")};
     const char *name;
     setup(&b);
     for (size_t i = 0; (name = tq_kernels_name(i)); i++) {
         b.k = tq_kernels_find(name);
-        bench_table(&b);
+        if (!isa || !strcmp(isa, name)) bench_table(&b);
     }
     free(b.large);
     free(b.x);

@@ -59,7 +59,7 @@ void kt_vector_new(kt_vector *v, size_t blocks);
 void kt_vector_check(const kt_vector *v);
 void kt_vector_free(kt_vector *v);
 
-/* Prints the rate of every kernel for every instruction set. */
-void kt_bench(void);
+/* Prints the rate of every kernel, for the instruction set `isa` or for all of them (NULL). */
+void kt_bench(const char *isa);
 
 #endif

@@ -1,5 +1,5 @@
 /* test_kernels.c - every kernel of every instruction set against the scalar reference.
- * usage: test_kernels [--seed N] [--bench] */
+ * usage: test_kernels [--seed N] [--bench [ISA]] */
 #include "tests/kernels_tests.h"
 #include <math.h>
 #include <setjmp.h>
@@ -77,14 +77,14 @@ int main(int argc, char **argv) {
     const char *isa;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--bench")) {
-            kt_bench();
+            kt_bench(i + 1 < argc ? argv[i + 1] : NULL);
             return 0;
         }
         if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
             seed = strtoull(argv[++i], NULL, 0);
             continue;
         }
-        fprintf(stderr, "usage: %s [--seed N] [--bench]\n", argv[0]);
+        fprintf(stderr, "usage: %s [--seed N] [--bench [ISA]]\n", argv[0]);
         return 2;
     }
     for (size_t i = 0; (isa = tq_kernels_name(i)); i++) {
