@@ -131,14 +131,13 @@ int tq_run_chat(const tq_options *o) {
     if (rc == TQ_OK && !tq_session_chat(s))
         rc = tq_fail(&err, "%s: no tokenizer.json beside the model: no chat", o->model);
     if (rc == TQ_OK && !o->chat.base) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
-    if (rc == TQ_OK) {
-        tq_batch_step(&b, "reading");
-        tq_batch_notes(s);
-    }
+    tq_batch_step(&b, "reading");
     if (rc == TQ_OK && o->prompt) {
         rc = say(&c, "user", o->prompt, &err);
         if (rc == TQ_OK) rc = answer(o, s, &b, &c, &err);
+        if (rc == TQ_OK) tq_batch_notes(s);
     } else if (rc == TQ_OK) {
+        tq_batch_notes(s);
         rc = converse(o, s, &b, &err);
     }
     forget(&c);

@@ -10,6 +10,8 @@
 #include "tui/help_text.h"
 #include "tui/options_table.h"
 
+#define SAMPLE "tiny-qwen3.5" /* its directory; eval.txt lies beside it */
+
 /* --- values --- */
 
 static bool parse_whole(const char *text, uint64_t max, uint64_t *out) {
@@ -243,8 +245,8 @@ static char *find_sample(void) {
     char *slash = strrchr(exe, '/');
     if (slash) *slash = '\0';
     for (size_t i = 0; slash && !found && i < sizeof places / sizeof *places; i++)
-        found = existing(join3(exe, places[i], "tiny-qwen3.5"));
-    if (!found) found = existing(join3(TQ_DATADIR, "/samples/", "tiny-qwen3.5"));
+        found = existing(join3(exe, places[i], SAMPLE));
+    if (!found) found = existing(join3(TQ_DATADIR, "/samples/", SAMPLE));
     if (!found) return NULL;
     char *real = realpath(found, NULL);
     free(found);
@@ -372,7 +374,7 @@ static int find_model(tq_options *o, tq_err *err) {
     o->sample_dir = find_sample();
     if (o->model || o->command != TQ_CMD_EXPLORE) return TQ_OK;
     if (!o->sample_dir)
-        return tq_fail(err, "no MODEL is given, and the sample model is not in " TQ_DATADIR "/samples/tiny-qwen3.5");
+        return tq_fail(err, "no MODEL is given, and the sample model is not in " TQ_DATADIR "/samples/" SAMPLE);
     o->model = o->sample_dir;
     o->sample = true;
     return TQ_OK;
@@ -429,10 +431,11 @@ int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err) {
 
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
     if (o->text) return tq_session_load_text(s, o->text, err);
-    char *real = realpath(o->model, NULL);
-    bool sample = real && o->sample_dir && strcmp(real, o->sample_dir) == 0;
+    char *real = realpath(tq_source_dir(tq_model_source(tq_session_model(s))), NULL);
+    const char *name = real ? strrchr(real, '/') : NULL;
+    bool sample = name && strcmp(name, "/" SAMPLE) == 0;
+    char *path = sample ? existing(join3(real, "/../eval.txt", "")) : NULL;
     free(real);
-    char *path = sample ? existing(join3(o->sample_dir, "/../eval.txt", "")) : NULL;
     int rc = path ? tq_session_load_text(s, path, err) : TQ_OK;
     free(path);
     return rc;

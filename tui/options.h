@@ -69,7 +69,7 @@ void tq_options_free(tq_options *o);
  * seed, then every --set in order. Without any of them the session's plan stays. */
 int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err);
 
-/* The text to evaluate: --text, or eval.txt beside the sample model when the model is the sample. Returns TQ_OK with
+/* The text to evaluate: --text, or eval.txt beside the model when that is the sample model. Returns TQ_OK with
  * no text loaded when there is neither (tq_session_text_name is then NULL). */
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
 
