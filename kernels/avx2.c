@@ -74,47 +74,37 @@ static void rmsnorm(float *y, const float *x, const float *w, size_t n, float ep
 
 typedef enum { ROW_BF16, ROW_F16 } row_type;
 
-/* A row's result does not depend on its neighbours, hence not on how threads share the rows. */
-static inline __attribute__((always_inline)) void rows16(float *y, const uint16_t *w, const float *x, size_t cols,
-                                                         row_type type, size_t rows) {
-    __m256 s0[4], s1[4];
-    for (size_t r = 0; r < rows; r++)
-        s0[r] = s1[r] = _mm256_setzero_ps();
-    size_t i = 0;
-    for (; i + 16 <= cols; i += 16) {
-        __m256 x0 = _mm256_loadu_ps(x + i), x1 = _mm256_loadu_ps(x + i + 8);
-        for (size_t r = 0; r < rows; r++) {
-            __m128i v0 = _mm_loadu_si128((const __m128i *)(w + r * cols + i));
-            __m128i v1 = _mm_loadu_si128((const __m128i *)(w + r * cols + i + 8));
-            s0[r] = _mm256_fmadd_ps(type == ROW_BF16 ? bf16_floats(v0) : _mm256_cvtph_ps(v0), x0, s0[r]);
-            s1[r] = _mm256_fmadd_ps(type == ROW_BF16 ? bf16_floats(v1) : _mm256_cvtph_ps(v1), x1, s1[r]);
-        }
-    }
-    for (; i < cols; i += 8) {
-        __m256 x0 = tq_load8(x + i, cols - i);
-        for (size_t r = 0; r < rows; r++) {
-            __m128i v = tq_load8_u16(w + r * cols + i, cols - i);
-            s0[r] = _mm256_fmadd_ps(type == ROW_BF16 ? bf16_floats(v) : _mm256_cvtph_ps(v), x0, s0[r]);
-        }
-    }
-    for (size_t r = 0; r < rows; r++)
-        y[r] = tq_sum8(_mm256_add_ps(s0[r], s1[r]));
+static inline __attribute__((always_inline)) __m256 load_row8(const uint16_t *w, row_type type) {
+    __m128i v = _mm_loadu_si128((const __m128i *)w);
+    return type == ROW_BF16 ? bf16_floats(v) : _mm256_cvtph_ps(v);
 }
 
+static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
+                                                         row_type type) {
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 32 <= cols; i += 32) {
+        s0 = _mm256_fmadd_ps(load_row8(w + i, type), _mm256_loadu_ps(x + i), s0);
+        s1 = _mm256_fmadd_ps(load_row8(w + i + 8, type), _mm256_loadu_ps(x + i + 8), s1);
+        s2 = _mm256_fmadd_ps(load_row8(w + i + 16, type), _mm256_loadu_ps(x + i + 16), s2);
+        s3 = _mm256_fmadd_ps(load_row8(w + i + 24, type), _mm256_loadu_ps(x + i + 24), s3);
+    }
+    for (; i < cols; i += 8) {
+        __m128i v = tq_load8_u16(w + i, cols - i);
+        s0 = _mm256_fmadd_ps(type == ROW_BF16 ? bf16_floats(v) : _mm256_cvtph_ps(v), tq_load8(x + i, cols - i), s0);
+    }
+    return tq_sum8(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
+}
+
+/* One row after the other: memory reads one stream faster than several. */
 static void matvec_bf16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
-    size_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-        rows16(y + r, w + r * cols, x, cols, ROW_BF16, 4);
-    for (; r < rows; r++)
-        rows16(y + r, w + r * cols, x, cols, ROW_BF16, 1);
+    for (size_t r = 0; r < rows; r++)
+        y[r] = row16(w + r * cols, x, cols, ROW_BF16);
 }
 
 static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
-    size_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-        rows16(y + r, w + r * cols, x, cols, ROW_F16, 4);
-    for (; r < rows; r++)
-        rows16(y + r, w + r * cols, x, cols, ROW_F16, 1);
+    for (size_t r = 0; r < rows; r++)
+        y[r] = row16(w + r * cols, x, cols, ROW_F16);
 }
 
 static void matvec_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {

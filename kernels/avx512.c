@@ -93,57 +93,39 @@ static void rmsnorm(float *y, const float *x, const float *w, size_t n, float ep
     }
 }
 
-/* 16-bit rows times x, 32 columns at a time. bf16: the even columns are the low halves of the 32-bit lanes, the odd
- * ones the high halves, so x is taken apart likewise (once for all rows) rather than the weights widened. */
 typedef enum { ROW_BF16, ROW_F16 } row_type;
 
-static inline __attribute__((always_inline)) void rows16(float *y, const uint16_t *w, const float *x, size_t cols,
-                                                         row_type type, int rows) {
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1)), high = _mm512_set1_epi32((int)0xffff0000u);
-    __m512 s0[4], s1[4];
-    for (int r = 0; r < rows; r++)
-        s0[r] = s1[r] = _mm512_setzero_ps();
-    for (size_t i = 0; i < cols; i += 32) {
-        size_t left = cols - i;
-        __mmask32 m = left >= 32 ? 0xffffffffu : (1u << left) - 1;
-        __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)m, x + i);
-        __m512 x1 = left > 16 ? _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + i + 16) : _mm512_setzero_ps();
-        __m512 a = type == ROW_BF16 ? _mm512_permutex2var_ps(x0, even, x1) : x0;
-        __m512 b = type == ROW_BF16 ? _mm512_permutex2var_ps(x0, odd, x1) : x1;
-        for (int r = 0; r < rows; r++) {
-            __m512i v = _mm512_maskz_loadu_epi16(m, w + (size_t)r * cols + i);
-            __m512 wa, wb;
-            if (type == ROW_BF16) {
-                wa = _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
-                wb = _mm512_castsi512_ps(_mm512_and_si512(v, high));
-            } else {
-                wa = _mm512_cvtph_ps(_mm512_castsi512_si256(v));
-                wb = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1));
-            }
-            s0[r] = _mm512_fmadd_ps(wa, a, s0[r]);
-            s1[r] = _mm512_fmadd_ps(wb, b, s1[r]);
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        y[r] = _mm512_reduce_add_ps(_mm512_add_ps(s0[r], s1[r]));
+static inline __attribute__((always_inline)) __m512 row_floats(__m256i w, row_type type) {
+    return type == ROW_BF16 ? bf16_floats(w) : _mm512_cvtph_ps(w);
 }
 
-/* A row's result does not depend on its neighbours, hence not on how threads share the rows. */
+static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
+                                                         row_type type) {
+    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    size_t i = 0;
+    for (; i + 64 <= cols; i += 64) {
+        for (size_t j = 0; j < 4; j++) {
+            __m256i v = _mm256_loadu_si256((const __m256i *)(w + i + 16 * j));
+            s[j] = _mm512_fmadd_ps(row_floats(v, type), _mm512_loadu_ps(x + i + 16 * j), s[j]);
+        }
+    }
+    for (; i < cols; i += 16) {
+        __mmask16 m = tail_mask(cols - i);
+        __m256i v = _mm256_maskz_loadu_epi16(m, w + i);
+        s[0] = _mm512_fmadd_ps(row_floats(v, type), _mm512_maskz_loadu_ps(m, x + i), s[0]);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+}
+
+/* One row after the other: memory reads one stream faster than several. */
 static void matvec_bf16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
-    size_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-        rows16(y + r, w + r * cols, x, cols, ROW_BF16, 4);
-    for (; r < rows; r++)
-        rows16(y + r, w + r * cols, x, cols, ROW_BF16, 1);
+    for (size_t r = 0; r < rows; r++)
+        y[r] = row16(w + r * cols, x, cols, ROW_BF16);
 }
 
 static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
-    size_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-        rows16(y + r, w + r * cols, x, cols, ROW_F16, 4);
-    for (; r < rows; r++)
-        rows16(y + r, w + r * cols, x, cols, ROW_F16, 1);
+    for (size_t r = 0; r < rows; r++)
+        y[r] = row16(w + r * cols, x, cols, ROW_F16);
 }
 
 static void matvec_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
