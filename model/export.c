@@ -162,7 +162,7 @@ static void dequantize_some(void *ctx, size_t begin, size_t end, int thread) {
 }
 
 static int write_dense(export_run *r, const tq_qmatrix *q, tq_err *err) {
-    size_t threads = (size_t)tq_pool_threads(r->job->pool), rows = tq_qmatrix_rows(q), batch = 16 * DENSE_ROWS;
+    size_t threads = (size_t)tq_pool_threads(r->job->pool), rows = tq_qmatrix_rows(q), batch = (size_t)16 * DENSE_ROWS;
     dense_run d = {.q = q, .cols = tq_qmatrix_cols(q), .scratch_size = (tq_qmatrix_scratch(q) + 15) / 16 * 16};
     d.out = malloc(batch * d.cols * sizeof *d.out);
     d.scratch = tq_calloc_aligned(threads * (d.scratch_size + DENSE_ROWS * d.cols), sizeof *d.scratch);

@@ -144,8 +144,10 @@ void tq_outdir_abort(tq_outdir *d) {
 static int copy_file(const char *from_dir, const char *to_dir, const char *name, tq_err *err) {
     char *from = tq_path_join(from_dir, name), *to = tq_path_join(to_dir, name), *data = NULL;
     size_t n = 0;
-    int rc = from && to ? TQ_OK : tq_fail(err, "%s: out of memory", name);
-    if (rc == TQ_OK && access(from, F_OK) == 0) {
+    int rc = TQ_OK;
+    if (!from || !to) {
+        rc = tq_fail(err, "%s: out of memory", name);
+    } else if (access(from, F_OK) == 0) {
         rc = tq_read_file(from, MAX_COPIED, &data, &n, err);
         if (rc == TQ_OK) rc = tq_write_file(to, data, n, err);
     }

@@ -173,7 +173,7 @@ static int parse_rule(const char *text, plan_rule *r, tq_err *err) {
 }
 
 int tq_plan_rule_check(const char *rule, tq_err *err) {
-    plan_rule r;
+    plan_rule r = {0};
     return parse_rule(rule, &r, err);
 }
 
@@ -182,7 +182,7 @@ static tq_choice rule_choice(const tq_plan *p, const plan_rule *r, size_t matrix
 }
 
 int tq_plan_rule(tq_plan *p, const char *rule, size_t *matched, tq_err *err) {
-    plan_rule r;
+    plan_rule r = {0};
     size_t hits = 0;
     if (parse_rule(rule, &r, err) != TQ_OK) return TQ_FAIL;
     for (size_t i = 0; i < p->count; i++) {

@@ -137,7 +137,8 @@ static int write_rules(const tq_plan *p, rule_axis first, rule_writer *w, tq_err
     w->given = NULL;
     if (ok) return TQ_OK;
     tq_plan_rules_free(w->rules, w->count);
-    return tq_fail(err, "out of memory for the rules of a plan");
+    (void)tq_fail(err, "out of memory for the rules of a plan");
+    return TQ_FAIL;
 }
 
 int tq_plan_rules(const tq_plan *p, char ***rules, size_t *count, tq_err *err) {

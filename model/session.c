@@ -81,7 +81,7 @@ static int open_model(tq_session *s, const char *path, tq_err *err) {
     s->count = tq_model_matrices(s->model);
     s->plan = tq_plan_new(s->model, err);
     if (!s->plan) return TQ_FAIL;
-    s->q = calloc(s->count + 1, sizeof *s->q);
+    s->q = calloc(s->count + 1, sizeof(void *));
     s->distortion = calloc(s->count + 1, sizeof *s->distortion);
     s->bytes = calloc(s->count + 1, sizeof *s->bytes);
     if (!s->q || !s->distortion || !s->bytes) return tq_fail(err, "%s: out of memory", path);

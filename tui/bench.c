@@ -267,7 +267,11 @@ int tq_run_bench(const tq_options *o) {
     bench_result *r = calloc(1, sizeof *r);
     tq_batch_begin(&b);
     tq_batch_step(&b, "making a model");
-    int rc = r ? open_model(o, &s, &err) : tq_fail(&err, "out of memory");
+    if (!r) {
+        (void)tq_fail(&err, "out of memory");
+        return tq_batch_fail(&b, &err);
+    }
+    int rc = open_model(o, &s, &err);
     if (rc == TQ_OK) rc = run_bench(o, s, &b, r, &err);
     if (rc == TQ_OK) {
         tq_batch_end(&b);
