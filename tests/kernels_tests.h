@@ -17,10 +17,4 @@ typedef struct kt_test {
 
 extern const kt_test kt_float_tests[], kt_coding_tests[], kt_packed_tests[]; /* end with a NULL name */
 
-/* The sizes every kernel is tried with: 0 .. 200 and some larger ones; SIZE_MAX past the end. */
-size_t kt_size(size_t i);
-
-/* Equal to the bit, or both NaN. */
-void kt_same_floats(const float *a, const float *b, size_t n, const char *what);
-
 #endif

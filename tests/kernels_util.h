@@ -20,6 +20,12 @@ float kt_normal(kt_random *r);           /* about N(0, 1): the sum of twelve uni
 void kt_fill_floats(kt_random *r, float *x, size_t n, int adversarial, int specials);
 void kt_fill_bytes(kt_random *r, void *p, size_t n, unsigned mask);
 
+/* The sizes every kernel is tried with: 0 .. 200 and some larger ones; SIZE_MAX past the end. */
+size_t kt_size(size_t i);
+
+/* Equal to the bit, or both NaN. */
+void kt_same_floats(const float *a, const float *b, size_t n, const char *what);
+
 /* Memory between two pages that cannot be touched. What is placed in it lies flush against one of them or at an odd
  * place; the rest is filled with a pattern that kt_check finds intact or fails the test. */
 typedef struct kt_guarded {

@@ -1,7 +1,6 @@
 /* test_kernels.c - every kernel of every instruction set against the scalar reference.
  * usage: test_kernels [--seed N] [--bench [ISA]] */
 #include "tests/kernels_tests.h"
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,19 +19,6 @@ typedef struct bound_test {
     const char *isa;
     char name[64];
 } bound_test;
-
-size_t kt_size(size_t i) {
-    static const size_t large[] = {255, 256, 257, 1000, 4099};
-    if (i <= 200) return i;
-    return i - 201 < sizeof large / sizeof *large ? large[i - 201] : SIZE_MAX;
-}
-
-void kt_same_floats(const float *a, const float *b, size_t n, const char *what) {
-    for (size_t i = 0; i < n; i++) {
-        if (memcmp(a + i, b + i, sizeof *a) && !(isnan(a[i]) && isnan(b[i])))
-            fail_msg("%s: value %zu of %zu is %.9g, the reference has %.9g", what, i, n, (double)a[i], (double)b[i]);
-    }
-}
 
 static void run_bound(void **state) {
     const bound_test *b = *state;

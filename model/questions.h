@@ -1,0 +1,19 @@
+/* questions.h - questions whose answers are known, and how many of them the model answers exactly. */
+#ifndef TQ_QUESTIONS_H
+#define TQ_QUESTIONS_H
+
+#include "model/session.h"
+
+typedef struct tq_questions tq_questions;
+
+/* Reads JSON lines: {"prompt": TEXT, "answer": TEXT} or {"messages": [{"role", "content"}, ...], "answer": TEXT}, other
+ * members ignored. Errors name the file and the line. *out is owned by the caller. */
+int tq_questions_load(const char *path, tq_questions **out, tq_err *err);
+void tq_questions_free(tq_questions *q);
+size_t tq_questions_count(const tq_questions *q);
+
+/* Asks all of them, greedily, of the session's plan (or of the model as stored). An answer is right when it is the
+ * expected text, white space at both ends aside. The session's plan is applied first. */
+int tq_questions_ask(const tq_questions *q, tq_session *s, bool base, const tq_progress *p, size_t *right, tq_err *err);
+
+#endif

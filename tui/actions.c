@@ -1,0 +1,277 @@
+/* actions.c - what each key does. */
+#include "tui/actions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tui/keys.h"
+#include "tui/term.h"
+
+#define TQ_ACTION(name, keys, k1, k2, k3, bar_key, bar_text, section, help) static void tq_act_##name(tq_app *a);
+#include "tui/actions.def"
+#undef TQ_ACTION
+
+static const tq_action table[] = {
+#define TQ_ACTION(name, keys, k1, k2, k3, bar_key, bar_text, section, help)                                            \
+    {#name, keys, {k1, k2, k3}, bar_key, bar_text, section, help, tq_act_##name},
+#include "tui/actions.def"
+#undef TQ_ACTION
+};
+
+const tq_action *tq_actions(size_t *n) {
+    *n = sizeof table / sizeof *table;
+    return table;
+}
+
+const tq_action *tq_action_for(int key) {
+    if (key == 0) return NULL;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (int k = 0; k < 3; k++)
+            if (table[i].key[k] == key) return &table[i];
+    return NULL;
+}
+
+void tq_actions_markdown(FILE *to) {
+    const char *section = "";
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const tq_action *t = &table[i];
+        if (strcmp(section, t->section) != 0)
+            fprintf(to, "%s| %s | |\n%s", i ? "| | |\n" : "", t->section, i ? "" : "|---|---|\n");
+        section = t->section;
+        fprintf(to, "| `%s` | %s |\n", t->keys, t->help);
+    }
+}
+
+/* --- the plan --- */
+
+static void tq_act_bits_keep(tq_app *a) {
+    tq_edit_bits(a, TQ_BITS_KEEP);
+}
+
+static void tq_act_bits_4(tq_app *a) {
+    tq_edit_bits(a, TQ_BITS_4);
+}
+
+static void tq_act_bits_4_2(tq_app *a) {
+    tq_edit_bits(a, TQ_BITS_4_2);
+}
+
+static void tq_act_bits_4_4(tq_app *a) {
+    tq_edit_bits(a, TQ_BITS_4_4);
+}
+
+static void tq_act_group_less(tq_app *a) {
+    tq_edit_group(a, -1);
+}
+
+static void tq_act_group_more(tq_app *a) {
+    tq_edit_group(a, 1);
+}
+
+static void tq_act_undo(tq_app *a) {
+    tq_edit_undo(a);
+}
+
+static void tq_act_redo(tq_app *a) {
+    tq_edit_redo(a);
+}
+
+static void tq_act_choose(tq_app *a) {
+    const tq_row *row = tq_table_row(&a->table);
+    if (!row) return;
+    if (a->focus == TQ_FOCUS_INSPECT) {
+        tq_edit_bits(a, (tq_bits)(TQ_BITS_COUNT - 1 - a->inspect_row));
+        return;
+    }
+    if (row->matrix == SIZE_MAX && tq_table_marks(&a->table) == 0) {
+        tq_table_fold(&a->table, row->block, !a->table.folded[row->block]);
+        return;
+    }
+    a->menu = (size_t)(TQ_BITS_COUNT - 1 - tq_plan_get(tq_draft_plan(&a->draft), tq_table_matrix(&a->table)).bits);
+    a->overlay = TQ_OVER_CHOICE;
+}
+
+/* --- selecting and moving --- */
+
+static void tq_act_mark(tq_app *a) {
+    tq_table_toggle(&a->table);
+    tq_table_move(&a->table, 1);
+}
+
+static void tq_act_mark_shown(tq_app *a) {
+    tq_table_mark_shown(&a->table);
+    tq_say(a, TQ_SAYS, "%zu marked", tq_table_marks(&a->table));
+}
+
+static void tq_act_unmark(tq_app *a) {
+    tq_table_unmark(&a->table);
+}
+
+static void tq_act_filter(tq_app *a) {
+    tq_app_focus(a, TQ_FOCUS_LAYERS);
+    tq_lineedit_begin(TQ_LINE_FILTER, a->table.filter);
+}
+
+static void move(tq_app *a, long by) {
+    if (a->focus == TQ_FOCUS_INSPECT) {
+        long row = (long)a->inspect_row + by, last = TQ_BITS_COUNT - 1;
+        a->inspect_row = (size_t)(row < 0 ? 0 : row > last ? last : row);
+        return;
+    }
+    tq_table_move(&a->table, by);
+}
+
+static long page(const tq_app *a) {
+    return a->layout.layers.h > 3 ? a->layout.layers.h - 2 : 1;
+}
+
+static void tq_act_up(tq_app *a) {
+    move(a, -1);
+}
+
+static void tq_act_down(tq_app *a) {
+    move(a, 1);
+}
+
+static void tq_act_page_up(tq_app *a) {
+    move(a, -page(a));
+}
+
+static void tq_act_page_down(tq_app *a) {
+    move(a, page(a));
+}
+
+static void tq_act_home(tq_app *a) {
+    move(a, -1000000);
+}
+
+static void tq_act_end(tq_app *a) {
+    move(a, 1000000);
+}
+
+static void tq_act_left(tq_app *a) {
+    const tq_row *row = tq_table_row(&a->table);
+    if (!row) return;
+    size_t block = row->block;
+    if (row->matrix == SIZE_MAX) {
+        tq_table_fold(&a->table, block, true);
+        return;
+    }
+    while (tq_table_row(&a->table)->matrix != SIZE_MAX)
+        tq_table_move(&a->table, -1);
+}
+
+static void tq_act_right(tq_app *a) {
+    const tq_row *row = tq_table_row(&a->table);
+    if (!row) return;
+    if (a->table.folded[row->block])
+        tq_table_fold(&a->table, row->block, false);
+    else if (row->matrix == SIZE_MAX)
+        tq_table_move(&a->table, 1);
+}
+
+static void tq_act_fold(tq_app *a) {
+    const tq_row *row = tq_table_row(&a->table);
+    if (row) tq_table_fold(&a->table, row->block, !a->table.folded[row->block]);
+}
+
+static void tq_act_fold_all(tq_app *a) {
+    bool any_open = false;
+    for (size_t b = 0; b < tq_model_config(a->model)->blocks; b++)
+        if (!a->table.folded[b]) any_open = true;
+    tq_table_fold_all(&a->table, any_open);
+}
+
+static void tq_act_next_panel(tq_app *a) {
+    tq_focus next = a->focus;
+    do
+        next = (tq_focus)((next + 1) % TQ_FOCUS_COUNT);
+    while (next == TQ_FOCUS_INSPECT && a->layout.inspect.h == 0);
+    tq_app_focus(a, next);
+}
+
+/* --- looking --- */
+
+static void tq_act_chat(tq_app *a) {
+    tq_app_focus(a, TQ_FOCUS_CHAT);
+}
+
+static void tq_act_speaker(tq_app *a) {
+    tq_chat_next_speaker(a);
+}
+
+static void tq_act_inspect(tq_app *a) {
+    if (a->layout.inspect_line >= 0)
+        tq_app_focus(a, a->focus == TQ_FOCUS_INSPECT ? TQ_FOCUS_LAYERS : TQ_FOCUS_INSPECT);
+    else
+        a->inspect_over = !a->inspect_over;
+}
+
+static void tq_act_help(tq_app *a) {
+    a->overlay = TQ_OVER_HELP;
+    a->scroll = 0;
+}
+
+static void tq_act_messages(tq_app *a) {
+    a->overlay = TQ_OVER_MESSAGES;
+    a->scroll = 0;
+}
+
+static void tq_act_redraw(tq_app *a) {
+    (void)a;
+    tq_term_redraw();
+}
+
+static void tq_act_suspend(tq_app *a) {
+    (void)a;
+    tq_term_suspend();
+}
+
+/* --- files --- */
+
+static void tq_act_save(tq_app *a) {
+    char path[600];
+    snprintf(path, sizeof path, "%.100s.plan.json", a->name);
+    a->pending = TQ_JOB_SAVE;
+    tq_lineedit_begin(TQ_LINE_PATH, *a->plan_path ? a->plan_path : path);
+}
+
+static void tq_act_load(tq_app *a) {
+    a->pending = TQ_JOB_LOAD;
+    tq_lineedit_begin(TQ_LINE_PATH, a->plan_path);
+}
+
+static void tq_act_export(tq_app *a) {
+    a->menu = 0;
+    a->overlay = TQ_OVER_EXPORT;
+}
+
+static void tq_act_command(tq_app *a) {
+    (void)a;
+    tq_lineedit_begin(TQ_LINE_COMMAND, "");
+}
+
+static void tq_act_cancel(tq_app *a) {
+    if (a->status.job != TQ_JOB_NONE && a->status.job != TQ_JOB_INSPECT) {
+        tq_worker_cancel(a->worker);
+        tq_say(a, TQ_SAYS, "%s stopped", tq_job_name(a->status.job));
+    } else if (a->inspect_over) {
+        a->inspect_over = false;
+    } else if (a->focus != TQ_FOCUS_LAYERS) {
+        tq_app_focus(a, TQ_FOCUS_LAYERS);
+    } else if (*a->table.filter) {
+        (void)tq_table_filter(&a->table, "");
+    } else {
+        tq_table_unmark(&a->table);
+    }
+}
+
+static void tq_act_quit(tq_app *a) {
+    if (!tq_draft_changed(&a->draft)) {
+        a->quit = true;
+        return;
+    }
+    a->pending = TQ_JOB_NONE;
+    snprintf(a->question, sizeof a->question, "The plan is not saved. Quit?   y yes   n no   s save and quit");
+    a->overlay = TQ_OVER_CONFIRM;
+}

@@ -1,0 +1,226 @@
+/* command.c - the ':' line: what the command line takes, while the explorer runs. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <readline/readline.h>
+
+#include "tui/app_internal.h"
+
+static void cmd_set(tq_app *a, char *arg) {
+    tq_err err;
+    if (!tq_edit_rule(a, arg, &err)) tq_say(a, TQ_REFUSES, "%s", err.msg);
+}
+
+static void cmd_load(tq_app *a, char *arg) {
+    tq_worker_load(a->worker, arg);
+}
+
+static void cmd_save(tq_app *a, char *arg) {
+    a->pending = TQ_JOB_SAVE;
+    tq_worker_save(a->worker, arg, false);
+}
+
+static void cmd_export(tq_app *a, char *arg) {
+    char *path = strchr(arg, ' ');
+    if (path) *path++ = '\0';
+    for (int f = 0; path && f < TQ_EXPORT_COUNT; f++)
+        if (strcmp(arg, tq_export_format_name((tq_export_format)f)) == 0) {
+            a->export_format = (tq_export_format)f;
+            a->pending = TQ_JOB_EXPORT;
+            tq_worker_export(a->worker, a->export_format, path + strspn(path, " "), false);
+            return;
+        }
+    tq_say(a, TQ_REFUSES, "export: expected plan, tq or hf, and a path");
+}
+
+static void cmd_text(tq_app *a, char *arg) {
+    tq_worker_text(a->worker, arg);
+}
+
+/* A whole number of at least `least`. */
+static bool number(tq_app *a, const char *what, const char *text, size_t least, size_t *out) {
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (errno || end == text || *end || *text == '-' || n < least || n > 1u << 30) {
+        tq_say(a, TQ_REFUSES, "%s '%.40s': expected a number from %zu", what, text, least);
+        return false;
+    }
+    *out = (size_t)n;
+    return true;
+}
+
+static void cmd_ctx(tq_app *a, char *arg) {
+    if (number(a, "ctx", arg, 2, &a->eval.ctx)) tq_eval_changed(a);
+}
+
+static void cmd_tokens(tq_app *a, char *arg) {
+    if (number(a, "tokens", arg, 0, &a->eval.tokens)) tq_eval_changed(a);
+}
+
+static void common(tq_app *a, const char *what, const char *value) {
+    tq_err err;
+    if (!tq_edit_common(a, what, value, &err)) tq_say(a, TQ_REFUSES, "%s", err.msg);
+}
+
+static void cmd_residual(tq_app *a, char *arg) {
+    common(a, "residual", arg);
+}
+
+static void cmd_rotation(tq_app *a, char *arg) {
+    common(a, "rotation", arg);
+}
+
+static void cmd_help(tq_app *a, char *arg) {
+    (void)arg;
+    a->overlay = TQ_OVER_HELP;
+    a->scroll = 0;
+}
+
+static void cmd_quit(tq_app *a, char *arg) {
+    (void)arg;
+    tq_app_key(a, 'q');
+}
+
+static const struct command {
+    const char *name, *args, *words; /* words: what completes its argument, '|' between; "@": matrices; "": files */
+    void (*run)(tq_app *a, char *arg);
+} commands[] = {
+    {"set", "GLOB=BITS[:GROUP]", "@", cmd_set},
+    {"load", "FILE", "", cmd_load},
+    {"save", "FILE", "", cmd_save},
+    {"export", "plan|tq|hf PATH", "plan|tq|hf", cmd_export},
+    {"text", "FILE", "", cmd_text},
+    {"ctx", "N", "512|1024|2048", cmd_ctx},
+    {"tokens", "N", "1024|4096|16384", cmd_tokens},
+    {"residual", "nested|independent", "nested|independent", cmd_residual},
+    {"rotation", "hadamard|qr|none", "hadamard|qr|none", cmd_rotation},
+    {"help", NULL, "help", cmd_help},
+    {"quit", NULL, "quit", cmd_quit},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+const char *const tq_commands_help[] = {
+    ":set GLOB=BITS[:GROUP]    as --set: ':set *mlp*=4+2:64'",
+    ":load FILE  :save FILE    a plan",
+    ":export FORMAT PATH       plan, tq or hf",
+    ":text FILE                the text that is evaluated",
+    ":ctx N  :tokens N         tokens a window; at most so many tokens, 0 for all",
+    ":residual nested|independent",
+    ":rotation hadamard|qr|none",
+};
+const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;
+
+void tq_command_run(tq_app *a, const char *line) {
+    char text[1024];
+    snprintf(text, sizeof text, "%s", line + strspn(line, " :"));
+    for (size_t n = strlen(text); n > 0 && text[n - 1] == ' ';)
+        text[--n] = '\0';
+    if (!*text) return;
+    char *arg = strchr(text, ' ');
+    if (arg) {
+        *arg++ = '\0';
+        arg += strspn(arg, " ");
+    }
+    const struct command *found = NULL;
+    size_t hits = 0;
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strncmp(commands[i].name, text, strlen(text)) == 0) {
+            found = &commands[i];
+            hits++;
+            if (strcmp(commands[i].name, text) == 0) {
+                hits = 1;
+                break;
+            }
+        }
+    if (hits != 1) {
+        tq_say(a, TQ_REFUSES, "'%.60s' is %s command; Tab shows all, ? explains", text, hits ? "not one" : "no");
+    } else if (found->args && (!arg || !*arg)) {
+        tq_say(a, TQ_REFUSES, "%s: expected %s", found->name, found->args);
+    } else if (!found->args && arg && *arg) {
+        tq_say(a, TQ_REFUSES, "%s takes nothing: '%.60s'", found->name, arg);
+    } else {
+        found->run(a, arg);
+    }
+}
+
+/* --- completion --- */
+
+static const tq_model *completed_model;
+static const struct command *completed;
+
+void tq_command_model(const tq_model *m) {
+    completed_model = m;
+}
+
+static char *next_command(const char *word, int state) {
+    static size_t i;
+    if (state == 0) i = 0;
+    while (i < COMMANDS) {
+        const char *name = commands[i++].name;
+        if (strncmp(name, word, strlen(word)) == 0) return strdup(name);
+    }
+    return NULL;
+}
+
+static char *next_word(const char *word, int state) {
+    static const char *at;
+    if (state == 0) at = completed->words;
+    while (*at) {
+        size_t n = strcspn(at, "|");
+        const char *candidate = at;
+        at += n + (at[n] == '|');
+        if (strncmp(candidate, word, strlen(word)) == 0 && strlen(word) <= n) return strndup(candidate, n);
+    }
+    return NULL;
+}
+
+static char *next_bits(const char *word, int state) {
+    static int i;
+    if (state == 0) i = 0;
+    while (i < TQ_BITS_COUNT) {
+        const char *name = tq_bits_get((tq_bits)i++)->name;
+        if (strncmp(name, word, strlen(word)) == 0) return strdup(name);
+    }
+    return NULL;
+}
+
+/* Labels, each once, with a '*' before it. */
+static char *next_label(const char *word, int state) {
+    static size_t i;
+    if (state == 0) i = 0;
+    const char *bare = *word == '*' ? word + 1 : word;
+    while (completed_model && i < tq_model_matrices(completed_model)) {
+        size_t at = i++;
+        const char *label = tq_model_matrix(completed_model, at)->label;
+        bool seen = false;
+        for (size_t k = 0; k < at && !seen; k++)
+            seen = strcmp(tq_model_matrix(completed_model, k)->label, label) == 0;
+        char *text = NULL;
+        if (!seen && strncmp(label, bare, strlen(bare)) == 0 && asprintf(&text, "*%s", label) > 0) return text;
+    }
+    return NULL;
+}
+
+char **tq_command_complete(const char *line, int start, const char *word) {
+    size_t lead = strspn(line, " ");
+    rl_attempted_completion_over = 1;
+    rl_completion_append_character = ' ';
+    if ((size_t)start <= lead) return rl_completion_matches(word, next_command);
+    size_t n = strcspn(line + lead, " ");
+    completed = NULL;
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strlen(commands[i].name) == n && strncmp(commands[i].name, line + lead, n) == 0) completed = &commands[i];
+    if (!completed) return NULL;
+    bool second = strchr(line + lead + n + strspn(line + lead + n, " "), ' ') != NULL;
+    if (!*completed->words || second) {
+        rl_attempted_completion_over = 0; /* file names */
+        return NULL;
+    }
+    if (strcmp(completed->words, "@") != 0) return rl_completion_matches(word, next_word);
+    if (start > 0 && line[start - 1] == '=') return rl_completion_matches(word, next_bits);
+    rl_completion_append_character = '=';
+    return rl_completion_matches(word, next_label);
+}

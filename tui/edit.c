@@ -1,0 +1,185 @@
+/* edit.c - what the keys do to the plan: every change is one state of the draft, and goes to the worker at once. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tui/app_internal.h"
+
+static void tell_worker(tq_app *a) {
+    tq_plan *copy = tq_plan_copy(tq_draft_plan(&a->draft));
+    if (copy) tq_worker_want_plan(a->worker, copy, tq_draft_serial(&a->draft));
+}
+
+void tq_edit_push(tq_app *a, tq_plan *plan, const char *what) {
+    if (!tq_draft_push(&a->draft, plan, what)) {
+        tq_say(a, TQ_REFUSES, "out of memory");
+        return;
+    }
+    a->hint = false;
+    tell_worker(a);
+}
+
+void tq_edit_undo(tq_app *a) {
+    char what[96];
+    snprintf(what, sizeof what, "%s", a->draft.states[a->draft.now].what);
+    if (!tq_draft_undo(&a->draft)) {
+        tq_say(a, TQ_REFUSES, "nothing to undo");
+        return;
+    }
+    tq_say(a, TQ_SAYS, "undone: %s", what);
+    tell_worker(a);
+}
+
+void tq_edit_redo(tq_app *a) {
+    if (!tq_draft_redo(&a->draft)) {
+        tq_say(a, TQ_REFUSES, "nothing to redo");
+        return;
+    }
+    tq_say(a, TQ_SAYS, "redone: %s", a->draft.states[a->draft.now].what);
+    tell_worker(a);
+}
+
+/* "0 out_proj" or "12 matrices". */
+static void name_targets(const tq_app *a, size_t n, char *out, size_t size) {
+    for (size_t i = 0; n == 1 && i < tq_model_matrices(a->model); i++) {
+        const tq_matrix *m = tq_model_matrix(a->model, i);
+        if (a->targets[i]) snprintf(out, size, "%zu %.40s", m->block, tq_short_label(m));
+    }
+    if (n != 1) snprintf(out, size, "%zu matrices", n);
+}
+
+typedef tq_choice changer(tq_choice now, int how);
+
+static tq_choice with_bits(tq_choice now, int bits) {
+    now.bits = (tq_bits)bits;
+    return now;
+}
+
+static size_t group_index(size_t group) {
+    size_t k = 0;
+    while (k + 1 < tq_groups_count && tq_groups[k] != group)
+        k++;
+    return k;
+}
+
+static tq_choice with_group(tq_choice now, int by) {
+    size_t k = group_index(now.group);
+    if (by < 0 && k > 0) k--;
+    if (by > 0 && k + 1 < tq_groups_count) k++;
+    now.group = tq_groups[k];
+    return now;
+}
+
+/* Changes every target that can take it; says what could not and why. */
+static void change(tq_app *a, changer *how, int arg, const char *to) {
+    const tq_plan *old = tq_draft_plan(&a->draft);
+    size_t n = tq_table_targets(&a->table, a->targets), refused = 0, changed = 0;
+    const char *why = NULL, *refused_name = NULL;
+    tq_residual residual;
+    tq_rotation_kind rotation;
+    uint64_t seed;
+    tq_plan_common(old, &residual, &rotation, &seed);
+    tq_plan *plan = tq_plan_copy(old);
+    if (!plan || n == 0) {
+        tq_plan_free(plan);
+        return;
+    }
+    char from[48] = "", what[96], names[64];
+    for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
+        if (!a->targets[i]) continue;
+        tq_choice was = tq_plan_get(old, i), now = how(was, arg);
+        if (was.bits == now.bits && was.group == now.group) continue;
+        const char *blocked = tq_choice_blocked(tq_model_matrix(a->model, i), now, rotation);
+        if (blocked) {
+            refused++;
+            why = blocked;
+            refused_name = tq_model_matrix(a->model, i)->name;
+            continue;
+        }
+        if (n == 1) snprintf(from, sizeof from, "%s → ", tq_bits_get(was.bits)->name);
+        tq_plan_set(plan, i, now);
+        changed++;
+    }
+    if (refused == 1) tq_say(a, TQ_REFUSES, "%.120s %s", refused_name, why);
+    if (refused > 1) tq_say(a, TQ_REFUSES, "%zu of %zu not changed: %.120s %s", refused, n, refused_name, why);
+    if (changed == 0) {
+        tq_plan_free(plan);
+        return;
+    }
+    name_targets(a, n, names, sizeof names);
+    snprintf(what, sizeof what, "%s %s%s", names, how == with_bits ? from : "", to);
+    tq_edit_push(a, plan, what);
+    if (n > 1) tq_say(a, TQ_SAYS, "%zu changed: %s", changed, to);
+}
+
+void tq_edit_bits(tq_app *a, tq_bits bits) {
+    change(a, with_bits, (int)bits, tq_bits_get(bits)->name);
+}
+
+void tq_edit_group(tq_app *a, int by) {
+    char to[48], name[24];
+    size_t at = tq_table_matrix(&a->table);
+    if (at == SIZE_MAX) return;
+    tq_choice c = with_group(tq_plan_get(tq_draft_plan(&a->draft), at), by);
+    if (tq_table_marks(&a->table))
+        snprintf(to, sizeof to, "group %s", by < 0 ? "smaller" : "larger");
+    else
+        snprintf(to, sizeof to, "group %s", tq_group_name(c.group, name));
+    change(a, with_group, by, to);
+}
+
+bool tq_edit_rule(tq_app *a, const char *rule, tq_err *err) {
+    tq_plan *plan = tq_plan_copy(tq_draft_plan(&a->draft));
+    size_t matched = 0;
+    if (!plan || tq_plan_rule(plan, rule, &matched, err) != TQ_OK) {
+        tq_plan_free(plan);
+        return false;
+    }
+    char what[96];
+    snprintf(what, sizeof what, "%.90s", rule);
+    tq_edit_push(a, plan, what);
+    tq_say(a, TQ_SAYS, "%zu matrices: %.90s", matched, rule);
+    return true;
+}
+
+bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err) {
+    tq_residual residual;
+    tq_rotation_kind rotation;
+    uint64_t seed;
+    tq_plan_common(tq_draft_plan(&a->draft), &residual, &rotation, &seed);
+    bool is_residual = strcmp(what, "residual") == 0;
+    if (is_residual && !tq_residual_parse(value, &residual)) {
+        (void)tq_fail(err, "residual '%.40s': expected nested or independent", value);
+        return false;
+    }
+    if (!is_residual && !tq_rotation_parse(value, &rotation)) {
+        (void)tq_fail(err, "rotation '%.40s': expected hadamard, qr or none", value);
+        return false;
+    }
+    for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
+        const tq_matrix *m = tq_model_matrix(a->model, i);
+        const char *why = m->packed ? "is packed in this export: open the original model to change it"
+                                    : tq_choice_blocked(m, tq_plan_get(tq_draft_plan(&a->draft), i), rotation);
+        if (why) {
+            (void)tq_fail(err, "%.200s %s", m->name, why);
+            return false;
+        }
+    }
+    tq_plan *plan = tq_plan_copy(tq_draft_plan(&a->draft));
+    if (!plan) {
+        (void)tq_fail(err, "out of memory");
+        return false;
+    }
+    tq_plan_set_common(plan, residual, rotation, seed);
+    char text[96];
+    snprintf(text, sizeof text, "%s %.40s", what, value);
+    tq_edit_push(a, plan, text);
+    return true;
+}
+
+void tq_eval_changed(tq_app *a) {
+    tq_draft_forget_evals(&a->draft);
+    a->kld_count = 0;
+    a->eval_seen = 0;
+    tq_worker_want_eval(a->worker, a->eval.ctx, a->eval.tokens, a->eval.score_half);
+}

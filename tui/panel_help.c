@@ -1,0 +1,201 @@
+/* panel_help.c - help, messages, menus, the title and the function bar. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tui/actions.h"
+#include "tui/format.h"
+#include "tui/term.h"
+
+static tq_area boxed(tq_app *a, tq_area at, const char *title) {
+    tq_clear(&a->canvas, at);
+    tq_frame(&a->canvas, at);
+    tq_put(&a->canvas, at.y, at.x + 2, at.x + at.w - 2, TQ_ST_TITLE, title);
+    return (tq_area){at.y + 1, at.x + 2, at.h - 2, at.w - 4};
+}
+
+/* Lines that scroll: `at` is where line 0 would stand. */
+typedef struct page {
+    tq_app *a;
+    tq_area in;
+    long line;
+} page;
+
+static int row_of(page *p) { /* -1: not in view */
+    long y = p->line++ - (long)p->a->scroll;
+    return y >= 0 && y < p->in.h ? p->in.y + (int)y : -1;
+}
+
+static void heading(page *p, const char *text) {
+    if (p->line) p->line++;
+    int y = row_of(p);
+    if (y >= 0) tq_put(&p->a->canvas, y, p->in.x, p->in.x + p->in.w, TQ_ST_TITLE, text);
+}
+
+/* A key or mark, and what it means, in as many lines as it takes. */
+static void entry(page *p, tq_style style, const char *left, int width, const char *text) {
+    int x = p->in.x + width, end = p->in.x + p->in.w;
+    bool first = true;
+    do {
+        size_t skip, n = tq_wrap(text, end - x, &skip);
+        int y = row_of(p);
+        if (y >= 0) {
+            if (first) tq_put(&p->a->canvas, y, p->in.x + 2, x, style, left);
+            tq_putf(&p->a->canvas, y, x, end, TQ_ST_NORMAL, "%.*s", (int)n, text);
+        }
+        first = false;
+        text += n + skip;
+    } while (*text);
+}
+
+void tq_draw_help(tq_app *a, tq_area at) {
+    page p = {a, boxed(a, at, " Help   ↑↓ PgUp PgDn   q Esc close "), 0};
+    size_t n, meanings;
+    const tq_action *actions = tq_actions(&n);
+    const tq_meaning *m = tq_meanings(&meanings);
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || strcmp(actions[i].section, actions[i - 1].section) != 0) heading(&p, actions[i].section);
+        entry(&p, TQ_ST_KEY, actions[i].keys, 12, actions[i].help);
+    }
+    heading(&p, "Command line");
+    for (size_t i = 0; i < tq_commands_help_count; i++)
+        entry(&p, TQ_ST_KEY, "", 2, tq_commands_help[i]);
+    heading(&p, "Marks and colours");
+    for (size_t i = 0; i < meanings; i++)
+        entry(&p, m[i].style, m[i].mark, 16, m[i].what);
+    entry(&p, TQ_ST_BAR_USED, tq_block_glyph(0.6), 16,
+          "right of rel.MSE: the matrix's share of all squared error, relative to the largest");
+    heading(&p, "Figures");
+    entry(&p, TQ_ST_TITLE, "rel.MSE", 12, "||W - Q||² / ||W||²; of a block, the mean over its weights");
+    entry(&p, TQ_ST_TITLE, "KLD", 12, "KL(base || plan) a token, in nats, mean ± standard error");
+    entry(&p, TQ_ST_TITLE, "same top", 12, "tokens for which both models would choose the same");
+    entry(&p, TQ_ST_TITLE, "PPL", 12, "perplexity of the model as stored → with the plan, and their ratio");
+    size_t most = p.line > p.in.h ? (size_t)(p.line - p.in.h) : 0;
+    if (a->scroll > most) {
+        a->scroll = most;
+        tq_draw_help(a, at);
+    }
+}
+
+void tq_draw_messages(tq_app *a, tq_area at) {
+    page p = {a, boxed(a, at, " Messages   ↑↓ PgUp PgDn   q Esc close "), 0};
+    size_t n = a->said_count < TQ_SAID_MAX ? a->said_count : TQ_SAID_MAX;
+    if (n == 0) tq_put(&a->canvas, p.in.y, p.in.x, p.in.x + p.in.w, TQ_ST_DIM, "nothing yet");
+    for (size_t i = 0; i < n; i++) { /* newest first */
+        const tq_said *s = &a->said[(a->said_count - 1 - i) % TQ_SAID_MAX];
+        char when[32];
+        unsigned long sec = (unsigned long)s->at;
+        snprintf(when, sizeof when, "%lu:%02lu", sec / 60, sec % 60);
+        entry(&p, s->tone == TQ_REFUSES ? TQ_ST_BAD : TQ_ST_DIM, when, 9, s->text);
+    }
+    size_t most = p.line > p.in.h ? (size_t)(p.line - p.in.h) : 0;
+    if (a->scroll > most) {
+        a->scroll = most;
+        tq_draw_messages(a, at);
+    }
+}
+
+void tq_draw_export(tq_app *a, tq_area at) {
+    static const char *const what[TQ_EXPORT_COUNT] = {"the plan as a readable recipe",
+                                                      "packed safetensors, opened by tqexplore",
+                                                      "bf16 safetensors with the effect, for transformers"};
+    tq_area box = {at.y + (at.h - 6) / 2, at.x + (at.w - 58) / 2, 6, 58};
+    tq_area in = boxed(a, box, " Export ");
+    for (int f = 0; f < TQ_EXPORT_COUNT; f++) {
+        tq_putf(&a->canvas, in.y + f, in.x, in.x + in.w, TQ_ST_KEY, "%s", tq_export_format_name((tq_export_format)f));
+        tq_put(&a->canvas, in.y + f, in.x + 6, in.x + in.w, TQ_ST_NORMAL, what[f]);
+        if ((size_t)f == a->menu) tq_highlight(&a->canvas, in.y + f, in.x - 1, in.x + in.w + 1);
+    }
+    tq_put(&a->canvas, in.y + 3, in.x, in.x + in.w, TQ_ST_DIM, "↑↓ Enter choose   p t h   Esc");
+}
+
+void tq_draw_confirm(tq_app *a, tq_area at) {
+    int w = tq_text_width(a->question, sizeof a->question) + 6;
+    if (w > at.w) w = at.w;
+    tq_area box = {at.y + (at.h - 3) / 2, at.x + (at.w - w) / 2, 3, w};
+    tq_area in = boxed(a, box, "");
+    tq_put(&a->canvas, in.y, in.x, in.x + in.w, TQ_ST_WARN, a->question);
+}
+
+void tq_draw_title(tq_app *a) {
+    int cols = a->canvas.cols;
+    char right[256];
+    const tq_plan *plan = tq_draft_plan(&a->draft);
+    bool changed = tq_draft_changed(&a->draft);
+    (void)plan;
+    snprintf(right, sizeof right, "plan %.60s%s", *a->plan_path ? a->plan_path : "draft", changed ? "*" : "");
+    int x = tq_put(&a->canvas, 0, 1, cols, TQ_ST_TITLE, "tqexplore") + 2;
+    x = tq_put(&a->canvas, 0, x, cols, TQ_ST_KEY, a->name) + 2;
+    tq_text mib;
+    if (cols >= 90)
+        x = tq_putf(&a->canvas, 0, x, cols, TQ_ST_DIM, "%zu blocks  %zu matrices  %s MiB",
+                    tq_model_config(a->model)->blocks, tq_model_matrices(a->model),
+                    tq_fmt_mib(tq_model_kept_bytes(a->model) + tq_model_matrix_bytes(a->model), mib));
+    if (*a->status.text_name && cols >= 80) {
+        size_t n = strlen(right);
+        const char *slash = strrchr(a->status.text_name, '/');
+        snprintf(right + n, sizeof right - n, "   text %.40s", slash ? slash + 1 : a->status.text_name);
+    }
+    tq_put_right(&a->canvas, 0, x + 2, cols - 1, changed ? TQ_ST_CHANGED : TQ_ST_DIM, right);
+}
+
+/* The line that a prompt edits. */
+static bool draw_prompt(tq_app *a, int y) {
+    const char *before = tq_lineedit_active(TQ_LINE_COMMAND)  ? ":"
+                         : tq_lineedit_active(TQ_LINE_FILTER) ? "filter /"
+                         : !tq_lineedit_active(TQ_LINE_PATH)  ? NULL
+                         : a->pending == TQ_JOB_LOAD          ? "load plan: "
+                         : a->pending == TQ_JOB_SAVE          ? "save plan as: "
+                                                              : "export to: ";
+    if (!before) return false;
+    int x = tq_put(&a->canvas, y, 0, a->canvas.cols, TQ_ST_KEY, before);
+    const char *text = tq_lineedit_text();
+    size_t from = 0, point = (size_t)tq_lineedit_point();
+    while (tq_text_width(text + from, point - from) > a->canvas.cols - x - 2)
+        do
+            from++;
+        while ((text[from] & 0xC0) == 0x80);
+    int end = tq_put(&a->canvas, y, x, a->canvas.cols, TQ_ST_NORMAL, text + from);
+    a->canvas.cursor_y = y;
+    a->canvas.cursor_x = x + tq_text_width(text + from, point - from);
+    if (tq_lineedit_active(TQ_LINE_FILTER)) {
+        size_t hits = tq_table_count_matches(&a->table, text);
+        tq_putf(&a->canvas, y, end + 3, a->canvas.cols, hits ? TQ_ST_DIM : TQ_ST_BAD,
+                "%zu of %zu   e.g. mlp, *down_proj, 3.*", hits, tq_model_matrices(a->model));
+    } else if (a->said_until > 0 && a->said_count && tq_lineedit_active(TQ_LINE_COMMAND)) {
+        tq_putf(&a->canvas, y, end + 3, a->canvas.cols, TQ_ST_DIM, "%s",
+                a->said[(a->said_count - 1) % TQ_SAID_MAX].text);
+    }
+    return true;
+}
+
+void tq_draw_bar(tq_app *a, int y) {
+    int cols = a->canvas.cols, x = 1;
+    if (draw_prompt(a, y)) return;
+    if (a->said_until > 0 && a->said_count) {
+        const tq_said *s = &a->said[(a->said_count - 1) % TQ_SAID_MAX];
+        tq_putf(&a->canvas, y, 1, cols, s->tone == TQ_REFUSES ? TQ_ST_BAD : TQ_ST_NORMAL, "%s%s",
+                s->tone == TQ_REFUSES ? "! " : "", s->text);
+        return;
+    }
+    if (a->hint) {
+        tq_put(&a->canvas, y, 1, cols, TQ_ST_KEY, "press 4: quantize this matrix and watch KLD      ? help");
+        return;
+    }
+    if (a->focus == TQ_FOCUS_CHAT) {
+        tq_put(&a->canvas, y, 1, cols, TQ_ST_DIM,
+               "Enter send   Tab plan/base/both   ↑ history   PgUp PgDn scroll   Ctrl-L forget   Esc stop, leave");
+        return;
+    }
+    size_t n;
+    const tq_action *actions = tq_actions(&n);
+    for (int pass = 0; pass < 2; pass++) /* help and quit are always there */
+        for (size_t i = 0; i < n; i++) {
+            const tq_action *t = &actions[i];
+            bool last = strcmp(t->name, "help") == 0 || strcmp(t->name, "quit") == 0;
+            if (!*t->bar_text || last != (pass == 1)) continue;
+            int width = (int)(strlen(t->bar_key) + strlen(t->bar_text)) + 3;
+            if (x + width > cols - (pass == 0 ? 17 : 0)) continue;
+            x = tq_put(&a->canvas, y, x, cols, TQ_ST_KEY, t->bar_key) + 1;
+            x = tq_put(&a->canvas, y, x, cols, TQ_ST_DIM, t->bar_text) + 2;
+        }
+}

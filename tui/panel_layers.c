@@ -1,0 +1,190 @@
+/* panel_layers.c - the table: a row a matrix, grouped by block. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tui/app_internal.h"
+#include "tui/format.h"
+
+tq_style tq_damage_style(double x) {
+    return x < 1e-3 ? TQ_ST_GOOD : x <= 0.05 ? TQ_ST_WARN : TQ_ST_BAD;
+}
+
+typedef enum column { COL_SHAPE, COL_BITS, COL_GROUP, COL_BPW, COL_MIB, COL_MSE, COL_COSINE, COL_BAR, COLS } column;
+
+/* Columns go when there is no room, the highest `drop` first. */
+static const struct {
+    const char *title;
+    int width, drop;
+} columns[COLS] = {
+    [COL_SHAPE] = {"shape", 12, 3},   [COL_BITS] = {"bits", 6, 0}, [COL_GROUP] = {"group", 6, 2},
+    [COL_BPW] = {"bpw", 7, 4},        [COL_MIB] = {"MiB", 8, 1},   [COL_MSE] = {"rel.MSE", 9, 0},
+    [COL_COSINE] = {"cosine", 10, 6}, [COL_BAR] = {"", 2, 5},
+};
+enum { NAME_MIN = 19, NAME_MAX = 40, LEAD = 5 };
+
+typedef struct view {
+    tq_app *a;
+    tq_area at;
+    int x[COLS], end[COLS]; /* end 0: not shown */
+    double most;            /* the largest share of distortion */
+} view;
+
+static void place_columns(view *v) {
+    int drop_from = 7, used = 0;
+    for (; drop_from > 1; drop_from--) {
+        used = 0;
+        for (int c = 0; c < COLS; c++)
+            if (columns[c].drop < drop_from) used += columns[c].width;
+        if (used + NAME_MIN + LEAD <= v->at.w) break;
+    }
+    int name = v->at.w - used - LEAD;
+    if (name > NAME_MAX) name = NAME_MAX;
+    int x = v->at.x + LEAD + name;
+    for (int c = 0; c < COLS; c++) {
+        v->end[c] = 0;
+        if (columns[c].drop >= drop_from) continue;
+        v->x[c] = x;
+        v->end[c] = x += columns[c].width;
+    }
+}
+
+static void cell(view *v, int y, column c, tq_style style, const char *text) {
+    if (v->end[c]) tq_put_right(&v->a->canvas, y, v->x[c] + 1, v->end[c], style, text);
+}
+
+/* Is the measured figure the one of the plan? 1 yes, 0 there is an older one, -1 there is none. */
+static int measured_state(const tq_app *a, size_t i) {
+    tq_qspec spec = tq_plan_spec(tq_draft_plan(&a->draft), i);
+    if (spec.bits == TQ_BITS_KEEP) return 1;
+    if (!a->measured[i].known) return -1;
+    return tq_qspec_equal(&spec, &a->measured[i].spec);
+}
+
+static double mse_of(const tq_app *a, size_t i) {
+    tq_choice c = tq_plan_get(tq_draft_plan(&a->draft), i);
+    return c.bits == TQ_BITS_KEEP ? 0 : a->measured[i].distortion.rel_mse;
+}
+
+static double weights_of(const tq_app *a, size_t i) {
+    const tq_matrix *m = tq_model_matrix(a->model, i);
+    return (double)m->w.rows * (double)m->w.cols;
+}
+
+static void put_mse(view *v, int y, double mse, int state) {
+    tq_text text, full;
+    tq_fmt_sci(mse, text);
+    snprintf(full, sizeof full, "%s%.40s", state == 0 ? "~" : "", text);
+    if (state < 0)
+        cell(v, y, COL_MSE, TQ_ST_DIM, "…");
+    else
+        cell(v, y, COL_MSE, state == 0 ? TQ_ST_STALE : mse == 0 ? TQ_ST_NORMAL : tq_damage_style(mse), full);
+}
+
+static void draw_matrix(view *v, int y, size_t i) {
+    tq_app *a = v->a;
+    const tq_plan *plan = tq_draft_plan(&a->draft);
+    const tq_matrix *m = tq_model_matrix(a->model, i);
+    tq_choice c = tq_plan_get(plan, i);
+    size_t bytes = tq_matrix_cost(a->model, plan, i);
+    bool marked = a->table.marked[i], changed = tq_draft_matrix_changed(&a->draft, i);
+    int state = measured_state(a, i);
+    double mse = mse_of(a, i);
+    tq_text text;
+    char name[24];
+
+    if (marked) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
+    tq_put(&a->canvas, y, v->at.x + LEAD - 1, v->x[COL_SHAPE] && v->end[COL_SHAPE] ? v->x[COL_SHAPE] : v->x[COL_BITS],
+           marked ? TQ_ST_MARKED : TQ_ST_NORMAL, tq_short_label(m));
+    snprintf(text, sizeof text, "%zux%zu", m->w.rows, m->w.cols);
+    cell(v, y, COL_SHAPE, TQ_ST_DIM, text);
+    snprintf(text, sizeof text, "%s%s", changed ? "*" : "", tq_bits_get(c.bits)->name);
+    cell(v, y, COL_BITS, changed ? TQ_ST_CHANGED : TQ_ST_NORMAL, text);
+    if (c.bits != TQ_BITS_KEEP) cell(v, y, COL_GROUP, TQ_ST_NORMAL, tq_group_name(c.group, name));
+    snprintf(text, sizeof text, "%.2f", 8.0 * (double)bytes / weights_of(a, i));
+    cell(v, y, COL_BPW, TQ_ST_NORMAL, text);
+    cell(v, y, COL_MIB, TQ_ST_NORMAL, tq_fmt_mib(bytes, text));
+    put_mse(v, y, mse, state);
+    if (state < 0) return;
+    double cosine = c.bits == TQ_BITS_KEEP ? 1 : a->measured[i].distortion.cosine;
+    snprintf(text, sizeof text, "%s%.5f", state == 0 ? "~" : "", cosine);
+    cell(v, y, COL_COSINE, state == 0 ? TQ_ST_STALE : TQ_ST_NORMAL, text);
+    if (mse > 0) cell(v, y, COL_BAR, tq_damage_style(mse), tq_block_glyph(mse * weights_of(a, i) / v->most));
+}
+
+static void draw_block(view *v, int y, size_t block) {
+    tq_app *a = v->a;
+    const tq_plan *plan = tq_draft_plan(&a->draft);
+    size_t bytes = 0, n = 0, marks = 0;
+    double weights = 0, damage = 0;
+    int state = 1;
+    bool changed = false, same = true;
+    tq_choice first = {0};
+    for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
+        if (tq_model_matrix(a->model, i)->block != block) continue;
+        tq_choice c = tq_plan_get(plan, i);
+        if (n++ == 0) first = c;
+        if (c.bits != first.bits) same = false;
+        bytes += tq_matrix_cost(a->model, plan, i);
+        weights += weights_of(a, i);
+        damage += mse_of(a, i) * weights_of(a, i);
+        int s = measured_state(a, i);
+        if (s < state) state = s;
+        changed |= tq_draft_matrix_changed(&a->draft, i);
+        marks += a->table.marked[i];
+    }
+    tq_text text;
+    if (marks) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
+    tq_putf(&a->canvas, y, v->at.x + 1, v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS], TQ_ST_TITLE, "%s",
+            a->table.folded[block] ? "▸" : "▾");
+    tq_putf(&a->canvas, y, v->at.x + 3 + (marks > 0), v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS],
+            TQ_ST_TITLE, "%zu %s", block, tq_model_block_kind(a->model, block));
+    snprintf(text, sizeof text, "%s%s", changed ? "*" : "", same ? tq_bits_get(first.bits)->name : "mix");
+    cell(v, y, COL_BITS, changed ? TQ_ST_CHANGED : TQ_ST_DIM, text);
+    snprintf(text, sizeof text, "%.2f", 8.0 * (double)bytes / weights);
+    cell(v, y, COL_BPW, TQ_ST_DIM, text);
+    cell(v, y, COL_MIB, TQ_ST_DIM, tq_fmt_mib(bytes, text));
+    put_mse(v, y, damage / weights, state);
+}
+
+static void draw_title(tq_app *a, tq_area at) {
+    char text[256] = "";
+    size_t marks = tq_table_marks(&a->table);
+    int end = at.x + at.w - 1;
+    tq_put(&a->canvas, at.y - 1, at.x + 1, end, a->focus == TQ_FOCUS_LAYERS ? TQ_ST_CHOSEN : TQ_ST_TITLE,
+           a->focus == TQ_FOCUS_LAYERS ? "[Layers]" : " Layers ");
+    if (marks) snprintf(text, sizeof text, " ● %zu marked ", marks);
+    if (tq_lineedit_active(TQ_LINE_FILTER) || *a->table.filter) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, " filter %.60s: %zu of %zu ", a->table.filter, a->table.shown,
+                 tq_model_matrices(a->model));
+    }
+    if (*text) tq_put_right(&a->canvas, at.y - 1, at.x + 11, end, TQ_ST_MARKED, text);
+}
+
+void tq_draw_layers(tq_app *a, tq_area at) {
+    view v = {.a = a, .at = at};
+    place_columns(&v);
+    tq_clear(&a->canvas, at);
+    draw_title(a, at);
+    tq_put(&a->canvas, at.y, at.x + LEAD - 1, at.x + at.w, TQ_ST_DIM, "matrix");
+    for (int c = 0; c < COLS; c++)
+        cell(&v, at.y, (column)c, TQ_ST_DIM, columns[c].title);
+    for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
+        double share = mse_of(a, i) * weights_of(a, i);
+        if (share > v.most) v.most = share;
+    }
+    tq_table_scroll(&a->table, (size_t)(at.h > 1 ? at.h - 1 : 1));
+    for (int k = 1; k < at.h; k++) {
+        size_t r = a->table.top + (size_t)k - 1;
+        if (r >= a->table.count) break;
+        const tq_row *row = &a->table.rows[r];
+        if (row->matrix == SIZE_MAX)
+            draw_block(&v, at.y + k, row->block);
+        else
+            draw_matrix(&v, at.y + k, row->matrix);
+        if (r == a->table.cursor) {
+            tq_put(&a->canvas, at.y + k, at.x, at.x + 1, TQ_ST_CHOSEN, ">");
+            tq_highlight(&a->canvas, at.y + k, at.x, at.x + at.w);
+        }
+    }
+}

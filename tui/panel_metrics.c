@@ -1,0 +1,133 @@
+/* panel_metrics.c - the cost: memory, KL divergence, perplexity, and what the last change did. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tui/app_internal.h"
+#include "tui/format.h"
+
+/* The figures to show, and whether they are of the plan now. */
+typedef struct figures {
+    const tq_eval_result *r; /* NULL: none */
+    bool stale, refining;
+} figures;
+
+static figures figures_of(const tq_app *a) {
+    const tq_state *s = &a->draft.states[a->draft.now];
+    if (a->status.eval.tokens && a->status.eval_serial == s->serial)
+        return (figures){&a->status.eval, false, a->status.eval_running};
+    if (s->eval_known) return (figures){&s->eval, false, false};
+    if (a->status.eval.tokens) return (figures){&a->status.eval, true, false};
+    return (figures){0};
+}
+
+static void draw_memory(tq_app *a, int y, int x, int end) {
+    tq_memory m = tq_plan_memory(a->model, tq_draft_plan(&a->draft));
+    bool wide = end - x >= 90;
+    int bar = end - x >= 130 ? 40 : wide ? 20 : end - x >= 70 ? 14 : 8;
+    double part = m.baseline ? (double)m.total / (double)m.baseline : 0;
+    tq_text total, base, cache;
+    x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "memory") + 2;
+    tq_bar(&a->canvas, y, x, bar, part > 1 ? 1 : part, TQ_ST_BAR_USED);
+    x = tq_putf(&a->canvas, y, x + bar + 2, end, TQ_ST_NORMAL, "%s of %s MiB  %.0f %%", tq_fmt_mib(m.total, total),
+                tq_fmt_mib(m.baseline, base), 100 * part);
+    x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_NORMAL, wide ? "%.2f bits/weight" : "%.2f bpw", m.bpw_linear);
+    if (wide) x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, "  (model %.2f)", m.bpw_model);
+    size_t state = tq_model_state_bytes(a->model, a->eval.ctx);
+    if (end - x > 36)
+        tq_putf(&a->canvas, y, x + 3, end, TQ_ST_DIM, "cache at %s tokens %s MiB", tq_fmt_count(a->eval.ctx, total),
+                tq_fmt_mib(state, cache));
+}
+
+/* What the worker does, right-aligned in [x, end); false when there is no room. */
+static bool draw_progress(tq_app *a, int y, int x, int end) {
+    const tq_status *s = &a->status;
+    if (s->job == TQ_JOB_NONE || s->job == TQ_JOB_INSPECT || s->job == TQ_JOB_CHAT) return true;
+    char counts[128] = "", left[64] = "";
+    tq_text done, total, time;
+    double part = s->total > 0 ? s->done / s->total : 0;
+    if (s->total > 0 && end - x >= 52)
+        snprintf(counts, sizeof counts, " %s of %s", tq_fmt_count((size_t)s->done, done),
+                 tq_fmt_count((size_t)s->total, total));
+    double spent = tq_now() - s->started;
+    if (part > 0.02 && spent > 0.3)
+        snprintf(left, sizeof left, "  %s left", tq_fmt_seconds(spent * (1 - part) / part, time));
+    const char *name = tq_job_name(s->job);
+    int bar = 12, width = (int)strlen(name) + 1 + bar + (int)strlen(counts) + (int)strlen(left);
+    if (width > end - x) counts[0] = '\0', width = (int)strlen(name) + 1 + bar + (int)strlen(left);
+    if (width > end - x) return false;
+    x = tq_putf(&a->canvas, y, end - width, end, TQ_ST_DIM, "%s ", name);
+    int full = (int)(part * bar);
+    for (int k = 0; k < bar; k++)
+        tq_put(&a->canvas, y, x + k, x + k + 1, k <= full ? TQ_ST_BAR_USED : TQ_ST_BAR_FREE,
+               k < full    ? "━"
+               : k == full ? "╸"
+                           : "─");
+    tq_putf(&a->canvas, y, x + bar, end, TQ_ST_DIM, "%s%s", counts, left);
+    return true;
+}
+
+static bool draw_divergence(tq_app *a, int y, int x, int end) {
+    figures f = figures_of(a);
+    tq_text mean, err, p99;
+    bool tight = end - x < 70;
+    x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "KLD") + (tight ? 2 : 5);
+    if (!f.r) {
+        x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, a->status.text_tokens ? "…" : "no text: ':text FILE' gives one");
+    } else {
+        const tq_eval_result *r = f.r;
+        tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
+        tq_style mean_style = mark == TQ_ST_NORMAL && r->kld_mean > 0 ? tq_damage_style(r->kld_mean) : mark;
+        x = tq_putf(&a->canvas, y, x, end, mean_style, "%s%s", f.stale ? "~" : "", tq_fmt_kld(r->kld_mean, mean));
+        x = tq_putf(&a->canvas, y, x, end, mark, " ± %s%s", tq_fmt_kld(r->kld_stderr, err), f.refining ? " …" : "");
+        x = tq_putf(&a->canvas, y, x + 2, end, mark, "p99 %s", tq_fmt_kld(r->kld_p99, p99));
+        x = tq_putf(&a->canvas, y, x + 2, end, mark, tight ? "same %.1f %%" : "same top %.1f %%", 100 * r->same_top);
+    }
+    if (a->kld_count > 1 && end - x > 12) {
+        int w = end - x > 90 ? 24 : 10;
+        x = tq_sparkline(&a->canvas, y, x + 3, w, a->kld_history, a->kld_count, TQ_ST_BAR_USED);
+    }
+    return draw_progress(a, y, x + 3, end);
+}
+
+static void draw_last_change(tq_app *a, int y, int x, int end) {
+    const tq_draft *d = &a->draft;
+    if (d->now == 0) return;
+    const tq_state *now = &d->states[d->now], *before = &d->states[d->now - 1];
+    char text[256];
+    tq_text kld, mib;
+    size_t was = tq_plan_memory(a->model, before->plan).total, is = tq_plan_memory(a->model, now->plan).total;
+    if (now->eval_known && before->eval_known)
+        tq_fmt_kld_change(before->eval.kld_mean, now->eval.kld_mean, kld);
+    else
+        snprintf(kld, sizeof kld, "…");
+    snprintf(text, sizeof text, "last: %s   KLD %s   %s MiB", now->what, kld, tq_fmt_mib_signed(was, is, mib));
+    if (tq_text_width(text, sizeof text) > end - x) snprintf(text, sizeof text, "KLD %s  %s MiB", kld, mib);
+    if (tq_text_width(text, sizeof text) <= end - x) tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
+}
+
+static void draw_perplexity(tq_app *a, int y, int x, int end, bool progress) {
+    figures f = figures_of(a);
+    bool tight = end - x < 70;
+    x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "PPL") + (tight ? 2 : 5);
+    if (f.r) {
+        tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
+        const char *stale = f.stale ? "~" : "";
+        tq_text n;
+        x = tq_putf(&a->canvas, y, x, end, mark, "%.2f → %s%.2f  × %.3f", f.r->ppl_base, stale, f.r->ppl,
+                    f.r->ppl_ratio);
+        if (end - x > 80)
+            x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "on %s tokens", tq_fmt_count(f.r->tokens, n));
+    } else {
+        x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, a->status.text_tokens ? "…" : "");
+    }
+    if (!progress || !draw_progress(a, y, x + 3, end)) draw_last_change(a, y, x + 3, end);
+}
+
+void tq_draw_metrics(tq_app *a, tq_area at) {
+    int x = at.x + 1, end = at.x + at.w - 1;
+    tq_clear(&a->canvas, at);
+    tq_put(&a->canvas, at.y - 1, at.x + 1, end, TQ_ST_TITLE, " Cost ");
+    draw_memory(a, at.y, x, end);
+    bool drawn = draw_divergence(a, at.y + 1, x, end);
+    draw_perplexity(a, at.y + 2, x, end, !drawn);
+}
