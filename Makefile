@@ -81,6 +81,15 @@ test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
 check: tests
 	@tests/run.sh $(BUILD)
 
+# The committed tables, trained again from the density of N(0,1); tests train them as well and compare.
+tables: deps $(BUILD)/quant/tools/tables
+	$(BUILD)/quant/tools/tables >quant/codebook_tables.h.new
+	mv quant/codebook_tables.h.new quant/codebook_tables.h
+	clang-format -i quant/codebook_tables.h
+
+$(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
+	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tqexplore/samples/tiny-qwen3.5
 	install -m 755 $(BUILD)/tqexplore $(DESTDIR)$(PREFIX)/bin/tqexplore
@@ -98,11 +107,12 @@ lint:
 	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -I. \
 	    --suppress=missingIncludeSystem $(FOLDERS)
-	clang-tidy --quiet $(filter-out kernels/avx% kernels/neon%,$(SRC)) -- $(TQ_CFLAGS)
+	printf '%s\n' $(filter-out kernels/avx% kernels/neon%,$(SRC)) | \
+	    xargs -P $$(nproc) -I FILE clang-tidy --quiet FILE -- $(TQ_CFLAGS)
 
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check install uninstall format lint clean
+.PHONY: all deps deps-check run tests test-binaries check tables install uninstall format lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

@@ -72,33 +72,45 @@ static bool is_blank(const char *text, size_t n) {
     return strspn(text, " \t\r\n") >= n;
 }
 
-int tq_questions_load(const char *path, tq_questions **out, tq_err *err) {
-    char *text = NULL;
-    size_t bytes, lines = 1;
-    *out = NULL;
-    if (tq_read_file(path, MAX_FILE, &text, &bytes, err)) return TQ_FAIL;
-    for (size_t i = 0; i < bytes; i++)
-        lines += text[i] == '\n';
-    int rc = TQ_OK;
-    tq_questions *q = calloc(1, sizeof *q);
-    if (q) q->items = calloc(lines, sizeof *q->items);
-    if (!q || !q->items) rc = tq_fail(err, "%s: not enough memory", path);
+static int read_lines(tq_questions *qs, const char *path, const char *text, size_t bytes, tq_err *err) {
     const char *at = text, *end = text + bytes;
-    for (size_t number = 1; !rc && at < end; number++) {
+    for (size_t number = 1; at < end; number++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         if (!stop) stop = end;
         size_t n = (size_t)(stop - at);
-        if (n && !is_blank(at, n)) rc = read_line(q, path, number, at, n, err);
+        if (!is_blank(at, n) && read_line(qs, path, number, at, n, err)) return TQ_FAIL;
         at = stop + 1;
     }
-    if (!rc && !q->count) rc = tq_fail(err, "%s: holds no questions", path);
+    return qs->count ? TQ_OK : tq_fail(err, "%s: holds no questions", path);
+}
+
+/* Room for as many questions as text has lines; NULL when memory is short. */
+static tq_questions *new_questions(const char *text, size_t bytes) {
+    size_t lines = 1;
+    for (size_t i = 0; i < bytes; i++)
+        lines += text[i] == '\n';
+    tq_questions *q = calloc(1, sizeof *q);
+    if (!q) return NULL;
+    q->items = calloc(lines, sizeof *q->items);
+    if (q->items) return q;
+    free(q);
+    return NULL;
+}
+
+int tq_questions_load(const char *path, tq_questions **out, tq_err *err) {
+    char *text = NULL;
+    size_t bytes;
+    *out = NULL;
+    if (tq_read_file(path, MAX_FILE, &text, &bytes, err)) return TQ_FAIL;
+    tq_questions *q = new_questions(text, bytes);
+    int rc = q ? read_lines(q, path, text, bytes, err) : tq_fail(err, "%s: not enough memory", path);
     free(text);
-    if (rc) {
-        tq_questions_free(q);
-        return rc;
+    if (rc == TQ_OK) {
+        *out = q;
+        return TQ_OK;
     }
-    *out = q;
-    return TQ_OK;
+    tq_questions_free(q);
+    return rc;
 }
 
 size_t tq_questions_count(const tq_questions *q) {

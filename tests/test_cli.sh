@@ -111,6 +111,12 @@ json "j['kld']['mean'] == 0 and j['kld']['max'] == 0 and j['same_top'] == 1 and 
 json "j['tokens'] == 4 * 511 and j['bytes']['total'] == j['bytes']['baseline'] and j['bpw']['linear'] == 16"
 status 0 '' eval $model --json --tokens 2048 --score-half
 json "j['tokens'] == 4 * 255"
+head -n 8 samples/questions.jsonl >"$work/questions.jsonl"
+status 0 '' eval $model --json --tokens 512 --questions "$work/questions.jsonl"
+json "j['questions']['of'] == 8 and 6 <= j['questions']['right'] <= 8"
+echo '{"prompt": "x"}' >>"$work/questions.jsonl"
+status 1 'line 9' eval $model --tokens 512 --questions "$work/questions.jsonl"
+status 1 'holds no questions' eval $model --tokens 512 --questions /dev/null
 last=1
 for bits in 4 4+2 4+4; do
     status 0 '' eval $model --json --tokens 2048 --set "*=$bits"

@@ -1,4 +1,4 @@
-/* batch.c - layers, eval and export, and what the commands without a screen share. */
+/* batch.c - layers and export, and what the commands without a screen share. */
 #include "tui/batch.h"
 
 #include <errno.h>
@@ -92,8 +92,22 @@ bool tq_json_choice(cJSON *object, tq_choice c) {
     return tq_json_number(object, "group", (double)c.group);
 }
 
+bool tq_json_memory(cJSON *root, const tq_memory *m) {
+    cJSON *bytes = cJSON_AddObjectToObject(root, "bytes"), *bpw = cJSON_AddObjectToObject(root, "bpw");
+    return bytes && bpw && tq_json_number(bytes, "quantized", (double)m->quantized) &&
+           tq_json_number(bytes, "kept", (double)m->kept) && tq_json_number(bytes, "total", (double)m->total) &&
+           tq_json_number(bytes, "baseline", (double)m->baseline) && tq_json_number(bpw, "linear", m->bpw_linear) &&
+           tq_json_number(bpw, "model", m->bpw_model);
+}
+
 double tq_mib(size_t bytes) {
     return (double)bytes / (1 << 20);
+}
+
+int tq_batch_text(const tq_options *o, tq_session *s, tq_err *err) {
+    int rc = tq_options_text(o, s, err);
+    if (rc != TQ_OK || tq_session_text_name(s)) return rc;
+    return tq_fail(err, "%s: no text to evaluate, give one with --text FILE", o->model);
 }
 
 /* --- layers --- */
@@ -190,96 +204,13 @@ int tq_run_layers(const tq_options *o) {
     return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
 }
 
-/* --- eval --- */
-
-static bool kld_json(cJSON *root, const tq_eval_result *r) {
-    cJSON *kld = cJSON_AddObjectToObject(root, "kld");
-    return kld && tq_json_number(kld, "mean", r->kld_mean) && tq_json_number(kld, "stderr", r->kld_stderr) &&
-           tq_json_number(kld, "median", r->kld_median) && tq_json_number(kld, "p90", r->kld_p90) &&
-           tq_json_number(kld, "p99", r->kld_p99) && tq_json_number(kld, "p999", r->kld_p999) &&
-           tq_json_number(kld, "max", r->kld_max);
-}
-
-static bool memory_json(cJSON *root, const tq_memory *m) {
-    cJSON *bytes = cJSON_AddObjectToObject(root, "bytes"), *bpw = cJSON_AddObjectToObject(root, "bpw");
-    return bytes && bpw && tq_json_number(bytes, "quantized", (double)m->quantized) &&
-           tq_json_number(bytes, "kept", (double)m->kept) && tq_json_number(bytes, "total", (double)m->total) &&
-           tq_json_number(bytes, "baseline", (double)m->baseline) && tq_json_number(bpw, "linear", m->bpw_linear) &&
-           tq_json_number(bpw, "model", m->bpw_model);
-}
-
-static cJSON *eval_json(const tq_options *o, const tq_session *s, const tq_eval_result *r, double seconds) {
-    tq_memory memory = tq_session_memory(s);
-    cJSON *root = cJSON_CreateObject();
-    bool ok = tq_json_number(root, "tokens", (double)r->tokens) && tq_json_number(root, "ppl_base", r->ppl_base) &&
-              tq_json_number(root, "ppl", r->ppl) && tq_json_number(root, "ppl_ratio", r->ppl_ratio) &&
-              tq_json_number(root, "ppl_ratio_stderr", r->ppl_ratio_stderr) && kld_json(root, r) &&
-              tq_json_number(root, "same_top", r->same_top);
-    cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
-    ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
-         memory_json(root, &memory) && tq_json_number(root, "seconds", seconds) &&
-         cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
-         tq_json_number(root, "ctx", (double)o->eval.ctx) &&
-         cJSON_AddBoolToObject(root, "score_half", o->eval.score_half);
-    if (ok) return root;
-    cJSON_Delete(root);
-    return NULL;
-}
-
-static void print_eval(const tq_session *s, const tq_eval_result *r, double seconds) {
-    tq_memory m = tq_session_memory(s);
-    printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
-    printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
-    printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
-           r->kld_stderr, r->kld_median, r->kld_p90, r->kld_p99, r->kld_p999, r->kld_max);
-    printf("same top    %.3f %%   change of the right token's probability %+.3f %%, RMS %.3f %%\n", 100 * r->same_top,
-           100 * r->dp_mean, 100 * r->dp_rms);
-    printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
-           tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
-    printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
-    printf("time        %.2f s\n", seconds);
-}
-
-static int load_text(const tq_options *o, tq_session *s, tq_err *err) {
-    int rc = tq_options_text(o, s, err);
-    if (rc != TQ_OK || tq_session_text_name(s)) return rc;
-    return tq_fail(err, "%s: no text to evaluate, give one with --text FILE", o->model);
-}
-
-int tq_run_eval(const tq_options *o) {
-    tq_batch b;
-    tq_err err = {{0}};
-    tq_session *s = NULL;
-    tq_eval_result r;
-    double start = tq_now();
-    tq_batch_begin(&b);
-    tq_batch_step(&b, "quantizing");
-    int rc = tq_options_open(o, &s, &err);
-    if (rc == TQ_OK) rc = load_text(o, s, &err);
-    if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
-    tq_batch_step(&b, "evaluating");
-    if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &r, &err);
-    if (rc == TQ_OK) {
-        tq_batch_end(&b);
-        tq_batch_notes(s);
-        double seconds = tq_now() - start;
-        if (o->json)
-            rc = tq_batch_json(eval_json(o, s, &r, seconds), &err);
-        else
-            print_eval(s, &r, seconds);
-    }
-    if (rc == TQ_OK) rc = tq_batch_flush(&err);
-    tq_session_close(s);
-    return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
-}
-
 /* --- export --- */
 
 static cJSON *export_json(const tq_options *o, const tq_session *s) {
     tq_memory memory = tq_session_memory(s);
     cJSON *root = cJSON_CreateObject();
     if (cJSON_AddStringToObject(root, "format", tq_export_format_name(o->format)) &&
-        cJSON_AddStringToObject(root, "out", o->out) && memory_json(root, &memory))
+        cJSON_AddStringToObject(root, "out", o->out) && tq_json_memory(root, &memory))
         return root;
     cJSON_Delete(root);
     return NULL;
@@ -296,7 +227,7 @@ int tq_run_export(const tq_options *o) {
     if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
     if (rc == TQ_OK && o->text) {
         tq_batch_step(&b, "evaluating");
-        rc = load_text(o, s, &err);
+        rc = tq_batch_text(o, s, &err);
         if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &r, &err);
     }
     tq_batch_step(&b, "exporting");

@@ -34,6 +34,10 @@ int tq_batch_flush(tq_err *err);
 bool tq_json_number(cJSON *object, const char *name, double v);
 /* Adds "bits" and "group" (a number, "row", or null for keep). */
 bool tq_json_choice(cJSON *object, tq_choice c);
+/* Adds "bytes" and "bpw" of the whole model. */
+bool tq_json_memory(cJSON *root, const tq_memory *m);
+/* Loads the text to evaluate; that there is none is an error. */
+int tq_batch_text(const tq_options *o, tq_session *s, tq_err *err);
 /* Bytes as MiB. */
 double tq_mib(size_t bytes);
 

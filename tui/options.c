@@ -80,6 +80,10 @@ static bool take_score_half(tq_options *o, const char *v) {
     (void)v;
     return o->eval.score_half = true;
 }
+static bool take_questions(tq_options *o, const char *v) {
+    o->questions = v;
+    return *v != '\0';
+}
 static bool take_prompt(tq_options *o, const char *v) {
     o->prompt = v;
     return *v != '\0';
@@ -184,6 +188,8 @@ const tq_option tq_option_table[] = {
     {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
      "a whole number"},
     {"score-half", NULL, MEASURED, false, take_score_half, "score the second half of each window alone", NULL},
+    {"questions", "FILE", IN(TQ_CMD_EVAL), false, take_questions,
+     "ask these too (JSON lines of prompt or messages, and answer) and count\nthe exact answers", "a file name"},
     {"prompt", "TEXT", IN(TQ_CMD_CHAT), false, take_prompt, "answer this and stop (default: a conversation)", "a text"},
     {"max-tokens", "N", IN(TQ_CMD_CHAT), false, take_max_tokens, "at most so many tokens an answer (default 256)",
      "a whole number from 1"},

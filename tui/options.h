@@ -38,6 +38,7 @@ typedef struct tq_options {
 
     const char *text; /* --text FILE or NULL */
     tq_eval_options eval;
+    const char *questions; /* --questions FILE or NULL */
 
     const char *prompt; /* --prompt TEXT or NULL */
     tq_chat_options chat;

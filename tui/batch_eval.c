@@ -1,0 +1,100 @@
+/* batch_eval.c - eval: perplexity, KL divergence and answers to questions, without a screen. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "model/questions.h"
+#include "tui/batch.h"
+
+/* What one evaluation found. `asked` is 0 without --questions. */
+typedef struct evaluation {
+    tq_eval_result r;
+    size_t asked, right;
+    double seconds;
+} evaluation;
+
+static bool kld_json(cJSON *root, const tq_eval_result *r) {
+    cJSON *kld = cJSON_AddObjectToObject(root, "kld");
+    return kld && tq_json_number(kld, "mean", r->kld_mean) && tq_json_number(kld, "stderr", r->kld_stderr) &&
+           tq_json_number(kld, "median", r->kld_median) && tq_json_number(kld, "p90", r->kld_p90) &&
+           tq_json_number(kld, "p99", r->kld_p99) && tq_json_number(kld, "p999", r->kld_p999) &&
+           tq_json_number(kld, "max", r->kld_max);
+}
+
+static bool questions_json(cJSON *root, const evaluation *e) {
+    if (e->asked == 0) return true;
+    cJSON *questions = cJSON_AddObjectToObject(root, "questions");
+    return questions && tq_json_number(questions, "right", (double)e->right) &&
+           tq_json_number(questions, "of", (double)e->asked);
+}
+
+static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluation *e) {
+    const tq_eval_result *r = &e->r;
+    tq_memory memory = tq_session_memory(s);
+    cJSON *root = cJSON_CreateObject();
+    bool ok = tq_json_number(root, "tokens", (double)r->tokens) && tq_json_number(root, "ppl_base", r->ppl_base) &&
+              tq_json_number(root, "ppl", r->ppl) && tq_json_number(root, "ppl_ratio", r->ppl_ratio) &&
+              tq_json_number(root, "ppl_ratio_stderr", r->ppl_ratio_stderr) && kld_json(root, r) &&
+              tq_json_number(root, "same_top", r->same_top);
+    cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
+    ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
+         tq_json_memory(root, &memory) && questions_json(root, e) && tq_json_number(root, "seconds", e->seconds) &&
+         cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
+         tq_json_number(root, "ctx", (double)o->eval.ctx) &&
+         cJSON_AddBoolToObject(root, "score_half", o->eval.score_half);
+    if (ok) return root;
+    cJSON_Delete(root);
+    return NULL;
+}
+
+static void print_eval(const tq_session *s, const evaluation *e) {
+    const tq_eval_result *r = &e->r;
+    tq_memory m = tq_session_memory(s);
+    printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
+    printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
+    printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
+           r->kld_stderr, r->kld_median, r->kld_p90, r->kld_p99, r->kld_p999, r->kld_max);
+    printf("same top    %.3f %%   change of the right token's probability %+.3f %%, RMS %.3f %%\n", 100 * r->same_top,
+           100 * r->dp_mean, 100 * r->dp_rms);
+    printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
+           tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
+    printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
+    if (e->asked) printf("questions   %zu of %zu answered exactly\n", e->right, e->asked);
+    printf("time        %.2f s\n", e->seconds);
+}
+
+static int ask(tq_batch *b, const tq_questions *q, tq_session *s, evaluation *e, tq_err *err) {
+    tq_batch_step(b, "asking");
+    e->asked = tq_questions_count(q);
+    return tq_questions_ask(q, s, false, &b->progress, &e->right, err);
+}
+
+int tq_run_eval(const tq_options *o) {
+    tq_batch b;
+    tq_err err = {{0}};
+    tq_session *s = NULL;
+    evaluation e = {0};
+    tq_questions *questions = NULL;
+    double start = tq_now();
+    tq_batch_begin(&b);
+    tq_batch_step(&b, "quantizing");
+    int rc = tq_options_open(o, &s, &err);
+    if (rc == TQ_OK) rc = tq_batch_text(o, s, &err);
+    if (rc == TQ_OK && o->questions) rc = tq_questions_load(o->questions, &questions, &err);
+    if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
+    tq_batch_step(&b, "evaluating");
+    if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &e.r, &err);
+    if (rc == TQ_OK && questions) rc = ask(&b, questions, s, &e, &err);
+    if (rc == TQ_OK) {
+        tq_batch_end(&b);
+        tq_batch_notes(s);
+        e.seconds = tq_now() - start;
+        if (o->json)
+            rc = tq_batch_json(eval_json(o, s, &e), &err);
+        else
+            print_eval(s, &e);
+    }
+    if (rc == TQ_OK) rc = tq_batch_flush(&err);
+    tq_questions_free(questions);
+    tq_session_close(s);
+    return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
+}
