@@ -81,6 +81,11 @@ void tq_forward_free(tq_forward *f) {
     free(f);
 }
 
+void tq_forward_observe(tq_forward *f, tq_input_observer fn, void *ctx) {
+    f->observe = fn;
+    f->observe_ctx = ctx;
+}
+
 /* Rows of `width` values that every step over tokens works on. */
 typedef struct token_rows {
     const tq_forward *f;

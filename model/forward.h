@@ -17,6 +17,12 @@ typedef struct tq_forward tq_forward;
 tq_forward *tq_forward_new(const tq_model *m, tq_pool *pool, tq_err *err);
 void tq_forward_free(tq_forward *f);
 
+/* Called by tq_forward_block with every input x: [n, cols] that matrices[0 .. count) of the block share, before they
+ * are applied. A failure ends the pass. fn NULL: no more. */
+typedef int (*tq_input_observer)(void *ctx, const size_t *matrices, size_t count, const float *x, size_t n,
+                                 tq_err *err);
+void tq_forward_observe(tq_forward *f, tq_input_observer fn, void *ctx);
+
 /* A sequence being continued: KV cache and recurrent state for up to ctx tokens. */
 typedef struct tq_cache tq_cache;
 tq_cache *tq_cache_new(const tq_model *m, size_t ctx, tq_err *err);

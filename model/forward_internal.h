@@ -32,6 +32,8 @@ struct tq_forward {
     size_t threads;
     tq_rotated rotated[TQ_ROTATED_SLOTS];
     tq_rope_table rope;
+    tq_input_observer observe; /* NULL: nobody looks */
+    void *observe_ctx;
     double reported;      /* when progress was last reported */
     tq_buffer h;          /* [n, hidden]: hidden states of tq_forward_append */
     tq_buffer x;          /* [n, hidden]: normalised input of a mixer or an MLP */

@@ -193,9 +193,17 @@ static void multiply_block(void *ctx, size_t begin, size_t end, int thread) {
     }
 }
 
+static int show_inputs(const linear_run *run, tq_err *err) {
+    size_t matrices[TQ_LINEAR_JOBS], count = 0;
+    for (size_t j = 0; j < run->count; j++)
+        if (run->jobs[j].matrix != SIZE_MAX) matrices[count++] = run->jobs[j].matrix;
+    return count ? run->f->observe(run->f->observe_ctx, matrices, count, run->x, run->n, err) : TQ_OK;
+}
+
 int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const float *x, size_t n, tq_err *err) {
     linear_run run = {.f = f, .jobs = jobs, .count = count, .x = x, .n = n};
-    int rc = rotate_inputs(&run, err);
+    int rc = f->observe ? show_inputs(&run, err) : TQ_OK;
+    if (rc == TQ_OK) rc = rotate_inputs(&run, err);
     if (rc != TQ_OK) return rc;
     size_t panel = 0;
     for (size_t j = 0; j < count; j++) {
@@ -216,9 +224,9 @@ tq_linear_job tq_linear_role(const tq_forward *f, tq_variant q, const struct tq_
     size_t i = w->matrix[role];
     const tq_matrix *m = tq_model_matrix(f->model, i);
     const tq_qmatrix *packed = q && q[i] ? q[i] : m->packed;
-    return (tq_linear_job){.w = &m->w, .q = packed, .bias = m->bias, .y = y, .ldy = ldy, .add = add};
+    return (tq_linear_job){.w = &m->w, .q = packed, .bias = m->bias, .y = y, .ldy = ldy, .matrix = i, .add = add};
 }
 
 tq_linear_job tq_linear_plain(const tq_matrix_view *w, float *y) {
-    return (tq_linear_job){.w = w, .y = y, .ldy = w->rows};
+    return (tq_linear_job){.w = w, .y = y, .ldy = w->rows, .matrix = SIZE_MAX};
 }

@@ -12,6 +12,7 @@ typedef struct tq_linear_job {
     const float *bias; /* [rows] or NULL */
     float *y;
     size_t ldy;
+    size_t matrix; /* index for tq_model_matrix, SIZE_MAX for others */
     bool add;
 } tq_linear_job;
 

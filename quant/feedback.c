@@ -1,0 +1,132 @@
+/* feedback.c - codes one column after the other, each knowing the errors of the others. */
+#include <cblas.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/calibrate_internal.h"
+
+/* What a block of columns gets from the errors of all columns in `range`: pull: [n, ld], n <= TQ_FEEDBACK_COLS. */
+typedef struct block_pull {
+    const tq_calibration_work *c;
+    const float *weight; /* [cols, cols]: L or H */
+    float *pull;
+    size_t begin, n; /* the block */
+    size_t from, to; /* the columns whose errors count */
+} block_pull;
+
+/* pull[k] = sum_j weight[j, begin + k] * error[j], of some panels of rows. */
+static void pull_panels(void *ctx, size_t first, size_t last, int thread) {
+    const block_pull *b = ctx;
+    const tq_calibration_work *c = b->c;
+    (void)thread;
+    for (size_t p = first; p < last; p++) {
+        size_t r0 = p * TQ_PANEL_ROWS, rows = c->ld - r0 < TQ_PANEL_ROWS ? c->ld - r0 : TQ_PANEL_ROWS;
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)b->n, (blasint)rows, (blasint)(b->to - b->from),
+                    1.0F, b->weight + b->from * c->cols + b->begin, (blasint)c->cols, c->error + b->from * c->ld + r0,
+                    (blasint)c->ld, 0.0F, b->pull + r0, (blasint)c->ld);
+    }
+}
+
+static void run_pull(block_pull *b) {
+    const tq_calibration_work *c = b->c;
+    if (b->from == b->to)
+        memset(b->pull, 0, b->n * c->ld * sizeof *b->pull);
+    else
+        tq_pool_run(c->pool, (c->ld + TQ_PANEL_ROWS - 1) / TQ_PANEL_ROWS, 1, pull_panels, b);
+}
+
+/* What one column is coded in. */
+typedef struct column_scratch {
+    float *pull;       /* [TQ_FEEDBACK_COLS, ld] */
+    float *z, *change; /* [ld] */
+} column_scratch;
+
+static int scratch_new(const tq_calibration_work *c, column_scratch *s, tq_err *err) {
+    s->pull = tq_calloc_aligned(TQ_FEEDBACK_COLS * c->ld, sizeof *s->pull);
+    s->z = tq_calloc_aligned(c->ld, sizeof *s->z);
+    s->change = tq_calloc_aligned(c->ld, sizeof *s->change);
+    return s->pull && s->z && s->change ? TQ_OK : tq_fail(err, "out of memory for the feedback of %zu rows", c->rows);
+}
+
+static void scratch_free(column_scratch *s) {
+    free(s->pull);
+    free(s->z);
+    free(s->change);
+}
+
+/* Codes column k for the targets in units of z. */
+static void code_column(const tq_calibration_work *c, size_t k, const float *z) {
+    const tq_kernels *kernels = tq_k();
+    uint8_t *codes = c->codes + k * c->ld, *fine = c->fine ? c->fine + k * c->ld : NULL;
+    float *level = c->level + k * c->ld, step = c->book.levels->step;
+    kernels->encode(codes, z, c->ld, c->book.bounds, c->book.count);
+    if (fine) kernels->encode_fine(fine, codes, z, c->ld, &c->book.search);
+    kernels->levels(level, codes, fine, c->ld, c->book.levels);
+    for (size_t r = 0; r < c->ld; r++)
+        level[r] *= step;
+}
+
+/* Column k, whose target is moved by `pull`: codes it and notes its error. */
+static void code_with_pull(const tq_calibration_work *c, size_t k, const float *pull, float *z) {
+    const float *target = c->target + k * c->ld, *scale = c->scale + k / c->group * c->ld;
+    float *error = c->error + k * c->ld;
+    const float *level = c->level + k * c->ld;
+    for (size_t r = 0; r < c->ld; r++)
+        z[r] = scale[r] > 0 ? (target[r] + pull[r]) / scale[r] : 0;
+    code_column(c, k, z);
+    for (size_t r = 0; r < c->ld; r++)
+        error[r] = target[r] - scale[r] * level[r];
+}
+
+int tq_feedback(tq_calibration_work *c, tq_err *err) {
+    column_scratch s;
+    int rc = scratch_new(c, &s, err);
+    for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
+        size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
+        block_pull b = {c, c->factor, s.pull, begin, end - begin, end, c->cols};
+        run_pull(&b);
+        for (size_t k = end; k-- > begin;) {
+            float *pull = s.pull + (k - begin) * c->ld;
+            code_with_pull(c, k, pull, s.z);
+            for (size_t j = begin; j < k; j++)
+                tq_k()->axpy(s.pull + (j - begin) * c->ld, c->factor[k * c->cols + j], c->error + k * c->ld, c->ld);
+        }
+        rc = tq_calibration_step(c, (double)(end - begin) * (double)c->rows, err);
+        end = begin;
+    }
+    scratch_free(&s);
+    return rc;
+}
+
+/* Codes column k again with all others known: the best target is w_k + sum_{j != k} e_j H_jk / H_kk. pull holds the
+ * sum over all j and is spent; `change` becomes what the column's error changed by. */
+static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, float *z, float *change) {
+    const float *error = c->error + k * c->ld;
+    float inverse = 1.0F / c->h[k * c->cols + k];
+    for (size_t r = 0; r < c->ld; r++) {
+        change[r] = -error[r];
+        pull[r] = pull[r] * inverse - error[r];
+    }
+    code_with_pull(c, k, pull, z);
+    for (size_t r = 0; r < c->ld; r++)
+        change[r] += error[r];
+}
+
+int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
+    column_scratch s;
+    int rc = scratch_new(c, &s, err);
+    for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
+        size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
+        block_pull b = {c, c->h, s.pull, begin, end - begin, 0, c->cols};
+        run_pull(&b);
+        for (size_t k = end; k-- > begin;) {
+            sweep_column(c, k, s.pull + (k - begin) * c->ld, s.z, s.change);
+            for (size_t j = begin; j < k; j++)
+                tq_k()->axpy(s.pull + (j - begin) * c->ld, c->h[k * c->cols + j], s.change, c->ld);
+        }
+        rc = tq_calibration_step(c, (double)(end - begin) * (double)c->rows, err);
+        end = begin;
+    }
+    scratch_free(&s);
+    return rc;
+}
