@@ -166,7 +166,7 @@ static char *next_command(const char *word, int state) {
 }
 
 static char *next_word(const char *word, int state) {
-    static const char *at;
+    static const char *at = "";
     if (state == 0) at = completed->words;
     while (*at) {
         size_t n = strcspn(at, "|");

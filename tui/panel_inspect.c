@@ -32,7 +32,8 @@ void tq_inspect_keep(tq_app *a, tq_inspected *found) {
         if (f && f->matrix == found->matrix && f->group == found->group && f->common == found->common) last = i;
     }
     free(a->cache[last]);
-    memmove(a->cache + 1, a->cache, last * sizeof *a->cache);
+    for (size_t i = last; i > 0; i--)
+        a->cache[i] = a->cache[i - 1];
     a->cache[0] = found;
 }
 
