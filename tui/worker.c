@@ -114,6 +114,8 @@ tq_worker *tq_worker_start(const tq_options *o, tq_err *err) {
         return NULL;
     }
     w->options = o;
+    w->session_serial = TQ_SERIAL_FIRST;
+    w->eval = o->eval;
     w->inspect = SIZE_MAX;
     w->events_end = &w->events;
     w->requests_end = &w->requests;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernels/kernels.h"
+
 #include "tui/worker_internal.h"
 
 enum { COARSE_TOKENS = 1024 };
@@ -73,6 +75,8 @@ static bool open_session(tq_worker *w) {
     if (rc == TQ_OK) {
         w->model = tq_session_model(w->session);
         w->tokenizer = tq_session_tokenizer(w->session);
+        w->status.kernels = tq_k()->name;
+        w->status.threads = tq_pool_threads(tq_session_pool(w->session));
         w->opened = true;
         w->to_apply = true;
     } else {
