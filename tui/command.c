@@ -53,7 +53,7 @@ static bool number(tq_app *a, const char *what, const char *text, size_t least, 
 }
 
 static void cmd_ctx(tq_app *a, char *arg) {
-    if (number(a, "ctx", arg, 2, &a->eval.ctx)) tq_eval_changed(a);
+    if (number(a, "ctx", arg, 4, &a->eval.ctx)) tq_eval_changed(a);
 }
 
 static void cmd_tokens(tq_app *a, char *arg) {

@@ -202,7 +202,8 @@ bool tq_term_open(char msg[160]) {
     install_handlers();
     const char *name = getenv("TERM");
     SCREEN *screen = newterm(NULL, stdout, stdin);
-    if (!screen) {
+    if (!screen || !cursor_address) {
+        if (screen) endwin();
         remove_handlers();
         snprintf(msg, 160, "TERM=%.60s: the terminal is unknown or cannot move its cursor", name ? name : "");
         return false;
