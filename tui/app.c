@@ -293,7 +293,9 @@ void tq_app_key(tq_app *a, int key) {
         key -= TQ_KEY_META;
     }
     a->said_until = 0;
-    if (a->overlay == TQ_OVER_HELP || a->overlay == TQ_OVER_MESSAGES) {
+    if (key == TQ_CTRL('l') && (a->overlay != TQ_OVER_NONE || !tq_lineedit_active(TQ_LINE_CHAT))) {
+        tq_term_redraw();
+    } else if (a->overlay == TQ_OVER_HELP || a->overlay == TQ_OVER_MESSAGES) {
         scroll_key(a, key);
     } else if (a->overlay == TQ_OVER_CHOICE || a->overlay == TQ_OVER_EXPORT) {
         menu_key(a, key);

@@ -187,7 +187,8 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
         tq_put(&a->canvas, at.y, x, end, TQ_ST_DIM, "   measuring …");
     }
     int table = TQ_BITS_COUNT + 3, rows = at.h - table - 2;
-    if (rows > 20) rows = 20;
+    int most = at.h >= 36 ? 20 : 14;
+    if (rows > most) rows = most;
     int y = at.y + (at.h >= 14 ? 2 : 1);
     if (rows >= 4) {
         if (f && f->has_histogram) draw_histograms(a, (tq_area){y, at.x + 1, rows, at.w - 2}, f);
