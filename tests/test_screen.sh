@@ -110,7 +110,7 @@ tour() { # COLS ROWS OPTIONS
     keys /
     wait_for 'filter /'
     typed mlp
-    wait_for '24 of 50'
+    wait_for '24 of '
     compare 4-filter-typed
     keys Enter '*' 8
     wait_for '*4+4' && settled

@@ -33,10 +33,10 @@ const tq_action *tq_action_for(int key) {
 
 void tq_actions_markdown(FILE *to) {
     const char *section = "";
+    fputs("| key | |\n|---|---|\n", to);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const tq_action *t = &table[i];
-        if (strcmp(section, t->section) != 0)
-            fprintf(to, "%s| %s | |\n%s", i ? "| | |\n" : "", t->section, i ? "" : "|---|---|\n");
+        if (strcmp(section, t->section) != 0) fprintf(to, "| **%s** | |\n", t->section);
         section = t->section;
         fprintf(to, "| `%s` | %s |\n", t->keys, t->help);
     }
