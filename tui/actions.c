@@ -33,10 +33,10 @@ const tq_action *tq_action_for(int key) {
 
 void tq_actions_markdown(FILE *to) {
     const char *section = "";
+    fputs("| key | |\n|---|---|\n", to);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const tq_action *t = &table[i];
-        if (strcmp(section, t->section) != 0)
-            fprintf(to, "%s| %s | |\n%s", i ? "| | |\n" : "", t->section, i ? "" : "|---|---|\n");
+        if (strcmp(section, t->section) != 0) fprintf(to, "| **%s** | |\n", t->section);
         section = t->section;
         fprintf(to, "| `%s` | %s |\n", t->keys, t->help);
     }
@@ -252,17 +252,22 @@ static void tq_act_command(tq_app *a) {
 }
 
 static void tq_act_cancel(tq_app *a) {
-    if (a->status.job != TQ_JOB_NONE && a->status.job != TQ_JOB_INSPECT) {
+    tq_job job = a->status.job;
+    bool background = job == TQ_JOB_APPLY || job == TQ_JOB_EVAL;
+    if (job != TQ_JOB_NONE && job != TQ_JOB_INSPECT && !background) {
         tq_worker_cancel(a->worker);
-        tq_say(a, TQ_SAYS, "%s stopped", tq_job_name(a->status.job));
+        tq_say(a, TQ_SAYS, "%s stopped", tq_job_name(job));
     } else if (a->inspect_over) {
         a->inspect_over = false;
     } else if (a->focus != TQ_FOCUS_LAYERS) {
         tq_app_focus(a, TQ_FOCUS_LAYERS);
     } else if (*a->table.filter) {
         (void)tq_table_filter(&a->table, "");
-    } else {
+    } else if (tq_table_marks(&a->table)) {
         tq_table_unmark(&a->table);
+    } else if (background) {
+        tq_worker_cancel(a->worker);
+        tq_say(a, TQ_SAYS, "%s stopped: the next change goes on with it", tq_job_name(job));
     }
 }
 

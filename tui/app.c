@@ -280,9 +280,22 @@ static void confirm_key(tq_app *a, int key) {
     }
 }
 
+static bool editing(void) {
+    for (int line = 0; line < TQ_LINE_COUNT; line++)
+        if (tq_lineedit_active((tq_line)line)) return true;
+    return false;
+}
+
 void tq_app_key(tq_app *a, int key) {
+    if (key >= TQ_KEY_META && (a->overlay != TQ_OVER_NONE || !editing())) {
+        /* Only lines know Meta: elsewhere it was Escape and a key in quick succession. */
+        tq_app_key(a, TQ_KEY_ESC);
+        key -= TQ_KEY_META;
+    }
     a->said_until = 0;
-    if (a->overlay == TQ_OVER_HELP || a->overlay == TQ_OVER_MESSAGES) {
+    if (key == TQ_CTRL('l') && (a->overlay != TQ_OVER_NONE || !tq_lineedit_active(TQ_LINE_CHAT))) {
+        tq_term_redraw();
+    } else if (a->overlay == TQ_OVER_HELP || a->overlay == TQ_OVER_MESSAGES) {
         scroll_key(a, key);
     } else if (a->overlay == TQ_OVER_CHOICE || a->overlay == TQ_OVER_EXPORT) {
         menu_key(a, key);
@@ -290,8 +303,7 @@ void tq_app_key(tq_app *a, int key) {
         confirm_key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
         chat_key(a, key);
-    } else if (tq_lineedit_active(TQ_LINE_COMMAND) || tq_lineedit_active(TQ_LINE_FILTER) ||
-               tq_lineedit_active(TQ_LINE_PATH)) {
+    } else if (editing()) {
         prompt_key(a, key);
     } else {
         const tq_action *action = tq_action_for(key);
@@ -325,9 +337,10 @@ static int sleep_for(const tq_app *a, double drawn, bool news) {
     return until <= now ? 0 : (int)((until - now) * 1000) + 1;
 }
 
-/* The signal that ends the program, or 0. */
-static int take_signals(void) {
+/* The signal that ends the program, or 0; *any: there was one, so the screen is to be drawn. */
+static int take_signals(bool *any) {
     for (int sig; (sig = tq_term_signal()) != 0;) {
+        *any = true;
         if (sig == SIGTSTP)
             tq_term_suspend();
         else if (sig != SIGWINCH)
@@ -366,10 +379,9 @@ static int loop(tq_app *a) {
         fds[2].fd = news ? -1 : tq_worker_fd(a->worker); /* known already */
         int n = poll(fds, 3, sleep_for(a, drawn, news));
         if (n < 0 && errno != EINTR) return SIGHUP;
-        int sig = take_signals();
+        int sig = take_signals(&urgent);
         if (sig) return sig;
         if (n <= 0) continue;
-        if (fds[1].revents) urgent = true;
         if (fds[2].revents) news = true;
         if (fds[0].revents & POLLIN) {
             for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;)
@@ -452,7 +464,6 @@ int tq_explore(const tq_options *o) {
         for (char *save = NULL, *line = note && *note ? strtok_r(note, "\n", &save) : NULL; line;
              line = strtok_r(NULL, "\n", &save))
             tq_say(a, TQ_SAYS, "%s", line);
-        tq_worker_want_eval(a->worker, a->eval.ctx, a->eval.tokens, a->eval.score_half);
         sig = loop(a);
         tq_term_close();
         status = EXIT_SUCCESS;

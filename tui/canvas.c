@@ -56,10 +56,10 @@ static wchar_t ascii_of(wchar_t w) {
     static const struct {
         wchar_t from, to;
     } table[] = {
-        {L'▁', L'_'}, {L'▂', L'.'}, {L'▃', L':'}, {L'▄', L'-'}, {L'▅', L'='}, {L'▆', L'+'},  {L'▇', L'*'},
-        {L'█', L'#'}, {L'░', L'.'}, {L'●', L'*'}, {L'▾', L'v'}, {L'▸', L'>'}, {L'→', L'>'},  {L'←', L'<'},
-        {L'↑', L'^'}, {L'↓', L'v'}, {L'±', L'+'}, {L'·', L'.'}, {L'…', L'.'}, {L'×', L'x'},  {L'−', L'-'},
-        {L'━', L'='}, {L'╸', L'>'}, {L'─', L'-'}, {L'✓', L'+'}, {L'│', L'|'}, {L'’', L'\''},
+        {L'▁', L'_'}, {L'▂', L'.'}, {L'▃', L':'}, {L'▄', L'-'}, {L'▅', L'='},  {L'▆', L'+'}, {L'▇', L'*'},
+        {L'█', L'#'}, {L'░', L'.'}, {L'●', L'*'}, {L'▾', L'v'}, {L'▸', L'>'},  {L'→', L'>'}, {L'←', L'<'},
+        {L'↑', L'^'}, {L'↓', L'v'}, {L'·', L'.'}, {L'…', L'.'}, {L'×', L'x'},  {L'−', L'-'}, {L'━', L'='},
+        {L'╸', L'>'}, {L'─', L'-'}, {L'✓', L'+'}, {L'│', L'|'}, {L'’', L'\''},
     };
     if (w < 128) return w;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -139,7 +139,10 @@ int tq_put(tq_canvas *c, int y, int x, int end, tq_style style, const char *text
             if (end > start) set_cell(c, y, end - 1, c->ascii ? L'.' : L'…', style);
             return end;
         }
-        if (c->ascii && ch >= 128) {
+        if (c->ascii && ch == L'±') {
+            set_cell(c, y, x++, L'+', style); /* '+' alone would be a sum */
+            if (x < end) set_cell(c, y, x, L'-', style);
+        } else if (c->ascii && ch >= 128) {
             ch = ascii_of(ch);
             for (int k = 0; k < w; k++)
                 set_cell(c, y, x + k, ch, style);

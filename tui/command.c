@@ -53,7 +53,7 @@ static bool number(tq_app *a, const char *what, const char *text, size_t least, 
 }
 
 static void cmd_ctx(tq_app *a, char *arg) {
-    if (number(a, "ctx", arg, 2, &a->eval.ctx)) tq_eval_changed(a);
+    if (number(a, "ctx", arg, 4, &a->eval.ctx)) tq_eval_changed(a);
 }
 
 static void cmd_tokens(tq_app *a, char *arg) {
@@ -166,7 +166,7 @@ static char *next_command(const char *word, int state) {
 }
 
 static char *next_word(const char *word, int state) {
-    static const char *at;
+    static const char *at = "";
     if (state == 0) at = completed->words;
     while (*at) {
         size_t n = strcspn(at, "|");

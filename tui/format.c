@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *put(tq_text buf, const char *text) {
+    snprintf(buf, sizeof(tq_text), "%s", text);
+    return buf;
+}
+
 const char *tq_fmt_count(size_t n, tq_text buf) {
     char digits[32];
     int len = snprintf(digits, sizeof digits, "%zu", n), out = 0;
@@ -17,8 +22,8 @@ const char *tq_fmt_count(size_t n, tq_text buf) {
 }
 
 const char *tq_fmt_sci(double x, tq_text buf) {
-    if (!isfinite(x)) return strcpy(buf, "nan");
-    if (x == 0) return strcpy(buf, "0");
+    if (!isfinite(x)) return put(buf, "nan");
+    if (x == 0) return put(buf, "0");
     char text[32];
     snprintf(text, sizeof text, "%.1e", x);
     char *e = strchr(text, 'e');
@@ -29,7 +34,7 @@ const char *tq_fmt_sci(double x, tq_text buf) {
 }
 
 const char *tq_fmt_kld(double x, tq_text buf) {
-    if (!isfinite(x)) return strcpy(buf, "nan");
+    if (!isfinite(x)) return put(buf, "nan");
     if (fabs(x) < 1e-4) return tq_fmt_sci(x, buf);
     snprintf(buf, sizeof(tq_text), "%.*f", fabs(x) < 0.01 ? 5 : fabs(x) < 1 ? 4 : 2, x);
     return buf;
@@ -53,13 +58,13 @@ const char *tq_fmt_mib(size_t bytes, tq_text buf) {
 const char *tq_fmt_mib_signed(size_t before, size_t after, tq_text buf) {
     tq_text size;
     tq_fmt_mib(after > before ? after - before : before - after, size);
-    if (after == before) return strcpy(buf, "±0");
+    if (after == before) return put(buf, "±0");
     snprintf(buf, sizeof(tq_text), "%s%.32s", after > before ? "+" : "−", size);
     return buf;
 }
 
 const char *tq_fmt_seconds(double s, tq_text buf) {
-    if (!(s >= 0) || s > 1e8) return strcpy(buf, "?");
+    if (!(s >= 0) || s > 1e8) return put(buf, "?");
     unsigned long n = (unsigned long)(s + 0.5);
     if (n < 1) n = 1;
     if (n < 100)

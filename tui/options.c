@@ -162,7 +162,7 @@ static bool take_cpu(tq_options *o, const char *v) {
 #define IN(command) (1U << (command))
 #define PLANNED                                                                                                        \
     (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_LAYERS) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_BENCH))
-#define MEASURED (IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPORT))
+#define MEASURED (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPORT))
 #define BATCH (IN(TQ_CMD_LAYERS) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_BENCH))
 
 const tq_option tq_option_table[] = {

@@ -84,10 +84,11 @@ void tq_chat_event(tq_app *a, tq_event *e) {
     if (t->answering >= t->count) return;
     tq_turn *turn = &t->turns[t->answering];
     if (e->text) {
-        char *longer = realloc(turn->text, strlen(turn->text) + strlen(e->text) + 1);
+        size_t had = strlen(turn->text), more = strlen(e->text) + 1;
+        char *longer = realloc(turn->text, had + more);
         if (!longer) return;
         turn->text = longer;
-        strcat(longer, e->text);
+        memcpy(longer + had, e->text, more);
     }
     if (!e->ended) return;
     turn->ended = true;

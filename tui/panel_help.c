@@ -119,9 +119,7 @@ void tq_draw_confirm(tq_app *a, tq_area at) {
 void tq_draw_title(tq_app *a) {
     int cols = a->canvas.cols;
     char right[256];
-    const tq_plan *plan = tq_draft_plan(&a->draft);
     bool changed = tq_draft_changed(&a->draft);
-    (void)plan;
     snprintf(right, sizeof right, "plan %.60s%s", *a->plan_path ? a->plan_path : "draft", changed ? "*" : "");
     int x = tq_put(&a->canvas, 0, 1, cols, TQ_ST_TITLE, "tqexplore") + 2;
     x = tq_put(&a->canvas, 0, x, cols, TQ_ST_KEY, a->name) + 2;
@@ -130,8 +128,11 @@ void tq_draw_title(tq_app *a) {
         x = tq_putf(&a->canvas, 0, x, cols, TQ_ST_DIM, "%zu blocks  %zu matrices  %s MiB",
                     tq_model_config(a->model)->blocks, tq_model_matrices(a->model),
                     tq_fmt_mib(tq_model_kept_bytes(a->model) + tq_model_matrix_bytes(a->model), mib));
+    size_t n = strlen(right);
+    if (cols >= 110 && a->status.kernels)
+        n += (size_t)snprintf(right + n, sizeof right - n, "   %s  %d thread%s", a->status.kernels, a->status.threads,
+                              a->status.threads == 1 ? "" : "s");
     if (*a->status.text_name && cols >= 80) {
-        size_t n = strlen(right);
         const char *slash = strrchr(a->status.text_name, '/');
         snprintf(right + n, sizeof right - n, "   text %.40s", slash ? slash + 1 : a->status.text_name);
     }
@@ -183,7 +184,9 @@ void tq_draw_bar(tq_app *a, int y) {
     }
     if (a->focus == TQ_FOCUS_CHAT) {
         tq_put(&a->canvas, y, 1, cols, TQ_ST_DIM,
-               "Enter send   Tab plan/base/both   ↑ history   PgUp PgDn scroll   Ctrl-L forget   Esc stop, leave");
+               cols < 98 ? "Enter send   Tab plan/base/both   ↑ history   Esc stop, leave"
+                         : "Enter send   Tab plan/base/both   ↑ history   PgUp PgDn scroll   Ctrl-L forget   Esc stop, "
+                           "leave");
         return;
     }
     size_t n;

@@ -32,7 +32,8 @@ void tq_inspect_keep(tq_app *a, tq_inspected *found) {
         if (f && f->matrix == found->matrix && f->group == found->group && f->common == found->common) last = i;
     }
     free(a->cache[last]);
-    memmove(a->cache + 1, a->cache, last * sizeof *a->cache);
+    for (size_t i = last; i > 0; i--)
+        a->cache[i] = a->cache[i - 1];
     a->cache[0] = found;
 }
 
@@ -96,7 +97,7 @@ static void draw_histograms(tq_app *a, tq_area at, const tq_inspected *f) {
         if (h->rotated[b] > top) top = h->rotated[b];
     }
     tq_put(&a->canvas, at.y, left.x, left.x + w, TQ_ST_DIM, "as stored");
-    tq_put(&a->canvas, at.y, right.x, right.x + w, TQ_ST_DIM, "rotated   · N(0,1)");
+    tq_put(&a->canvas, at.y, right.x, right.x + w, TQ_ST_DIM, w < 18 ? "rotated ·N(0,1)" : "rotated   · N(0,1)");
     histogram(&a->canvas, left, h->stored, top, TQ_ST_DIM);
     histogram(&a->canvas, right, h->rotated, top, TQ_ST_BAR_USED);
     gaussian(&a->canvas, right, h->range, top);
@@ -176,8 +177,9 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     int x = tq_putf(&a->canvas, at.y, at.x + 1, end, TQ_ST_NORMAL, "%zu x %zu   %s", m->w.rows, m->w.cols,
                     m->packed ? "packed" : tq_dtype_name(m->w.dtype));
     if (f && f->has_histogram) {
-        tq_putf(&a->canvas, at.y, x, end, TQ_ST_NORMAL, "   kurtosis %.2g, rotated %.2g", f->histogram.kurtosis_stored,
-                f->histogram.kurtosis_rotated);
+        tq_putf(&a->canvas, at.y, x, end, TQ_ST_NORMAL,
+                end - x < 28 ? "  kurtosis %.1f → %.1f" : "   kurtosis %.1f, rotated %.1f",
+                f->histogram.kurtosis_stored, f->histogram.kurtosis_rotated);
         if (at.h >= 14)
             tq_putf(&a->canvas, at.y + 1, at.x + 1, end, TQ_ST_DIM, "row norms %.2g  median %.2g  max %.2g",
                     f->histogram.norm_min, f->histogram.norm_median, f->histogram.norm_max);
@@ -185,7 +187,8 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
         tq_put(&a->canvas, at.y, x, end, TQ_ST_DIM, "   measuring …");
     }
     int table = TQ_BITS_COUNT + 3, rows = at.h - table - 2;
-    if (rows > 14) rows = 14;
+    int most = at.h >= 36 ? 20 : 14;
+    if (rows > most) rows = most;
     int y = at.y + (at.h >= 14 ? 2 : 1);
     if (rows >= 4) {
         if (f && f->has_histogram) draw_histograms(a, (tq_area){y, at.x + 1, rows, at.w - 2}, f);

@@ -20,7 +20,7 @@ static const struct {
     [COL_BPW] = {"bpw", 7, 4},        [COL_MIB] = {"MiB", 8, 1},   [COL_MSE] = {"rel.MSE", 9, 0},
     [COL_COSINE] = {"cosine", 10, 6}, [COL_BAR] = {"", 2, 5},
 };
-enum { NAME_MIN = 19, NAME_MAX = 40, LEAD = 5 };
+enum { NAME_MAX = 40, LEAD = 5 };
 
 typedef struct view {
     tq_app *a;
@@ -29,15 +29,26 @@ typedef struct view {
     double most;            /* the largest share of distortion */
 } view;
 
+/* Columns that the longest name takes, with those of blocks ("12 attention"). */
+static int name_width(const tq_model *m) {
+    int width = 14;
+    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+        const char *label = tq_short_label(tq_model_matrix(m, i));
+        int w = tq_text_width(label, strlen(label));
+        if (w > width) width = w;
+    }
+    return width < NAME_MAX ? width : NAME_MAX;
+}
+
 static void place_columns(view *v) {
-    int drop_from = 7, used = 0;
+    int drop_from = 7, used = 0, name_min = name_width(v->a->model);
     for (; drop_from > 1; drop_from--) {
         used = 0;
         for (int c = 0; c < COLS; c++)
             if (columns[c].drop < drop_from) used += columns[c].width;
-        if (used + NAME_MIN + LEAD <= v->at.w) break;
+        if (used + name_min + LEAD < v->at.w) break;
     }
-    int name = v->at.w - used - LEAD;
+    int name = v->at.w - 1 - used - LEAD;
     if (name > NAME_MAX) name = NAME_MAX;
     int x = v->at.x + LEAD + name;
     for (int c = 0; c < COLS; c++) {

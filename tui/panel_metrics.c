@@ -31,9 +31,9 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     x = tq_putf(&a->canvas, y, x + bar + 2, end, TQ_ST_NORMAL, "%s of %s MiB  %.0f %%", tq_fmt_mib(m.total, total),
                 tq_fmt_mib(m.baseline, base), 100 * part);
     x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_NORMAL, wide ? "%.2f bits/weight" : "%.2f bpw", m.bpw_linear);
-    if (wide) x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, "  (model %.2f)", m.bpw_model);
+    if (end - x >= 56) x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, "  (model %.2f)", m.bpw_model);
     size_t state = tq_model_state_bytes(a->model, a->eval.ctx);
-    if (end - x > 36)
+    if (end - x >= 34)
         tq_putf(&a->canvas, y, x + 3, end, TQ_ST_DIM, "cache at %s tokens %s MiB", tq_fmt_count(a->eval.ctx, total),
                 tq_fmt_mib(state, cache));
 }
@@ -42,18 +42,17 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
 static bool draw_progress(tq_app *a, int y, int x, int end) {
     const tq_status *s = &a->status;
     if (s->job == TQ_JOB_NONE || s->job == TQ_JOB_INSPECT || s->job == TQ_JOB_CHAT) return true;
-    char counts[128] = "", left[64] = "";
-    tq_text done, total, time;
+    char percent[16] = "", left[64] = "";
+    tq_text time;
     double part = s->total > 0 ? s->done / s->total : 0;
-    if (s->total > 0 && end - x >= 52)
-        snprintf(counts, sizeof counts, " %s of %s", tq_fmt_count((size_t)s->done, done),
-                 tq_fmt_count((size_t)s->total, total));
+    if (part > 1) part = 1;
+    if (s->total > 0) snprintf(percent, sizeof percent, " %2.0f %%", 100 * part);
     double spent = tq_now() - s->started;
     if (part > 0.02 && spent > 0.3)
         snprintf(left, sizeof left, "  %s left", tq_fmt_seconds(spent * (1 - part) / part, time));
     const char *name = tq_job_name(s->job);
-    int bar = 12, width = (int)strlen(name) + 1 + bar + (int)strlen(counts) + (int)strlen(left);
-    if (width > end - x) counts[0] = '\0', width = (int)strlen(name) + 1 + bar + (int)strlen(left);
+    int bar = 12, width = (int)(strlen(name) + strlen(percent) + strlen(left)) + 1 + bar;
+    if (width > end - x && *left) width -= (int)strlen(left), left[0] = '\0';
     if (width > end - x) return false;
     x = tq_putf(&a->canvas, y, end - width, end, TQ_ST_DIM, "%s ", name);
     int full = (int)(part * bar);
@@ -62,7 +61,7 @@ static bool draw_progress(tq_app *a, int y, int x, int end) {
                k < full    ? "━"
                : k == full ? "╸"
                            : "─");
-    tq_putf(&a->canvas, y, x + bar, end, TQ_ST_DIM, "%s%s", counts, left);
+    tq_putf(&a->canvas, y, x + bar, end, TQ_ST_DIM, "%s%s", percent, left);
     return true;
 }
 
@@ -96,12 +95,16 @@ static void draw_last_change(tq_app *a, int y, int x, int end) {
     char text[256];
     tq_text kld, mib;
     size_t was = tq_plan_memory(a->model, before->plan).total, is = tq_plan_memory(a->model, now->plan).total;
-    if (now->eval_known && before->eval_known)
+    bool known = now->eval_known && before->eval_known;
+    if (known)
         tq_fmt_kld_change(before->eval.kld_mean, now->eval.kld_mean, kld);
     else
         snprintf(kld, sizeof kld, "…");
-    snprintf(text, sizeof text, "last: %s   KLD %s   %s MiB", now->what, kld, tq_fmt_mib_signed(was, is, mib));
-    if (tq_text_width(text, sizeof text) > end - x) snprintf(text, sizeof text, "KLD %s  %s MiB", kld, mib);
+    /* Means over different tokens differ by that too, but for the 0 of the model as stored. */
+    const char *about = known && before->eval.tokens != now->eval.tokens && before->eval.kld_max > 0 ? "~" : "";
+    tq_fmt_mib_signed(was, is, mib);
+    snprintf(text, sizeof text, "last: %s   KLD %s%s   %s MiB", now->what, about, kld, mib);
+    if (tq_text_width(text, sizeof text) > end - x) snprintf(text, sizeof text, "KLD %s%s  %s MiB", about, kld, mib);
     if (tq_text_width(text, sizeof text) <= end - x) tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
 }
 

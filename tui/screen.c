@@ -45,8 +45,8 @@ static void draw_frames(tq_app *a, const tq_layout *l, int rows, int cols) {
 
 static void draw_overlay(tq_app *a, int rows, int cols) {
     tq_area all = {1, 0, rows - 2, cols};
-    tq_area page = {1, 0, rows - 2, cols > 104 ? 104 : cols};
-    page.x = (cols - page.w) / 2;
+    tq_area page = all;
+    if (cols > 108) page = (tq_area){2, (cols - 104) / 2, rows - 4, 104};
     switch (a->overlay) {
     case TQ_OVER_HELP:
         tq_draw_help(a, page);
@@ -77,6 +77,11 @@ void tq_draw_screen(tq_app *a, int rows, int cols) {
         tq_putf(c, rows / 2, 0, cols, TQ_ST_WARN, "%d x %d is too small: needs %d x %d", cols, rows, COLS_MIN,
                 ROWS_MIN);
         return;
+    }
+    if (a->focus == TQ_FOCUS_INSPECT && l->inspect_line < 0) {
+        /* Made narrower: the panel goes over the layers. */
+        a->inspect_over = true;
+        tq_app_focus(a, TQ_FOCUS_LAYERS);
     }
     draw_frames(a, l, rows, cols);
     tq_draw_title(a);

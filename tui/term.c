@@ -6,6 +6,7 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +170,7 @@ static void prepare_leaving(void) {
     const char *const strings[] = {exit_attribute_mode, orig_pair, keypad_local, cursor_normal, exit_ca_mode};
     term.leave_bytes = 0;
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
-        if (strings[i] && strings[i] != (char *)-1) tputs(strings[i], 1, collect);
+        if (strings[i] && (intptr_t)strings[i] != -1) tputs(strings[i], 1, collect);
     if (!exit_ca_mode) (void)(collect('\r'), collect('\n'));
 }
 
@@ -179,7 +180,7 @@ static void set_colors(void) {
     if ((no_color && *no_color) || !has_colors() || start_color() != OK) return;
     short background = use_default_colors() == OK ? -1 : COLOR_BLACK;
     term.scheme = COLORS >= 256 && COLOR_PAIRS > TQ_ST_COUNT ? TQ_SCHEME_256 : TQ_SCHEME_8;
-    for (short i = 0; i < TQ_ST_COUNT; i++) {
+    for (int i = 0; i < TQ_ST_COUNT; i++) {
         short color = looks[term.scheme][i].color;
         init_pair((short)(i + 1), color < 0 && background >= 0 ? COLOR_WHITE : color, background);
     }
@@ -201,7 +202,8 @@ bool tq_term_open(char msg[160]) {
     install_handlers();
     const char *name = getenv("TERM");
     SCREEN *screen = newterm(NULL, stdout, stdin);
-    if (!screen) {
+    if (!screen || !cursor_address) {
+        if (screen) endwin();
         remove_handlers();
         snprintf(msg, 160, "TERM=%.60s: the terminal is unknown or cannot move its cursor", name ? name : "");
         return false;

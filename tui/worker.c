@@ -1,63 +1,14 @@
-/* worker.c - the thread that owns the session. */
-#include "tui/worker.h"
+/* worker.c - the thread that owns the session: its life, what it does next, and what the screen calls. The work itself
+ * is in worker_jobs.c. */
+#include "tui/worker_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-enum { COARSE_TOKENS = 1024 };
-
-/* Something that was asked for. */
-typedef struct request {
-    struct request *next;
-    tq_job job;
-    char path[512];
-    tq_export_format format;
-    bool force;
-    tq_message *messages; /* [n], strings owned */
-    size_t n;
-    tq_chat_options chat;
-} request;
-
-struct tq_worker {
-    const tq_options *options;
-    tq_session *session; /* the thread's alone */
-    uint64_t session_serial;
-    tq_eval_options eval_now; /* the options of the evaluation that runs: the thread's alone */
-
-    pthread_t thread;
-    pthread_mutex_t mutex; /* guards everything below but cancel and wake */
-    pthread_cond_t changed;
-    int wake[2];
-    atomic_bool cancel;
-    bool quit;
-
-    bool opened, failed;
-    tq_err open_err;
-    const tq_model *model;
-    const tq_tokenizer *tokenizer;
-    tq_plan *first_plan;
-    char *note;
-
-    tq_status status;
-    tq_measured *measured; /* [matrices] */
-    tq_event *events, **events_end;
-
-    tq_plan *plan; /* wanted, NULL once the session has it */
-    uint64_t plan_serial;
-    bool to_apply, to_coarse, to_fine;
-    tq_eval_options eval;
-    size_t inspect; /* SIZE_MAX: none */
-    size_t inspect_group;
-    uint64_t inspect_common;
-    request *requests, **requests_end;
-};
 
 const char *tq_job_name(tq_job job) {
     static const char *const names[TQ_JOB_COUNT] = {"",           "opening",   "reading text", "quantizing",
@@ -74,7 +25,7 @@ void tq_event_free(tq_event *e) {
     free(e);
 }
 
-static void request_free(request *r) {
+static void request_free(tq_request *r) {
     if (!r) return;
     for (size_t i = 0; i < r->n; i++) {
         free((char *)r->messages[i].role);
@@ -85,27 +36,9 @@ static void request_free(request *r) {
 }
 
 /* The pipe is full only when the screen has been told already. */
-static void wake_screen(tq_worker *w) {
+void tq_worker_wake(tq_worker *w) {
     ssize_t n = write(w->wake[1], "", 1);
     (void)n;
-}
-
-static void post_event(tq_worker *w, tq_event *e) {
-    if (!e) return;
-    pthread_mutex_lock(&w->mutex);
-    *w->events_end = e;
-    w->events_end = &e->next;
-    pthread_mutex_unlock(&w->mutex);
-    wake_screen(w);
-}
-
-static tq_event *new_event(tq_job job, int rc, const tq_err *err) {
-    tq_event *e = calloc(1, sizeof *e);
-    if (!e) return NULL;
-    e->job = job;
-    e->rc = rc;
-    if (rc != TQ_OK && err) e->err = *err;
-    return e;
 }
 
 static void begin(tq_worker *w, tq_job job) { /* with the mutex held */
@@ -114,272 +47,13 @@ static void begin(tq_worker *w, tq_job job) { /* with the mutex held */
     w->status.started = tq_now();
     w->status.cancelling = false;
     atomic_store(&w->cancel, w->quit);
-    wake_screen(w);
-}
-
-static void report(void *ctx, double done, double total) {
-    tq_worker *w = ctx;
-    pthread_mutex_lock(&w->mutex);
-    w->status.done = done;
-    w->status.total = total;
-    pthread_mutex_unlock(&w->mutex);
-    wake_screen(w);
-}
-
-static tq_progress progress_of(tq_worker *w) {
-    return (tq_progress){report, w, &w->cancel};
-}
-
-/* --- opening --- */
-
-static void load_first_text(tq_worker *w) {
-    tq_err err;
-    int rc = tq_options_text(w->options, w->session, &err);
-    pthread_mutex_lock(&w->mutex);
-    const char *name = tq_session_text_name(w->session);
-    w->status.text_tokens = name ? tq_session_text_tokens(w->session) : 0;
-    snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
-    pthread_mutex_unlock(&w->mutex);
-    post_event(w, new_event(TQ_JOB_TEXT, rc, &err));
-}
-
-static bool open_session(tq_worker *w) {
-    tq_err err;
-    int rc = tq_options_open(w->options, &w->session, &err);
-    tq_measured *measured = NULL;
-    tq_plan *plan = NULL;
-    char *note = NULL;
-    if (rc == TQ_OK) {
-        measured = calloc(tq_model_matrices(tq_session_model(w->session)) + 1, sizeof *measured);
-        plan = tq_plan_copy(tq_session_plan(w->session));
-        note = strdup(tq_session_note(w->session));
-        if (!measured || !plan || !note) rc = tq_fail(&err, "%s: out of memory", w->options->model);
-    }
-    pthread_mutex_lock(&w->mutex);
-    w->first_plan = plan;
-    w->measured = measured;
-    w->note = note;
-    if (rc == TQ_OK) {
-        w->model = tq_session_model(w->session);
-        w->tokenizer = tq_session_tokenizer(w->session);
-        w->opened = true;
-        w->to_apply = true;
-    } else {
-        w->open_err = err;
-        w->failed = true;
-    }
-    pthread_cond_broadcast(&w->changed);
-    pthread_mutex_unlock(&w->mutex);
-    return rc == TQ_OK;
-}
-
-/* --- plan and evaluation --- */
-
-static void publish_measured(tq_worker *w, size_t i) { /* with the mutex held */
-    tq_matrix_figures f = tq_session_figures(w->session, i);
-    if (!f.ready) return;
-    w->measured[i] = (tq_measured){true, tq_plan_spec(tq_session_plan(w->session), i), f.distortion};
-}
-
-static void after_matrix(void *ctx, size_t matrix) {
-    tq_worker *w = ctx;
-    pthread_mutex_lock(&w->mutex);
-    publish_measured(w, matrix);
-    pthread_mutex_unlock(&w->mutex);
-    wake_screen(w);
-}
-
-/* The session gets the newest plan. */
-static int sync_plan(tq_worker *w, tq_err *err) {
-    pthread_mutex_lock(&w->mutex);
-    tq_plan *plan = w->plan;
-    uint64_t serial = w->plan_serial;
-    w->plan = NULL;
-    pthread_mutex_unlock(&w->mutex);
-    if (!plan) return TQ_OK;
-    int rc = tq_session_set_plan(w->session, plan, err);
-    tq_plan_free(plan);
-    if (rc == TQ_OK) w->session_serial = serial;
-    return rc;
-}
-
-static int apply(tq_worker *w, tq_err *err) {
-    tq_progress p = progress_of(w);
-    int rc = tq_session_apply(w->session, &p, after_matrix, w, err);
-    pthread_mutex_lock(&w->mutex);
-    for (size_t i = 0; i < tq_model_matrices(w->model); i++)
-        publish_measured(w, i);
-    pthread_mutex_unlock(&w->mutex);
-    wake_screen(w);
-    return rc;
-}
-
-static void run_apply(tq_worker *w) {
-    tq_err err;
-    int rc = sync_plan(w, &err);
-    if (rc == TQ_OK) rc = apply(w, &err);
-    pthread_mutex_lock(&w->mutex);
-    if (rc == TQ_CANCELLED && !w->to_apply) w->to_apply = !w->status.cancelling; /* interrupted, not given up */
-    if (rc == TQ_OK && !w->to_apply) w->to_coarse = w->to_fine = w->status.text_tokens > 1;
-    pthread_mutex_unlock(&w->mutex);
-    if (rc == TQ_FAIL) post_event(w, new_event(TQ_JOB_APPLY, rc, &err));
-}
-
-static void publish_eval(tq_worker *w, const tq_eval_result *r, bool running) {
-    pthread_mutex_lock(&w->mutex);
-    /* The first windows of the fine evaluation say less than the whole coarse one. */
-    if (!running || w->status.eval_serial != w->session_serial || r->tokens >= w->status.eval.tokens) {
-        w->status.eval = *r;
-        w->status.eval_serial = w->session_serial;
-        w->status.eval_running = running;
-    }
-    pthread_mutex_unlock(&w->mutex);
-    wake_screen(w);
-}
-
-static void partial(void *ctx, const tq_eval_result *r) {
-    tq_worker *w = ctx;
-    if (r->tokens > 0) publish_eval(w, r, true);
-}
-
-static size_t tokens_of(const tq_eval_options *o, size_t text_tokens) {
-    return o->tokens && o->tokens < text_tokens ? o->tokens : text_tokens;
-}
-
-static void run_eval(tq_worker *w, bool coarse) {
-    tq_err err;
-    tq_eval_result result = {0};
-    pthread_mutex_lock(&w->mutex);
-    tq_eval_options o = w->eval;
-    size_t all = tokens_of(&o, w->status.text_tokens);
-    if (o.ctx > w->status.text_tokens) o.ctx = w->status.text_tokens;
-    bool skip = coarse && all <= 2 * COARSE_TOKENS; /* the fine one is as quick */
-    if (coarse) o.tokens = COARSE_TOKENS > o.ctx ? COARSE_TOKENS : o.ctx;
-    w->status.eval_goal = all;
-    pthread_mutex_unlock(&w->mutex);
-    if (skip) return;
-    tq_progress p = progress_of(w);
-    int rc = tq_session_eval(w->session, &o, &p, partial, w, &result, &err);
-    if (rc == TQ_OK) publish_eval(w, &result, coarse);
-    pthread_mutex_lock(&w->mutex);
-    if (rc == TQ_CANCELLED && !w->status.cancelling && !w->to_apply) {
-        if (coarse) w->to_coarse = true;
-        w->to_fine = true;
-    } else if (rc != TQ_OK) {
-        w->to_coarse = w->to_fine = false;
-        w->status.eval_running = false;
-    }
-    bool given_up = rc == TQ_CANCELLED && w->status.cancelling;
-    pthread_mutex_unlock(&w->mutex);
-    if (rc == TQ_FAIL || given_up) post_event(w, new_event(TQ_JOB_EVAL, rc, &err));
-}
-
-/* --- inspect --- */
-
-static void post_inspected(tq_worker *w, const tq_inspected *found) {
-    tq_event *e = new_event(TQ_JOB_INSPECT, TQ_OK, NULL);
-    if (!e) return;
-    e->inspected = malloc(sizeof *found);
-    if (e->inspected) *e->inspected = *found;
-    post_event(w, e);
-}
-
-static void run_inspect(tq_worker *w) {
-    tq_err err;
-    if (sync_plan(w, &err) != TQ_OK) return;
-    pthread_mutex_lock(&w->mutex);
-    tq_inspected found = {.matrix = w->inspect, .group = w->inspect_group, .common = w->inspect_common};
-    w->inspect = SIZE_MAX;
-    pthread_mutex_unlock(&w->mutex);
-    if (found.matrix == SIZE_MAX) return;
-    if (tq_session_inspect(w->session, found.matrix, &found.histogram, &err) == TQ_OK) {
-        found.has_histogram = true;
-        post_inspected(w, &found);
-    }
-    for (int bits = 0; bits < TQ_BITS_COUNT && !atomic_load(&w->cancel); bits++) {
-        tq_choice c = {(tq_bits)bits, found.group};
-        found.known[bits] = tq_session_try(w->session, found.matrix, c, &found.figures[bits], &err) == TQ_OK;
-    }
-    post_inspected(w, &found);
-}
-
-/* --- what is asked --- */
-
-static bool answer_piece(void *ctx, const char *text, size_t bytes) {
-    tq_worker *w = ctx;
-    tq_event *e = new_event(TQ_JOB_CHAT, TQ_OK, NULL);
-    if (e) e->text = strndup(text, bytes);
-    post_event(w, e);
-    return !atomic_load(&w->cancel);
-}
-
-static void run_chat(tq_worker *w, const request *r, tq_event *e) {
-    tq_progress p = progress_of(w);
-    e->rc = r->chat.base ? TQ_OK : apply(w, &e->err);
-    if (e->rc == TQ_OK)
-        e->rc =
-            tq_session_answer(w->session, r->messages, r->n, &r->chat, &p, answer_piece, w, NULL, &e->stats, &e->err);
-    if (e->rc == TQ_OK && atomic_load(&w->cancel)) e->rc = TQ_CANCELLED;
-    e->ended = true;
-}
-
-static void run_text(tq_worker *w, const request *r, tq_event *e) {
-    e->rc = tq_session_load_text(w->session, r->path, &e->err);
-    if (e->rc != TQ_OK) return;
-    const char *name = tq_session_text_name(w->session);
-    pthread_mutex_lock(&w->mutex);
-    w->status.text_tokens = tq_session_text_tokens(w->session);
-    snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
-    w->status.eval.tokens = 0;
-    w->to_coarse = w->to_fine = w->status.text_tokens > 1;
-    pthread_mutex_unlock(&w->mutex);
-}
-
-static void run_load(tq_worker *w, const request *r, tq_event *e) {
-    e->rc = tq_session_load_plan(w->session, r->path, &e->err);
-    if (e->rc == TQ_OK) e->plan = tq_plan_copy(tq_session_plan(w->session));
-    if (e->rc == TQ_OK && !e->plan) e->rc = tq_fail(&e->err, "%s: out of memory", r->path);
-}
-
-static void run_write(tq_worker *w, const request *r, tq_event *e) {
-    tq_progress p = progress_of(w);
-    struct stat st;
-    e->exists = !r->force && lstat(r->path, &st) == 0;
-    if (e->exists)
-        e->rc = tq_fail(&e->err, "%s exists", r->path);
-    else if ((e->rc = apply(w, &e->err)) == TQ_OK)
-        e->rc = r->job == TQ_JOB_SAVE ? tq_session_save_plan(w->session, r->path, r->force, &e->err)
-                                      : tq_session_export(w->session, r->format, r->path, r->force, &p, &e->err);
-    e->serial = w->session_serial;
-}
-
-static void run_request(tq_worker *w, const request *r) {
-    tq_event *e = new_event(r->job, TQ_OK, NULL);
-    if (!e) return;
-    snprintf(e->path, sizeof e->path, "%s", r->path);
-    e->rc = sync_plan(w, &e->err);
-    if (e->rc == TQ_OK) switch (r->job) {
-        case TQ_JOB_CHAT:
-            run_chat(w, r, e);
-            break;
-        case TQ_JOB_TEXT:
-            run_text(w, r, e);
-            break;
-        case TQ_JOB_LOAD:
-            run_load(w, r, e);
-            break;
-        default:
-            run_write(w, r, e);
-            break;
-        }
-    e->ended = true;
-    post_event(w, e);
+    tq_worker_wake(w);
 }
 
 /* --- the thread --- */
 
 /* Takes what is to be done next, with the mutex held. */
-static tq_job next_job(tq_worker *w, request **r, bool *coarse) {
+static tq_job next_job(tq_worker *w, tq_request **r, bool *coarse) {
     *r = w->requests;
     if (*r) {
         w->requests = (*r)->next;
@@ -405,11 +79,10 @@ static tq_job next_job(tq_worker *w, request **r, bool *coarse) {
 
 static void *work(void *arg) {
     tq_worker *w = arg;
-    if (!open_session(w)) return NULL;
-    load_first_text(w);
+    if (!tq_work_open(w)) return NULL;
     pthread_mutex_lock(&w->mutex);
     for (;;) {
-        request *r = NULL;
+        tq_request *r = NULL;
         bool coarse = false;
         if (w->quit) break;
         tq_job job = next_job(w, &r, &coarse);
@@ -420,13 +93,13 @@ static void *work(void *arg) {
         }
         pthread_mutex_unlock(&w->mutex);
         if (r)
-            run_request(w, r);
+            tq_work_request(w, r);
         else if (job == TQ_JOB_APPLY)
-            run_apply(w);
+            tq_work_apply(w);
         else if (job == TQ_JOB_INSPECT)
-            run_inspect(w);
+            tq_work_inspect(w);
         else
-            run_eval(w, coarse);
+            tq_work_eval(w, coarse);
         request_free(r);
         pthread_mutex_lock(&w->mutex);
     }
@@ -441,6 +114,8 @@ tq_worker *tq_worker_start(const tq_options *o, tq_err *err) {
         return NULL;
     }
     w->options = o;
+    w->session_serial = TQ_SERIAL_FIRST;
+    w->eval = o->eval;
     w->inspect = SIZE_MAX;
     w->events_end = &w->events;
     w->requests_end = &w->requests;
@@ -488,7 +163,7 @@ void tq_worker_stop(tq_worker *w) {
         next = e->next;
         tq_event_free(e);
     }
-    for (request *r = w->requests, *next; r; r = next) {
+    for (tq_request *r = w->requests, *next; r; r = next) {
         next = r->next;
         request_free(r);
     }
@@ -581,15 +256,15 @@ void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t commo
     pthread_mutex_unlock(&w->mutex);
 }
 
-static request *new_request(tq_job job, const char *path) {
-    request *r = calloc(1, sizeof *r);
+static tq_request *new_request(tq_job job, const char *path) {
+    tq_request *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->job = job;
     snprintf(r->path, sizeof r->path, "%s", path ? path : "");
     return r;
 }
 
-static void ask(tq_worker *w, request *r) {
+static void ask(tq_worker *w, tq_request *r) {
     if (!r) return;
     pthread_mutex_lock(&w->mutex);
     *w->requests_end = r;
@@ -599,7 +274,7 @@ static void ask(tq_worker *w, request *r) {
 }
 
 void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq_chat_options *o) {
-    request *r = new_request(TQ_JOB_CHAT, NULL);
+    tq_request *r = new_request(TQ_JOB_CHAT, NULL);
     if (!r) return;
     r->chat = *o;
     r->messages = calloc(n + 1, sizeof *r->messages);
@@ -624,13 +299,13 @@ void tq_worker_load(tq_worker *w, const char *path) {
 }
 
 void tq_worker_save(tq_worker *w, const char *path, bool force) {
-    request *r = new_request(TQ_JOB_SAVE, path);
+    tq_request *r = new_request(TQ_JOB_SAVE, path);
     if (r) r->force = force;
     ask(w, r);
 }
 
 void tq_worker_export(tq_worker *w, tq_export_format f, const char *path, bool force) {
-    request *r = new_request(TQ_JOB_EXPORT, path);
+    tq_request *r = new_request(TQ_JOB_EXPORT, path);
     if (!r) return;
     r->format = f;
     r->force = force;
@@ -643,11 +318,11 @@ void tq_worker_cancel(tq_worker *w) {
         w->status.cancelling = true;
         atomic_store(&w->cancel, true);
     }
-    request *r = w->requests;
+    tq_request *r = w->requests;
     w->requests = NULL;
     w->requests_end = &w->requests;
     pthread_mutex_unlock(&w->mutex);
-    for (request *next; r; r = next) {
+    for (tq_request *next; r; r = next) {
         next = r->next;
         request_free(r);
     }

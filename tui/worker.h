@@ -32,7 +32,12 @@ typedef struct tq_measured {
     tq_distortion distortion;
 } tq_measured;
 
+/* The serial of the plan that the session opens with; later ones come with tq_worker_want_plan. */
+enum { TQ_SERIAL_FIRST = 1 };
+
 typedef struct tq_status {
+    const char *kernels; /* the instruction set in use */
+    int threads;
     tq_job job;
     double done, total, started; /* of the job; started: tq_now() */
     bool cancelling;
@@ -71,7 +76,7 @@ typedef struct tq_event {
 } tq_event;
 void tq_event_free(tq_event *e);
 
-/* Starts the thread, which opens the session as o says (o must outlive it). */
+/* Starts the thread, which opens the session, quantizes and evaluates it as o says (o must outlive it). */
 tq_worker *tq_worker_start(const tq_options *o, tq_err *err);
 /* Cancels what runs, joins the thread and closes the session. */
 void tq_worker_stop(tq_worker *w);

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Runs the explorer in a pseudo-terminal and checks what it sends and how fast it answers.
+
+usage: terminal.py PROGRAM MODEL TEXT [SLOWNESS]      SLOWNESS: bounds of time are multiplied by it (sanitizers)
+
+Prints a line a check; exits 1 when one failed."""
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+PROGRAM, MODEL, TEXT = sys.argv[1:4]
+SLOWNESS = float(sys.argv[4]) if len(sys.argv) > 4 else 1.0
+PATIENCE = 60.0 * SLOWNESS  # seconds after which a text will not come any more
+COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+failures = 0
+
+
+def check(good, what):
+    global failures
+    print(("ok      " if good else "FAILED  ") + what, flush=True)
+    failures += not good
+
+
+def capability(term, name):
+    return subprocess.run(["tput", "-T", term, name], stdout=subprocess.PIPE, check=False).stdout
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, *args, rows=24, cols=80, model=MODEL, **env):
+        self.master, self.slave = pty.openpty()
+        self.size(rows, cols)
+        self.before = termios.tcgetattr(self.slave)
+        self.sent = b""
+        command = [PROGRAM] + ([model, "--text", TEXT] if model else []) + list(args)
+        environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LC_ALL", "LC_CTYPE")}
+        environment.update({"TERM": "xterm-256color", "LANG": "C.UTF-8", **env})
+        self.term = environment["TERM"]
+        self.started = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+            for fd in range(3):
+                os.dup2(self.slave, fd)
+            os.closerange(3, 64)
+            os.execve(PROGRAM, command, environment)
+
+    def size(self, rows, cols):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def keys(self, text):
+        os.write(self.master, text.encode() if isinstance(text, str) else text)
+
+    def read(self, seconds):
+        """What comes within that time; returns at once when something came."""
+        if not select.select([self.master], [], [], seconds)[0]:
+            return b""
+        got = os.read(self.master, 65536)
+        self.sent += got
+        return got
+
+    def wait(self, *texts, after=0):
+        """The time at which all texts had come, in what was sent from byte `after` on."""
+        wanted = [t.encode() if isinstance(t, str) else t for t in texts]
+        end = time.monotonic() + PATIENCE
+        while not all(w in self.sent[after:] for w in wanted):
+            if time.monotonic() > end:
+                sys.exit(f"FAILED  {texts} did not come; the end of what came: {self.sent[-2000:]!r}")
+            self.read(0.2)
+        return time.monotonic()
+
+    def quiet(self, seconds):
+        """Waits until nothing is sent for so long."""
+        end = time.monotonic() + PATIENCE
+        while self.read(seconds):
+            if time.monotonic() > end:
+                sys.exit("FAILED  the screen never rests")
+
+    def redraw(self):
+        """Draws the screen anew; returns the bytes that did it."""
+        at = len(self.sent)
+        self.keys("\x0c")
+        self.wait("rel.MSE", "memory", "quit", after=at)
+        return self.sent[at:]
+
+    def seconds_used(self):
+        with open(f"/proc/{self.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self):
+        """Waits for the program's end; returns how waitpid tells it."""
+        limit = time.monotonic() + PATIENCE
+        pid = 0
+        while not pid:
+            self.read(0.02)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if time.monotonic() > limit:
+                os.kill(self.pid, signal.SIGKILL)
+        while self.read(0.02):
+            pass
+        return status
+
+    def quit(self, keys="q"):
+        self.keys(keys)
+        status = self.end()
+        os.close(self.master)
+        os.close(self.slave)
+        return status
+
+    def sane(self, name):
+        """Checks, after its end, that the terminal is as it was found."""
+        check(termios.tcgetattr(self.slave) == self.before, f"after {name}: the terminal's modes are as before")
+        leave, hidden, visible = (capability(self.term, n) for n in ("rmcup", "civis", "cnorm"))
+        check(leave and leave in self.sent[-200:], f"after {name}: the alternate screen is left")
+        if hidden:
+            check(self.sent.rfind(visible) > self.sent.rfind(hidden), f"after {name}: the cursor is visible")
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def opened(*args, **kw):
+    t = Terminal(*args, **kw)
+    t.wait("rel.MSE", "down_proj", "memory")
+    return t
+
+
+def check_opening():
+    times = []
+    for _ in range(5):
+        t = Terminal()
+        times.append(1000 * (t.wait("rel.MSE", "down_proj") - t.started))
+        t.quit()
+    median = statistics.median(times)
+    check(median < 200 * SLOWNESS, f"open to first table: median {median:.0f} ms, most {max(times):.0f} ms")
+
+
+def check_latency():
+    """Letters that nothing else on the screen has, typed while an evaluation of the whole text runs."""
+    t = opened("--tokens", "0", "--set", "*=4")
+    t.wait("evaluating")
+    t.keys("/")
+    t.wait("filter /")
+    times = []
+    for i in range(60):
+        letter = b"QW"[i % 2 : i % 2 + 1]
+        at, start = len(t.sent), time.monotonic()
+        t.keys(letter)
+        t.wait(letter, after=at)
+        times.append(1000 * (time.monotonic() - start))
+        t.keys("\x15")
+        pause = time.monotonic() + 0.03 + 0.0007 * i
+        while time.monotonic() < pause:
+            t.read(0.005)
+    t.keys("\x1b")
+    t.wait("quit", after=len(t.sent))
+    check("evaluating".encode() in t.redraw(), "the evaluation still ran when the last key was answered")
+    times.sort()
+    check(
+        times[-1] < 50 * SLOWNESS,
+        f"key to answer while evaluating: median {statistics.median(times):.1f} ms, "
+        f"p99 {times[int(0.99 * (len(times) - 1))]:.1f} ms, most {times[-1]:.1f} ms, of {len(times)} keys",
+    )
+    start = time.monotonic()
+    t.keys("q")
+    status = t.end()
+    check(status == 0, f"q ends it in the middle of an evaluation: status {status}, {time.monotonic() - start:.2f} s")
+    t.sane("q")
+
+
+def check_idle():
+    t = opened("--tokens", "1024")
+    t.quiet(1.0)
+    before, sent = t.seconds_used(), len(t.sent)
+    time.sleep(3)
+    used = t.seconds_used() - before
+    t.read(0)
+    check(used <= 0.01 and len(t.sent) == sent, f"idle for 3 s: {1000 * used:.0f} ms of CPU time, nothing sent")
+    t.quit()
+
+
+def check_signals():
+    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGABRT, signal.SIGSEGV):
+        if SLOWNESS > 1 and sig == signal.SIGSEGV:
+            continue  # the sanitizer's own
+        t = opened()
+        os.kill(t.pid, sig)
+        status = t.end()
+        check(os.WIFSIGNALED(status) and os.WTERMSIG(status) == sig, f"{sig.name} ends it as that signal does")
+        t.sane(sig.name)
+
+
+def check_colours():
+    for env in ({"NO_COLOR": "1"}, {"TERM": "xterm-mono"}, {}):
+        t = opened(**env)
+        t.keys("4")
+        t.wait("9.2e-3")
+        t.redraw()
+        found = COLOUR.search(t.sent)
+        name = " ".join(f"{k}={v}" for k, v in env.items())
+        if env:
+            check(found is None, f"{name}: no colour is sent {found.group() if found else ''}")
+        else:
+            check(found is not None, "without NO_COLOR there are colours")
+        check(re.search(rb"\x1b\[(?:\d+;)*7[;m]", t.sent), f"{name or 'xterm-256color'}: the row is shown reversed")
+        t.keys("q")
+        t.wait("not saved")
+        t.keys("y")
+        t.end()
+        t.sane(f"quitting with changes, {name or 'colours'}")
+
+
+def check_sizes():
+    t = opened()
+    at = len(t.sent)
+    t.size(19, 59)
+    t.wait("too small", "60 x 20", after=at)
+    at = len(t.sent)
+    t.size(20, 60)
+    t.wait("rel.MSE", "memory", after=at)
+    check(True, "under 60 x 20 it says so, and recovers")
+    t.quit()
+
+
+def check_newcomer():
+    t = Terminal(model=None)
+    t.wait("press 4")
+    check(True, "without MODEL the sample opens, with a line for newcomers")
+    t.quit()
+
+
+def check_refusals():
+    for name in ("dumb", "no-such-terminal"):
+        t = Terminal(TERM=name)
+        status = t.end()
+        refused = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 1
+        check(refused and f"TERM={name}".encode() in t.sent, f"TERM={name}: status 1 and a line that says so")
+
+
+for part in (
+    check_opening,
+    check_latency,
+    check_idle,
+    check_signals,
+    check_colours,
+    check_sizes,
+    check_newcomer,
+    check_refusals,
+):
+    part()
+sys.exit(failures > 0)

@@ -1,0 +1,220 @@
+#!/bin/bash
+# The explorer in a real terminal (tmux): keys go in, whole screens are compared with the recorded ones in screens/.
+# usage: test_screen.sh BUILD_DIR [--record]
+# --record writes the screens anew, to be looked at before they are committed.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+root=$PWD
+tq=$(realpath "${1:?build directory}")/tqexplore
+record=${2:-}
+model=$root/samples/tiny-qwen3.5
+text=$root/samples/eval.txt
+screens=$root/tests/screens
+work=$(mktemp -d)
+socket=tqexplore-test-$$
+slowness=1
+nm "$tq" 2>/dev/null | grep -q __asan_init && slowness=15
+patience=$((60 * slowness)) # seconds after which a text will not come any more
+failures=0
+compared=0
+for tool in tmux python3 tput; do
+    command -v $tool >/dev/null || { echo "FAILED: $tool is needed"; exit 1; }
+done
+export LANG=C.UTF-8
+unset LC_ALL LC_CTYPE NO_COLOR TMUX
+
+t() { tmux -L "$socket" -f /dev/null "$@"; }
+trap 't kill-server 2>/dev/null; rm -rf "$work"' EXIT
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAILED: $*"
+}
+
+keys() { t send-keys -t 0 "$@"; }
+typed() { t send-keys -t 0 -l "$1"; }
+screen() { t capture-pane -p -t 0; }
+
+# wait_for TEXT ...: until all stand on the screen; ends the test when they never do.
+wait_for() {
+    local end=$((SECONDS + patience)) text missing
+    while :; do
+        screen >"$work/now"
+        missing=
+        for text in "$@"; do grep -qF -- "$text" "$work/now" || missing=$text; done
+        [ -z "$missing" ] && return
+        [ $SECONDS -lt $end ] || break
+        sleep 0.05
+    done
+    fail "'$missing' does not come:"
+    cat "$work/now"
+    exit 1
+}
+
+# Until nothing is computed any more and the screen stays as it is. Ctrl-L takes messages away, which go by themselves.
+settled() {
+    local end=$((SECONDS + patience)) same=0
+    [ "${1:-}" = chat ] || keys C-l
+    : >"$work/before"
+    while [ $same -lt 4 ] && [ $SECONDS -lt $end ]; do
+        sleep 0.05
+        screen >"$work/now"
+        if cmp -s "$work/now" "$work/before" && ! grep -qE '(quantizing|evaluating|exporting) [━╸─]|measuring|[ ~]…' "$work/now"
+        then same=$((same + 1)); else same=0; fi
+        cp "$work/now" "$work/before"
+    done
+    [ $same -ge 4 ] || fail "the screen never rests"
+}
+
+# What legitimately varies: the kernels and threads of the header, rates, times.
+masked() {
+    sed -E -e '1s/ +plan ([^ ]+) .*text / plan \1 text /' \
+        -e 's/ +[0-9]+ tok +[0-9]+ tok\/s/ N tok  N tok\/s/' -e 's/ [0-9]+:[0-9][0-9]  / M:SS  /' -e 's/ +$//'
+}
+
+# compare NAME: the screen now against screens/SIZE-NAME.txt.
+compare() {
+    local file=$screens/$size-$1.txt
+    compared=$((compared + 1))
+    screen | masked >"$work/screen"
+    if [ "$record" = --record ]; then
+        cp "$work/screen" "$file"
+    elif ! python3 "$screens/compare.py" "$file" "$work/screen"; then
+        fail "$size: $1 differs from $file"
+    fi
+}
+
+# start COLS ROWS: a shell in a new terminal, in a directory of its own.
+start() {
+    size=$1x$2
+    mkdir -p "$work/$size"
+    t new-session -d -x "$1" -y "$2" -c "$work/$size" "PS1='ready> ' exec bash --norc --noprofile --noediting -i"
+    t set-option -g status off >/dev/null
+    t resize-window -t 0 -x "$1" -y "$2"
+    wait_for 'ready>'
+}
+
+stop() { t kill-server; while t list-sessions >/dev/null 2>&1; do sleep 0.05; done; }
+
+# The tour of a user.
+tour() { # COLS ROWS OPTIONS
+    start "$1" "$2"
+    typed "clear; $tq $model --text $text $3" && keys Enter
+    wait_for 'KLD     0 ± 0' && settled
+    compare 1-open
+    keys j j && settled
+    compare 2-moved
+    keys 4
+    wait_for '*4 ' 'KLD     0.' && settled
+    compare 3-one-matrix
+    keys /
+    wait_for 'filter /'
+    typed mlp
+    wait_for '24 of '
+    compare 4-filter-typed
+    keys Enter '*' 8
+    wait_for '*4+4' && settled
+    compare 5-filtered-set
+    keys u && settled
+    compare 6-undone
+    keys C-r && settled
+    keys Escape
+    wait_for in_proj_qkv
+    keys '-' j && settled
+    keys Enter
+    wait_for 'Enter choose   0' && settled
+    compare 7-choose
+    keys Escape
+    keys c
+    wait_for '[Chat]'
+    typed 'What is 17 plus 25?' && keys Enter
+    wait_for 'tok/s' && settled chat
+    compare 8-chat
+    keys Escape
+    wait_for '[Layers]'
+    keys '?'
+    wait_for 'Change the plan' && settled
+    compare 9-help
+    keys q && settled
+    keys s
+    wait_for 'save plan as:'
+    keys C-u
+    typed tour.json && keys Enter
+    wait_for 'saved: tour.json' && settled
+    compare 10-saved
+    keys q
+    wait_for 'ready>'
+    grep -q '4+4' "$work/$size/tour.json" || fail "$size: the saved plan says nothing of 4+4"
+    stop
+}
+
+# Files, questions, resizing and the shell, once.
+files() {
+    start 120 40
+    typed "stty -a >before; clear; $tq $model --text $text --tokens 1024 --plan ../80x24/tour.json; stty -a >after" && keys Enter
+    wait_for 'plan ../80x24/tour.json' 'KLD     0.' && settled
+    t resize-window -t 0 -x 100 -y 30 && settled
+    compare resized-100x30
+    t resize-window -t 0 -x 59 -y 19
+    wait_for 'too small'
+    t resize-window -t 0 -x 60 -y 20
+    wait_for memory && settled
+    compare resized-60x20
+    t resize-window -t 0 -x 120 -y 40 && settled
+    compare resized-back
+    keys 4
+    wait_for '*4 ' && settled
+    keys q
+    wait_for 'not saved'
+    compare asks
+    keys n
+    keys e
+    wait_for 'packed safetensors' && settled
+    compare export
+    keys t
+    wait_for 'export to:'
+    keys C-u
+    typed packed && keys Enter
+    wait_for 'exported: packed'
+    typed ':export plan again.json' && keys Enter
+    wait_for 'exported: again.json'
+    keys e p
+    wait_for 'export to:'
+    keys C-u
+    typed again.json && keys Enter
+    wait_for 'exists. Overwrite?'
+    keys n
+    typed ':lo' && keys Tab
+    wait_for ':load'
+    typed '../80x24/to' && keys Tab
+    wait_for ':load ../80x24/tour.json'
+    keys Enter
+    wait_for 'loaded: ../80x24/tour.json'
+    typed ':set nothing.like.this=4' && keys Enter
+    wait_for '! '
+    keys '!'
+    wait_for 'loaded: ../80x24/tour.json' 'exported: packed' 'nothing.like.this'
+    keys q
+    keys C-z
+    wait_for 'Stopped'
+    typed 'clear; stty -a >stopped; fg' && keys Enter
+    wait_for rel.MSE memory
+    keys q
+    wait_for 'ready>'
+    local f
+    for f in stopped after; do
+        cmp -s "$work/$size/before" "$work/$size/$f" || fail "stty -a $f is not as before"
+    done
+    "$tq" layers "$work/$size/packed" >"$work/layers" 2>&1 || fail "the export does not open: $(cat "$work/layers")"
+    stop
+}
+
+tour 80 24 "--tokens 2048"
+tour 120 40 "--tokens 1024"
+tour 200 60 "--tokens 1024"
+files
+echo "$compared screens compared"
+python3 "$screens/terminal.py" "$tq" "$model" "$text" $slowness || fail "terminal.py"
+[ "$record" != --record ] || echo "recorded: look at them before they are committed (git diff tests/screens)"
+echo "$failures failed"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,67 @@
+/* worker_internal.h - the worker's state, shared by the thread and its lifecycle (worker.c) and by the work itself
+ * (worker_jobs.c). */
+#ifndef TQ_WORKER_INTERNAL_H
+#define TQ_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "tui/worker.h"
+
+/* Something that was asked for. */
+typedef struct tq_request {
+    struct tq_request *next;
+    tq_job job;
+    char path[512];
+    tq_export_format format;
+    bool force;
+    tq_message *messages; /* [n], strings owned */
+    size_t n;
+    tq_chat_options chat;
+} tq_request;
+
+struct tq_worker {
+    const tq_options *options;
+    tq_session *session; /* the thread's alone */
+    uint64_t session_serial;
+    tq_eval_options eval_now; /* the options of the evaluation that runs: the thread's alone */
+
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards everything below but cancel and wake */
+    pthread_cond_t changed;
+    int wake[2];
+    atomic_bool cancel;
+    bool quit;
+
+    bool opened, failed;
+    tq_err open_err;
+    const tq_model *model;
+    const tq_tokenizer *tokenizer;
+    tq_plan *first_plan;
+    char *note;
+
+    tq_status status;
+    tq_measured *measured; /* [matrices] */
+    tq_event *events, **events_end;
+
+    tq_plan *plan; /* wanted, NULL once the session has it */
+    uint64_t plan_serial;
+    bool to_apply, to_coarse, to_fine;
+    tq_eval_options eval;
+    size_t inspect; /* SIZE_MAX: none */
+    size_t inspect_group;
+    uint64_t inspect_common;
+    tq_request *requests, **requests_end;
+};
+
+/* Wakes the screen: there is something new. */
+void tq_worker_wake(tq_worker *w);
+
+/* The work, called by the thread without the mutex. */
+bool tq_work_open(tq_worker *w); /* false: failed, and said so in open_err */
+void tq_work_apply(tq_worker *w);
+void tq_work_eval(tq_worker *w, bool coarse);
+void tq_work_inspect(tq_worker *w);
+void tq_work_request(tq_worker *w, const tq_request *r);
+
+#endif
