@@ -60,17 +60,17 @@ static uint64_t make_key(const tq_model *m, const char *text_hash, size_t window
     return tq_hash_bytes(key, numbers, sizeof numbers);
 }
 
-int tq_calibration_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n, const char *text_hash,
+int tq_calibration_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n, size_t tokens, const char *text_hash,
                        const char *cache_dir, tq_calibration **out, tq_err *err) {
     *out = NULL;
     if (n < TQ_CALIB_CTX)
         return tq_fail(err, "a text of %zu tokens, expected at least one window of %d to calibrate", n, TQ_CALIB_CTX);
     tq_calibration *c = calloc(1, sizeof *c);
     if (!c) return tq_fail(err, "out of memory");
-    size_t matrices = tq_model_matrices(m);
+    size_t matrices = tq_model_matrices(m), windows = n / TQ_CALIB_CTX, most = tokens / TQ_CALIB_CTX;
     c->model = m;
     c->pool = pool;
-    c->windows = n / TQ_CALIB_CTX;
+    c->windows = windows < most ? windows : most ? most : 1;
     c->key = make_key(m, text_hash, c->windows);
     c->ids = malloc(c->windows * TQ_CALIB_CTX * sizeof *c->ids);
     c->sites = calloc(matrices + 1, sizeof *c->sites);
@@ -80,7 +80,8 @@ int tq_calibration_new(const tq_model *m, tq_pool *pool, const int *ids, size_t 
         tq_calibration_free(c);
         return tq_fail(err, "out of memory");
     }
-    memcpy(c->ids, ids, c->windows * TQ_CALIB_CTX * sizeof *c->ids);
+    for (size_t w = 0; w < c->windows; w++)
+        memcpy(c->ids + w * TQ_CALIB_CTX, ids + w * windows / c->windows * TQ_CALIB_CTX, TQ_CALIB_CTX * sizeof *c->ids);
     for (size_t i = 0; i < matrices; i++)
         c->site_of[i] = SIZE_MAX;
     *out = c;

@@ -13,11 +13,17 @@
 #define TQ_CALIB_CTX 512
 #define TQ_CALIB_TOKENS_DEFAULT 65536
 
+typedef struct tq_calib_options {
+    size_t tokens; /* at most so many, taken as windows spread evenly over the text; 0: TQ_CALIB_TOKENS_DEFAULT */
+    double lambda; /* shrinkage; 0: TQ_LAMBDA_DEFAULT */
+} tq_calib_options;
+
 typedef struct tq_calibration tq_calibration;
 
-/* ids: [n] is copied; windows of TQ_CALIB_CTX tokens, at least one. text_hash names the text (16 hex digits). cache_dir
+/* ids: [n]; windows of TQ_CALIB_CTX tokens are copied, at least one and at most so many that `tokens` are not exceeded,
+ * spread evenly. text_hash names the text (16 hex digits). cache_dir
  * is made when it is missing; NULL keeps all moments in memory. Reads no weights yet. */
-int tq_calibration_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n, const char *text_hash,
+int tq_calibration_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n, size_t tokens, const char *text_hash,
                        const char *cache_dir, tq_calibration **out, tq_err *err);
 void tq_calibration_free(tq_calibration *c);
 size_t tq_calibration_tokens(const tq_calibration *c);

@@ -1,6 +1,5 @@
 /* forward.c - blocks, embedding, head, and the sequence that is continued. The parts are in linear.c, attention.c,
  * deltanet.c, rope.c and cache.c. */
-#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +54,6 @@ tq_forward *tq_forward_new(const tq_model *m, tq_pool *pool, tq_err *err) {
     f->threads = (size_t)tq_pool_threads(pool);
     f->work = calloc(f->threads, sizeof *f->work);
     if (!f->work) goto fail;
-    openblas_set_num_threads(1); /* the pool's threads call it side by side */
     return f;
 fail:
     tq_forward_free(f);

@@ -11,9 +11,7 @@ struct tq_plan {
     const tq_model *model;
     size_t count;
     tq_choice *choices; /* [count] */
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
+    tq_common common;
 };
 
 tq_plan *tq_plan_new(const tq_model *m, tq_err *err) {
@@ -21,7 +19,7 @@ tq_plan *tq_plan_new(const tq_model *m, tq_err *err) {
     if (!p) goto memory;
     p->model = m;
     p->count = tq_model_matrices(m);
-    p->seed = TQ_SEED_DEFAULT;
+    p->common = tq_common_default();
     p->choices = calloc(p->count + 1, sizeof *p->choices);
     if (!p->choices) goto memory;
     for (size_t i = p->count; i-- > 0;) {
@@ -30,7 +28,9 @@ tq_plan *tq_plan_new(const tq_model *m, tq_err *err) {
         if (!packed) continue;
         const tq_qspec *spec = tq_qmatrix_spec(packed);
         p->choices[i] = (tq_choice){spec->bits, spec->group};
-        tq_plan_set_common(p, spec->residual, spec->rotation, spec->seed);
+        p->common.residual = spec->residual;
+        p->common.rotation = spec->rotation;
+        p->common.seed = spec->seed;
     }
     return p;
 memory:
@@ -72,20 +72,15 @@ tq_qspec tq_plan_spec(const tq_plan *p, size_t matrix) {
     const tq_qmatrix *packed = tq_model_matrix(p->model, matrix)->packed;
     if (packed) return *tq_qmatrix_spec(packed);
     tq_choice c = p->choices[matrix];
-    return (tq_qspec){
-        .bits = c.bits, .group = c.group, .residual = p->residual, .rotation = p->rotation, .seed = p->seed};
+    return tq_qspec_of(c.bits, c.group, &p->common);
 }
 
-void tq_plan_common(const tq_plan *p, tq_residual *residual, tq_rotation_kind *rotation, uint64_t *seed) {
-    *residual = p->residual;
-    *rotation = p->rotation;
-    *seed = p->seed;
+tq_common tq_plan_common(const tq_plan *p) {
+    return p->common;
 }
 
-void tq_plan_set_common(tq_plan *p, tq_residual residual, tq_rotation_kind rotation, uint64_t seed) {
-    p->residual = residual;
-    p->rotation = rotation;
-    p->seed = seed;
+void tq_plan_set_common(tq_plan *p, const tq_common *common) {
+    p->common = *common;
 }
 
 bool tq_choice_equal(tq_choice a, tq_choice b) {
@@ -189,7 +184,7 @@ int tq_plan_rule(tq_plan *p, const char *rule, size_t *matched, tq_err *err) {
         const tq_matrix *m = tq_model_matrix(p->model, i);
         if (!tq_glob_match(r.glob, m)) continue;
         hits++;
-        const char *why = tq_choice_blocked(m, rule_choice(p, &r, i), p->rotation);
+        const char *why = tq_choice_blocked(m, rule_choice(p, &r, i), p->common.rotation);
         if (why) return tq_fail(err, "rule '%.80s': %s %s", rule, m->name, why);
     }
     if (!hits)

@@ -12,9 +12,9 @@ typedef struct tq_choice {
     size_t group;
 } tq_choice;
 
-typedef struct tq_plan tq_plan; /* a choice for every matrix of one model, plus residual, rotation and seed */
+typedef struct tq_plan tq_plan; /* a choice for every matrix of one model, and what all have in common */
 
-/* Everything keep, group 128, nested, hadamard, seed 42. A matrix that the model holds packed has what it is packed as:
+/* Everything keep, group 128, tq_common_default. A matrix that the model holds packed has what it is packed as:
  * tq_plan_spec always gives that one back. */
 tq_plan *tq_plan_new(const tq_model *m, tq_err *err);
 tq_plan *tq_plan_copy(const tq_plan *p); /* NULL when memory is short */
@@ -24,8 +24,8 @@ const tq_model *tq_plan_model(const tq_plan *p);
 tq_choice tq_plan_get(const tq_plan *p, size_t matrix);
 void tq_plan_set(tq_plan *p, size_t matrix, tq_choice c);
 tq_qspec tq_plan_spec(const tq_plan *p, size_t matrix);
-void tq_plan_common(const tq_plan *p, tq_residual *residual, tq_rotation_kind *rotation, uint64_t *seed);
-void tq_plan_set_common(tq_plan *p, tq_residual residual, tq_rotation_kind rotation, uint64_t seed);
+tq_common tq_plan_common(const tq_plan *p);
+void tq_plan_set_common(tq_plan *p, const tq_common *common);
 bool tq_choice_equal(tq_choice a, tq_choice b); /* the group of a kept matrix does not count */
 
 /* The highest rotation seed: cJSON prints whole numbers exactly up to here. */

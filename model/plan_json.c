@@ -125,13 +125,11 @@ static bool print_readable(FILE *f, const cJSON *root) {
 }
 
 static bool build(cJSON *root, const tq_plan *p, const tq_plan_figures *figures, char **rules, size_t count) {
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
-    tq_plan_common(p, &residual, &rotation, &seed);
+    tq_common c = tq_plan_common(p);
     bool ok = add_number(root, "tqexplore_plan", PLAN_FORMAT) && add_text(root, "version", TQ_VERSION) &&
-              write_model(root, tq_plan_model(p)) && add_text(root, "residual", tq_residual_name(residual)) &&
-              add_text(root, "rotation", tq_rotation_name(rotation)) && add_number(root, "seed", (double)seed) &&
+              write_model(root, tq_plan_model(p)) && add_text(root, "residual", tq_residual_name(c.residual)) &&
+              add_text(root, "rotation", tq_rotation_name(c.rotation)) && add_number(root, "seed", (double)c.seed) &&
+              add_number(root, "states", c.states) && add_text(root, "calibrate", tq_calibrate_name(c.calibrate)) &&
               write_rules(root, rules, count);
     cJSON *array = ok ? cJSON_AddArrayToObject(root, "matrices") : NULL;
     ok = array != NULL;
@@ -181,10 +179,19 @@ typedef struct field {
 } field;
 
 static const field plan_fields[] = {
-    {"tqexplore_plan", FIELD_WHOLE, true}, {"version", FIELD_TEXT, false},   {"model", FIELD_OBJECT, false},
-    {"residual", FIELD_TEXT, false},       {"rotation", FIELD_TEXT, false},  {"seed", FIELD_WHOLE, false},
-    {"rules", FIELD_ARRAY, true},          {"matrices", FIELD_ARRAY, false}, {"text", FIELD_OBJECT, false},
-    {"figures", FIELD_OBJECT, false},      {NULL, FIELD_WHOLE, false},
+    {"tqexplore_plan", FIELD_WHOLE, true},
+    {"version", FIELD_TEXT, false},
+    {"model", FIELD_OBJECT, false},
+    {"residual", FIELD_TEXT, false},
+    {"rotation", FIELD_TEXT, false},
+    {"seed", FIELD_WHOLE, false},
+    {"states", FIELD_WHOLE, false},
+    {"calibrate", FIELD_TEXT, false},
+    {"rules", FIELD_ARRAY, true},
+    {"matrices", FIELD_ARRAY, false},
+    {"text", FIELD_OBJECT, false},
+    {"figures", FIELD_OBJECT, false},
+    {NULL, FIELD_WHOLE, false},
 };
 static const field model_fields[] = {{"name", FIELD_TEXT, true},
                                      {"hash", FIELD_TEXT, true},
@@ -317,21 +324,24 @@ static int check_model(const char *file, const cJSON *root, const tq_model *m, t
 }
 
 static int read_common(const char *file, const cJSON *root, tq_plan *p, tq_err *err) {
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
+    tq_common c = tq_plan_common(p);
     size_t number;
     const char *text = tq_json_text(root, "residual");
-    tq_plan_common(p, &residual, &rotation, &seed);
-    if (text && !tq_residual_parse(text, &residual))
+    if (text && !tq_residual_parse(text, &c.residual))
         return tq_fail(err, "%s: \"residual\" is \"%.40s\", expected nested or independent", file, text);
     text = tq_json_text(root, "rotation");
-    if (text && !tq_rotation_parse(text, &rotation))
+    if (text && !tq_rotation_parse(text, &c.rotation))
         return tq_fail(err, "%s: \"rotation\" is \"%.40s\", expected hadamard, qr or none", file, text);
-    if (tq_json_size(cJSON_GetObjectItemCaseSensitive(root, "seed"), &number)) seed = number;
-    if (seed > TQ_SEED_MAX)
-        return tq_fail(err, "%s: \"seed\" is %llu, expected at most 10^15", file, (unsigned long long)seed);
-    tq_plan_set_common(p, residual, rotation, seed);
+    if (tq_json_size(cJSON_GetObjectItemCaseSensitive(root, "seed"), &number)) c.seed = number;
+    if (c.seed > TQ_SEED_MAX)
+        return tq_fail(err, "%s: \"seed\" is %llu, expected at most 10^15", file, (unsigned long long)c.seed);
+    if (tq_json_size(cJSON_GetObjectItemCaseSensitive(root, "states"), &number)) c.states = (int)(number & 0xffff);
+    if (c.states != 16 && c.states != 256)
+        return tq_fail(err, "%s: \"states\" is %d, expected 16 or 256", file, c.states);
+    text = tq_json_text(root, "calibrate");
+    if (text && !tq_calibrate_parse(text, &c.calibrate))
+        return tq_fail(err, "%s: \"calibrate\" is \"%.40s\", expected none, ldlq or ldlq-asym", file, text);
+    tq_plan_set_common(p, &c);
     return TQ_OK;
 }
 

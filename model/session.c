@@ -84,7 +84,8 @@ static int open_model(tq_session *s, const char *path, tq_err *err) {
     s->q = calloc(s->count + 1, sizeof(void *));
     s->distortion = calloc(s->count + 1, sizeof *s->distortion);
     s->bytes = calloc(s->count + 1, sizeof *s->bytes);
-    if (!s->q || !s->distortion || !s->bytes) return tq_fail(err, "%s: out of memory", path);
+    s->calibrated = calloc(s->count + 1, sizeof *s->calibrated);
+    if (!s->q || !s->distortion || !s->bytes || !s->calibrated) return tq_fail(err, "%s: out of memory", path);
     return open_distortion(s, err);
 }
 
@@ -113,6 +114,8 @@ void tq_session_close(tq_session *s) {
     free(s->q);
     free(s->distortion);
     free(s->bytes);
+    free(s->calibrated);
+    tq_session_drop_calibration(s);
     tq_plan_free(s->plan);
     tq_chat_free(s->chat);
     tq_tokenizer_free(s->tokenizer);
@@ -149,18 +152,15 @@ tq_variant tq_session_variant(const tq_session *s) {
 }
 
 int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err) {
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
-    tq_plan_common(plan, &residual, &rotation, &seed);
+    tq_common common = tq_plan_common(plan);
     for (size_t i = 0; i < s->count; i++) {
         const tq_matrix *m = tq_model_matrix(s->model, i);
-        const char *why = tq_choice_blocked(m, tq_plan_get(plan, i), rotation);
+        const char *why = tq_choice_blocked(m, tq_plan_get(plan, i), common.rotation);
         if (why) return tq_fail(err, "%s: %s %s", tq_source_path(s->source), m->name, why);
         if (!m->packed) continue;
         const tq_qspec *spec = tq_qmatrix_spec(m->packed);
-        tq_qspec wanted = {spec->bits, spec->group, residual, rotation, seed};
-        if (!tq_qspec_equal(spec, &wanted))
+        tq_qspec wanted = tq_qspec_of(spec->bits, spec->group, &common);
+        if (!tq_qspec_same_layout(spec, &wanted))
             return tq_fail(err,
                            "%s: %s is packed in this export with residual %s, rotation %s, seed %llu: open the "
                            "original model to change that",
@@ -204,6 +204,12 @@ tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix) {
     tq_matrix_figures f = {.ready = !is_stale(s, matrix), .distortion = s->distortion[matrix]};
     f.bytes = tq_session_matrix_bytes(s, matrix);
     f.bpw = bits_per_weight(f.bytes, m->w.rows * m->w.cols);
+    if (s->q[matrix] && tq_qmatrix_spec(s->q[matrix])->calibrate != TQ_CALIBRATE_NONE) {
+        f.calibrated = true;
+        f.fell_back = s->calibrated[matrix].fell_back;
+        f.weighted = s->calibrated[matrix].weighted;
+        f.plain = s->calibrated[matrix].plain;
+    }
     return f;
 }
 
@@ -228,23 +234,30 @@ static int encode(tq_session *s, size_t i, const tq_qspec *spec, const tq_progre
     return TQ_OK;
 }
 
+void tq_session_take(tq_session *s, size_t i, tq_qmatrix *q, const tq_calibrated *figures) {
+    tq_qmatrix_free(s->q[i]);
+    s->q[i] = q;
+    s->calibrated[i] = *figures;
+    s->distortion[i] = figures->distortion;
+    tq_session_touch(s, tq_model_matrix(s->model, i)->block);
+}
+
 static int apply_one(tq_session *s, size_t i, const tq_progress *p, tq_err *err) {
     tq_qspec spec = tq_plan_spec(s->plan, i);
     tq_qmatrix *q = NULL;
-    tq_distortion distortion = {0, 1};
-    if (spec.bits != TQ_BITS_KEEP) {
-        int rc = encode(s, i, &spec, p, &q, &distortion, err);
-        if (rc != TQ_OK) return rc;
-    }
-    tq_qmatrix_free(s->q[i]);
-    s->q[i] = q;
-    s->distortion[i] = distortion;
-    tq_session_touch(s, tq_model_matrix(s->model, i)->block);
-    return TQ_OK;
+    tq_calibrated figures = {.distortion = {0, 1}};
+    int rc = spec.bits == TQ_BITS_KEEP ? TQ_OK
+             : spec.calibrate == TQ_CALIBRATE_NONE
+                 ? encode(s, i, &spec, p, &q, &figures.distortion, err)
+                 : tq_session_encode_calibrated(s, i, &spec, NULL, p, &q, &figures, err);
+    if (rc == TQ_OK) tq_session_take(s, i, q, &figures);
+    return rc;
 }
 
 int tq_session_apply(tq_session *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
                      tq_err *err) {
+    if (tq_plan_common(s->plan).calibrate == TQ_CALIBRATE_ASYM && tq_session_stale(s))
+        return tq_session_apply_asym(s, p, after, ctx, err);
     part_progress part = {.whole = p};
     tq_progress inner = {.report = report_part, .ctx = &part, .cancel = p ? p->cancel : NULL};
     for (size_t i = 0; i < s->count; i++)
@@ -278,6 +291,7 @@ int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures 
         tq_qmatrix *q = NULL;
         spec.bits = c.bits;
         spec.group = c.group;
+        spec.calibrate = TQ_CALIBRATE_NONE;
         int rc = encode(s, matrix, &spec, NULL, &q, &out->distortion, err);
         if (rc != TQ_OK) return rc;
         out->bytes = tq_qmatrix_bytes(q);

@@ -3,6 +3,7 @@
 #ifndef TQ_SESSION_H
 #define TQ_SESSION_H
 
+#include "model/calibration.h"
 #include "model/chat.h"
 #include "model/divergence.h"
 #include "model/export.h"
@@ -46,6 +47,9 @@ typedef struct tq_matrix_figures {
     tq_distortion distortion; /* 0 and 1 for keep; NaN when an export does not say it */
     size_t bytes;
     double bpw;
+    bool calibrated;        /* the codes were found under the second moment of the input, and this is what it says: */
+    bool fell_back;         /* its plain codes were better, or the moment could not be factored */
+    double weighted, plain; /* tr(E H E^T) / tr(W H W^T), of the codes and of plain ones */
 } tq_matrix_figures;
 tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix);
 
@@ -54,7 +58,8 @@ tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix);
 int tq_session_apply(tq_session *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
                      tq_err *err);
 
-/* Distortion, cosine and bytes of matrix i at a choice that is not necessarily the plan's (the inspect pane). */
+/* Distortion, cosine and bytes of matrix i at a choice that is not necessarily the plan's, with plain codes (the
+ * inspect pane). */
 int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures *out, tq_err *err);
 
 typedef struct tq_memory {
@@ -73,6 +78,13 @@ int tq_session_set_text(tq_session *s, const char *name, const char *text, size_
 int tq_session_load_text(tq_session *s, const char *path, tq_err *err);
 const char *tq_session_text_name(const tq_session *s); /* NULL: none */
 size_t tq_session_text_tokens(const tq_session *s);
+
+/* The text that plans with calibration gather second moments from; read when it is first needed. Moments are cached in
+ * cache_dir (NULL: in memory). */
+int tq_session_set_calibration(tq_session *s, const char *path, const tq_calib_options *o, const char *cache_dir,
+                               tq_err *err);
+/* The calibration text is the one that is evaluated: figures then say little. False while none is read. */
+bool tq_session_calibrates_on_text(const tq_session *s);
 
 /* Applies what is stale, then evaluates. Evaluators are kept per options (two at most), so that a coarse and a fine
  * evaluation are both incremental. */

@@ -23,6 +23,14 @@ typedef struct tq_talk {
     unsigned long generation; /* of the variant */
 } tq_talk;
 
+/* What a plan with calibration needs. */
+typedef struct tq_session_calibration {
+    char *path, *cache_dir; /* NULL: none */
+    tq_calib_options options;
+    char text_hash[17]; /* "" until the text was read */
+    tq_calibration *c;  /* NULL until it was needed */
+} tq_session_calibration;
+
 struct tq_session {
     tq_source *source;
     tq_model *model;
@@ -36,8 +44,10 @@ struct tq_session {
     size_t count;              /* matrices */
     tq_qmatrix **q;            /* [count] NULL: as stored */
     tq_distortion *distortion; /* [count] of q[i], or of what the model holds packed */
-    size_t *bytes;             /* [count] scratch of tq_session_plan_figures */
-    unsigned long generation;  /* grows with every change of q */
+    tq_calibrated *calibrated; /* [count] of q[i] when its spec says calibrated */
+    tq_session_calibration calibration;
+    size_t *bytes;            /* [count] scratch of tq_session_plan_figures */
+    unsigned long generation; /* grows with every change of q */
 
     char *text_name; /* NULL: none */
     char text_hash[17];
@@ -54,6 +64,16 @@ struct tq_session {
 
 /* Bytes that matrix i takes under the plan. */
 size_t tq_session_matrix_bytes(const tq_session *s, size_t matrix);
+
+/* Encodes matrix i under its calibration, from a moment or (NULL) from the one that is gathered. */
+int tq_session_encode_calibrated(tq_session *s, size_t i, const tq_qspec *spec, const tq_moment *moment,
+                                 const tq_progress *p, tq_qmatrix **out, tq_calibrated *figures, tq_err *err);
+/* All matrices of a plan with the asymmetric target, in order. */
+int tq_session_apply_asym(tq_session *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
+                          tq_err *err);
+/* q becomes matrix i as quantized. */
+void tq_session_take(tq_session *s, size_t i, tq_qmatrix *q, const tq_calibrated *figures);
+void tq_session_drop_calibration(tq_session *s);
 
 void tq_session_drop_text(tq_session *s);
 void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */

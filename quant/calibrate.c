@@ -12,21 +12,6 @@
 void sposv_(const char *uplo, const int *n, const int *nrhs, float *a, const int *lda, float *b, const int *ldb,
             int *info);
 
-static const char *const names[TQ_CALIBRATE_COUNT] = {"none", "ldlq", "ldlq-asym"};
-
-const char *tq_calibrate_name(tq_calibrate c) {
-    return names[c];
-}
-
-bool tq_calibrate_parse(const char *text, tq_calibrate *out) {
-    for (int i = 0; i < TQ_CALIBRATE_COUNT; i++) {
-        if (strcmp(names[i], text) != 0) continue;
-        *out = (tq_calibrate)i;
-        return true;
-    }
-    return false;
-}
-
 int tq_calibration_step(tq_calibration_work *c, double weights, tq_err *err) {
     c->done += weights;
     tq_progress_report(c->progress, c->done, c->total);

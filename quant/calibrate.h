@@ -14,10 +14,6 @@
 
 #include "quant/qmatrix.h"
 
-typedef enum tq_calibrate { TQ_CALIBRATE_NONE, TQ_CALIBRATE_LDLQ, TQ_CALIBRATE_ASYM, TQ_CALIBRATE_COUNT } tq_calibrate;
-const char *tq_calibrate_name(tq_calibrate c); /* "none", "ldlq", "ldlq-asym" */
-bool tq_calibrate_parse(const char *text, tq_calibrate *out);
-
 /* The second moment of an input of n values, in the basis of the model. Borrowed. */
 typedef struct tq_moment {
     size_t n;

@@ -1,5 +1,6 @@
 #include "quant/pool.h"
 
+#include <cblas.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -203,6 +204,7 @@ tq_pool *tq_pool_new(int threads, tq_err *err) {
         return NULL;
     }
     if (threads == 0) threads = count_cores();
+    openblas_set_num_threads(1); /* the pool's threads call it side by side, on work cut by shape */
     tq_pool *pool = tq_calloc_aligned(1, sizeof *pool);
     if (!pool) goto no_memory;
     pool->threads = threads;

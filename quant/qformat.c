@@ -13,6 +13,7 @@ static const tq_bits_traits bits_traits[TQ_BITS_COUNT] = {
 };
 
 static const char *const residual_names[TQ_RESIDUAL_COUNT] = {"nested", "independent"};
+static const char *const calibrate_names[TQ_CALIBRATE_COUNT] = {"none", "ldlq", "ldlq-asym"};
 static const char *const rotation_names[TQ_ROTATION_COUNT] = {"hadamard", "qr", "none"};
 
 const size_t tq_groups[] = {32, 64, 128, 256, 512, TQ_GROUP_ROW};
@@ -76,10 +77,39 @@ bool tq_rotation_parse(const char *text, tq_rotation_kind *out) {
     return true;
 }
 
-bool tq_qspec_equal(const tq_qspec *a, const tq_qspec *b) {
+const char *tq_calibrate_name(tq_calibrate c) {
+    return calibrate_names[c];
+}
+
+bool tq_calibrate_parse(const char *text, tq_calibrate *out) {
+    int i;
+    if (!find_name(calibrate_names, TQ_CALIBRATE_COUNT, text, &i)) return false;
+    *out = (tq_calibrate)i;
+    return true;
+}
+
+tq_common tq_common_default(void) {
+    return (tq_common){.seed = TQ_SEED_DEFAULT, .states = TQ_STATES_DEFAULT};
+}
+
+bool tq_common_equal(const tq_common *a, const tq_common *b) {
+    return a->residual == b->residual && a->rotation == b->rotation && a->seed == b->seed && a->states == b->states &&
+           a->calibrate == b->calibrate;
+}
+
+tq_qspec tq_qspec_of(tq_bits bits, size_t group, const tq_common *common) {
+    return (tq_qspec){bits, group, common->residual, common->rotation, common->seed, common->states, common->calibrate};
+}
+
+bool tq_qspec_same_layout(const tq_qspec *a, const tq_qspec *b) {
     if (a->bits != b->bits) return false;
     if (a->bits == TQ_BITS_KEEP) return true;
     return a->group == b->group && a->residual == b->residual && a->rotation == b->rotation && a->seed == b->seed;
+}
+
+bool tq_qspec_equal(const tq_qspec *a, const tq_qspec *b) {
+    if (!tq_qspec_same_layout(a, b)) return false;
+    return a->bits == TQ_BITS_KEEP || a->calibrate == b->calibrate;
 }
 
 static bool is_valid(const tq_qspec *s) {

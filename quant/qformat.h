@@ -17,6 +17,9 @@ typedef enum tq_rotation_kind {
     TQ_ROTATION_COUNT
 } tq_rotation_kind;
 
+/* How codes are found: alone, or under the second moment of the matrix's input (calibrate.h). */
+typedef enum tq_calibrate { TQ_CALIBRATE_NONE, TQ_CALIBRATE_LDLQ, TQ_CALIBRATE_ASYM, TQ_CALIBRATE_COUNT } tq_calibrate;
+
 /* A row of the traits table. Menus, totals, tests and the command line iterate over it. */
 typedef struct tq_bits_traits {
     tq_bits id;
@@ -45,6 +48,22 @@ const char *tq_residual_name(tq_residual r);      /* "nested", "independent" */
 const char *tq_rotation_name(tq_rotation_kind r); /* "hadamard", "qr", "none" */
 bool tq_residual_parse(const char *text, tq_residual *out);
 bool tq_rotation_parse(const char *text, tq_rotation_kind *out);
+const char *tq_calibrate_name(tq_calibrate c); /* "none", "ldlq", "ldlq-asym" */
+bool tq_calibrate_parse(const char *text, tq_calibrate *out);
+
+/* What all matrices of a plan have in common. */
+typedef struct tq_common {
+    tq_residual residual;
+    tq_rotation_kind rotation;
+    uint64_t seed; /* of the signs (hadamard) or of the matrix (qr); pass 2 of `independent` takes seed + 1000 */
+    int states;    /* of the trellis encoder: 16 or 256 */
+    tq_calibrate calibrate;
+} tq_common;
+
+#define TQ_SEED_DEFAULT 42
+#define TQ_STATES_DEFAULT 16
+tq_common tq_common_default(void);
+bool tq_common_equal(const tq_common *a, const tq_common *b);
 
 /* How one matrix is to be coded. */
 typedef struct tq_qspec {
@@ -52,12 +71,16 @@ typedef struct tq_qspec {
     size_t group; /* TQ_GROUP_ROW or one of tq_groups */
     tq_residual residual;
     tq_rotation_kind rotation;
-    uint64_t seed; /* of the signs (hadamard) or of the matrix (qr); pass 2 of `independent` takes seed + 1000 */
+    uint64_t seed;
+    int states;             /* of the trellis encoder, 16 or 256; 0 is 16. The other configs ignore it */
+    tq_calibrate calibrate; /* how the codes were found; what they decode to does not depend on it */
 } tq_qspec;
 
-#define TQ_SEED_DEFAULT 42
+tq_qspec tq_qspec_of(tq_bits bits, size_t group, const tq_common *common);
 
 bool tq_qspec_equal(const tq_qspec *a, const tq_qspec *b);
+/* Do both lie in memory and decode alike? */
+bool tq_qspec_same_layout(const tq_qspec *a, const tq_qspec *b);
 
 /* Bytes of codes, scales and level table that rows x cols weights take under spec, padding included: exactly what
  * tq_qmatrix_bytes will say. 0 for keep, and for what cannot be quantized (no rows, a group not offered, overflow). */

@@ -44,9 +44,9 @@ static void fill_systems(const tq_calibration_work *c, fit_scratch *s, size_t ro
         double *a = s->a + r * c->groups * c->groups;
         for (size_t other = g; other < c->groups; other++) {
             size_t from = other * c->group, n = c->cols - from < c->group ? c->cols - from : c->group;
-            a[g * c->groups + other] = (double)tq_k()->dot(product + from, level + from, n);
+            a[g * c->groups + other] = (double)cblas_sdot((blasint)n, product + from, 1, level + from, 1);
         }
-        s->b[r * c->groups + g] = (double)tq_k()->dot(product, s->target + r * c->cols, c->cols);
+        s->b[r * c->groups + g] = (double)cblas_sdot((blasint)c->cols, product, 1, s->target + r * c->cols, 1);
     }
 }
 
@@ -138,7 +138,7 @@ static void error_some(void *ctx, size_t first, size_t last, int thread) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)c->cols, (blasint)rows, (blasint)c->cols, 1.0F,
                     c->h, (blasint)c->cols, j->e + r0, (blasint)c->ld, 0.0F, product, TQ_PANEL_ROWS);
         for (size_t k = 0; k < c->cols; k++)
-            j->sum[p] += (double)tq_k()->dot(product + k * TQ_PANEL_ROWS, j->e + k * c->ld + r0, rows);
+            j->sum[p] += (double)cblas_sdot((blasint)rows, product + k * TQ_PANEL_ROWS, 1, j->e + k * c->ld + r0, 1);
     }
 }
 

@@ -116,7 +116,8 @@ status 0 '' eval $model --json --tokens 512 --questions "$work/questions.jsonl"
 json "j['questions']['of'] == 8 and 6 <= j['questions']['right'] <= 8"
 echo '{"prompt": "x"}' >>"$work/questions.jsonl"
 status 1 'line 9' eval $model --tokens 512 --questions "$work/questions.jsonl"
-status 1 'holds no questions' eval $model --tokens 512 --questions /dev/null
+: >"$work/empty.jsonl"
+status 1 'holds no questions' eval $model --tokens 512 --questions "$work/empty.jsonl"
 last=1
 for bits in 4 4+2 4+4; do
     status 0 '' eval $model --json --tokens 2048 --set "*=$bits"

@@ -52,7 +52,10 @@ static tq_session *open_planned(const char *model, tq_residual residual) {
     (void)snprintf(path, sizeof path, FIXTURES "%s", model);
     tq_session *s = open_path(path);
     tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    tq_plan_set_common(p, residual, TQ_ROTATION_HADAMARD, 7);
+    tq_common common = tq_common_default();
+    common.residual = residual;
+    common.seed = 7;
+    tq_plan_set_common(p, &common);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         assert_int_equal(tq_plan_rule(p, rules[i], NULL, &err), TQ_OK);
     assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);

@@ -118,14 +118,8 @@ static size_t round_trip(const tq_plan *p) {
     int rc = tq_plan_from_json(m, json, strlen(json), "plan", &back, &err);
     if (rc != TQ_OK) print_error("%s\n%s\n", err.msg, json);
     assert_int_equal(rc, TQ_OK);
-    tq_residual residual[2];
-    tq_rotation_kind rotation[2];
-    uint64_t seed[2];
-    tq_plan_common(p, &residual[0], &rotation[0], &seed[0]);
-    tq_plan_common(back, &residual[1], &rotation[1], &seed[1]);
-    assert_int_equal(residual[0], residual[1]);
-    assert_int_equal(rotation[0], rotation[1]);
-    assert_int_equal(seed[0], seed[1]);
+    tq_common common = tq_plan_common(p), common_back = tq_plan_common(back);
+    assert_true(tq_common_equal(&common, &common_back));
     for (size_t i = 0; i < tq_model_matrices(m); i++)
         assert_true(tq_choice_equal(tq_plan_get(p, i), tq_plan_get(back, i)));
     size_t rules = rule_count(json);
@@ -159,8 +153,10 @@ static void random_plans_come_back(void **state) {
             tq_choice c = {(tq_bits)((seed >> 16) % TQ_BITS_COUNT), tq_groups[(seed >> 24) % tq_groups_count]};
             if (round % 2 == 0 || seed >> 30 == 0) tq_plan_set(p, i, c);
         }
-        tq_plan_set_common(p, (tq_residual)(round % TQ_RESIDUAL_COUNT), TQ_ROTATION_HADAMARD,
-                           round % 3 ? seed : TQ_SEED_MAX);
+        tq_common common = {(tq_residual)(round % TQ_RESIDUAL_COUNT), TQ_ROTATION_HADAMARD,
+                            round % 3 ? seed : TQ_SEED_MAX, round % 4 ? 16 : 256,
+                            (tq_calibrate)(round % TQ_CALIBRATE_COUNT)};
+        tq_plan_set_common(p, &common);
         (void)round_trip(p);
     }
     tq_plan_free(p);

@@ -36,7 +36,8 @@ static float *normal_matrix(size_t rows, size_t cols) {
 }
 
 static tq_qspec spec_of(tq_bits bits, size_t group) {
-    tq_qspec s = {bits, group, TQ_RESIDUAL_NESTED, TQ_ROTATION_HADAMARD, TQ_SEED_DEFAULT};
+    tq_common common = tq_common_default();
+    tq_qspec s = tq_qspec_of(bits, group, &common);
     return s;
 }
 

@@ -251,7 +251,9 @@ static void changed_since_it_was_saved(void **state) {
     tq_draft_saved(&d, tq_draft_serial(&d) - 1);
     assert_true(tq_draft_changed(&d));
     tq_plan *p = plan_with("1.*=4");
-    tq_plan_set_common(p, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42);
+    tq_common common = tq_common_default();
+    common.residual = TQ_RESIDUAL_INDEPENDENT;
+    tq_plan_set_common(p, &common);
     assert_false(tq_plans_equal(model, p, tq_draft_plan(&d)));
     tq_plan_free(p);
     tq_draft_free(&d);

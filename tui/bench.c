@@ -90,8 +90,9 @@ static int measure_encodes(tq_session *s, tq_batch *b, bench_result *r, tq_err *
     int rc = data && cache ? TQ_OK : tq_fail(err, "out of memory");
     if (rc == TQ_OK) tq_bench_random(data, n, 0.02F, 1);
     tq_matrix_view w = {data, TQ_BF16, ENCODE_ROWS, ENCODE_COLS};
-    tq_qspec spec = {.seed = TQ_SEED_DEFAULT};
-    tq_plan_common(tq_session_plan(s), &spec.residual, &spec.rotation, &spec.seed);
+    tq_common common = tq_plan_common(tq_session_plan(s));
+    tq_qspec spec = tq_qspec_of(TQ_BITS_KEEP, 0, &common);
+    spec.calibrate = TQ_CALIBRATE_NONE;
     for (size_t i = TQ_BITS_KEEP + 1; i < TQ_BITS_COUNT; i++) {
         for (size_t g = 0; g < tq_groups_count && rc == TQ_OK; g++) {
             bench_encode *e = &r->encode[r->n_encode++];

@@ -93,12 +93,8 @@ void tq_draft_saved(tq_draft *d, uint64_t serial) {
 }
 
 static bool common_equal(const tq_plan *a, const tq_plan *b) {
-    tq_residual ra, rb;
-    tq_rotation_kind ka, kb;
-    uint64_t sa, sb;
-    tq_plan_common(a, &ra, &ka, &sa);
-    tq_plan_common(b, &rb, &kb, &sb);
-    return ra == rb && ka == kb && sa == sb;
+    tq_common x = tq_plan_common(a), y = tq_plan_common(b);
+    return tq_common_equal(&x, &y);
 }
 
 static bool choice_differs(const tq_plan *a, const tq_plan *b, size_t i) {

@@ -75,10 +75,7 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
     const tq_plan *old = tq_draft_plan(&a->draft);
     size_t n = tq_table_targets(&a->table, a->targets), refused = 0, changed = 0;
     const char *why = NULL, *refused_name = NULL;
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
-    tq_plan_common(old, &residual, &rotation, &seed);
+    tq_rotation_kind rotation = tq_plan_common(old).rotation;
     tq_plan *plan = tq_plan_copy(old);
     if (!plan || n == 0) {
         tq_plan_free(plan);
@@ -142,24 +139,31 @@ bool tq_edit_rule(tq_app *a, const char *rule, tq_err *err) {
     return true;
 }
 
-bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err) {
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
-    tq_plan_common(tq_draft_plan(&a->draft), &residual, &rotation, &seed);
-    bool is_residual = strcmp(what, "residual") == 0;
-    if (is_residual && !tq_residual_parse(value, &residual)) {
+static bool set_common(tq_common *c, const char *what, const char *value, tq_err *err) {
+    if (strcmp(what, "residual") == 0) {
+        if (tq_residual_parse(value, &c->residual)) return true;
         (void)tq_fail(err, "residual '%.40s': expected nested or independent", value);
-        return false;
-    }
-    if (!is_residual && !tq_rotation_parse(value, &rotation)) {
+    } else if (strcmp(what, "rotation") == 0) {
+        if (tq_rotation_parse(value, &c->rotation)) return true;
         (void)tq_fail(err, "rotation '%.40s': expected hadamard, qr or none", value);
-        return false;
+    } else if (strcmp(what, "states") == 0) {
+        c->states = strcmp(value, "256") == 0 ? 256 : 16;
+        if (c->states == 256 || strcmp(value, "16") == 0) return true;
+        (void)tq_fail(err, "states '%.40s': expected 16 or 256", value);
+    } else {
+        if (tq_calibrate_parse(value, &c->calibrate)) return true;
+        (void)tq_fail(err, "calibrate '%.40s': expected none, ldlq or ldlq-asym", value);
     }
+    return false;
+}
+
+bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err) {
+    tq_common common = tq_plan_common(tq_draft_plan(&a->draft));
+    if (!set_common(&common, what, value, err)) return false;
     for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
         const tq_matrix *m = tq_model_matrix(a->model, i);
         const char *why = m->packed ? "is packed in this export: open the original model to change it"
-                                    : tq_choice_blocked(m, tq_plan_get(tq_draft_plan(&a->draft), i), rotation);
+                                    : tq_choice_blocked(m, tq_plan_get(tq_draft_plan(&a->draft), i), common.rotation);
         if (why) {
             (void)tq_fail(err, "%.200s %s", m->name, why);
             return false;
@@ -170,7 +174,7 @@ bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err)
         (void)tq_fail(err, "out of memory");
         return false;
     }
-    tq_plan_set_common(plan, residual, rotation, seed);
+    tq_plan_set_common(plan, &common);
     char text[96];
     snprintf(text, sizeof text, "%s %.40s", what, value);
     tq_edit_push(a, plan, text);

@@ -70,6 +70,27 @@ static bool take_text(tq_options *o, const char *v) {
     o->text = v;
     return *v != '\0';
 }
+static bool take_states(tq_options *o, const char *v) {
+    o->states = strcmp(v, "16") == 0 ? 16 : strcmp(v, "256") == 0 ? 256 : 0;
+    return o->states != 0;
+}
+static bool take_calibrate(tq_options *o, const char *v) {
+    o->calibrate_given = true;
+    return tq_calibrate_parse(v, &o->calibrate);
+}
+static bool take_calib(tq_options *o, const char *v) {
+    o->calib = v;
+    return *v != '\0';
+}
+static bool take_calib_tokens(tq_options *o, const char *v) {
+    return parse_size(v, TQ_CALIB_CTX, 1U << 30, &o->calib_options.tokens);
+}
+static bool take_lambda(tq_options *o, const char *v) {
+    float lambda;
+    if (!parse_real(v, 1e-6F, 100, &lambda)) return false;
+    o->calib_options.lambda = (double)lambda;
+    return true;
+}
 static bool take_ctx(tq_options *o, const char *v) {
     return parse_size(v, 4, 1U << 24, &o->eval.ctx);
 }
@@ -180,6 +201,19 @@ const tq_option tq_option_table[] = {
      "a whole number up to 10^15"},
     {"seed", "N", PLANNED & ~(IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPLORE)), false, take_rotation_seed,
      "the same as --rotation-seed", "a whole number up to 10^15"},
+    {"states", "N", PLANNED, false, take_states, "of the encoder of 4t: 16 (default), or 256, more faithful and slower",
+     "16 or 256"},
+    {"calibrate", "MODE", PLANNED, false, take_calibrate,
+     "none (default); ldlq: codes found with error feedback under the\n"
+     "inputs that a text gives; ldlq-asym: under those that the quantized\n"
+     "layers before produce",
+     "none, ldlq or ldlq-asym"},
+    {"calib", "FILE", PLANNED, false, take_calib,
+     "the text to calibrate on (default for the sample model: its calib.txt)", "a file name"},
+    {"calib-tokens", "N", PLANNED, false, take_calib_tokens, "at most so many tokens of it (default 65536)",
+     "a whole number from 512"},
+    {"lambda", "X", PLANNED, false, take_lambda,
+     "shrinkage of the second moments, of their mean diagonal (default 0.025)", "a number from 0.000001 to 100"},
     {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE), false, take_text,
      "what to evaluate (default for the sample model: its eval.txt)", "a file name"},
     {"text", "FILE", IN(TQ_CMD_EXPORT), false, take_text, "evaluate on this text first, figures go into the plan",
@@ -354,7 +388,8 @@ static int parse_words(int argc, char **argv, tq_options *o, const char **shown,
 }
 
 static bool has_plan(const tq_options *o) {
-    return o->plan || o->n_rules || o->residual_given || o->rotation_given || o->rotation_seed_given;
+    return o->plan || o->n_rules || o->residual_given || o->rotation_given || o->rotation_seed_given || o->states ||
+           o->calibrate_given;
 }
 
 /* Settings that would have no effect together, and what a command cannot do without. */
@@ -372,6 +407,9 @@ static int check_together(tq_options *o, tq_err *err) {
         return tq_fail(err, "chat: --top-k and --top-p need --temp above 0");
     for (size_t i = 0; i < o->n_rules; i++)
         if (tq_plan_rule_check(o->rules[i], err) != TQ_OK) return TQ_FAIL;
+    if (o->calibrate_given && o->calibrate != TQ_CALIBRATE_NONE && o->residual_given &&
+        o->residual != TQ_RESIDUAL_NESTED)
+        return tq_fail(err, "--calibrate needs --residual nested");
     if (o->shape.hidden && o->model) return tq_fail(err, "bench: --shape is for a bench without MODEL");
     return TQ_OK;
 }
@@ -415,18 +453,17 @@ void tq_options_free(tq_options *o) {
 /* --- what the options describe --- */
 
 int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err) {
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
     if (o->plan && tq_session_load_plan(s, o->plan, err) != TQ_OK) return TQ_FAIL;
     if (!has_plan(o)) return TQ_OK;
     tq_plan *plan = tq_plan_copy(tq_session_plan(s));
     if (!plan) return tq_fail(err, "out of memory for a plan");
-    tq_plan_common(plan, &residual, &rotation, &seed);
-    if (o->residual_given) residual = o->residual;
-    if (o->rotation_given) rotation = o->rotation;
-    if (o->rotation_seed_given) seed = o->rotation_seed;
-    tq_plan_set_common(plan, residual, rotation, seed);
+    tq_common common = tq_plan_common(plan);
+    if (o->residual_given) common.residual = o->residual;
+    if (o->rotation_given) common.rotation = o->rotation;
+    if (o->rotation_seed_given) common.seed = o->rotation_seed;
+    if (o->states) common.states = o->states;
+    if (o->calibrate_given) common.calibrate = o->calibrate;
+    tq_plan_set_common(plan, &common);
     int rc = TQ_OK;
     for (size_t i = 0; i < o->n_rules && rc == TQ_OK; i++)
         rc = tq_plan_rule(plan, o->rules[i], NULL, err);
@@ -435,13 +472,28 @@ int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err) {
     return rc;
 }
 
-int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
-    if (o->text) return tq_session_load_text(s, o->text, err);
+/* A file beside the sample model, when that is what is open; else NULL. */
+static char *beside_sample(const tq_session *s, const char *file) {
     char *real = realpath(tq_source_dir(tq_model_source(tq_session_model(s))), NULL);
     const char *name = real ? strrchr(real, '/') : NULL;
     bool sample = name && strcmp(name, "/" SAMPLE) == 0;
-    char *path = sample ? existing(join3(real, "/../eval.txt", "")) : NULL;
+    char *path = sample ? existing(join3(real, "/../", file)) : NULL;
     free(real);
+    return path;
+}
+
+static int set_calibration(const tq_options *o, tq_session *s, tq_err *err) {
+    char *beside = o->calib ? NULL : beside_sample(s, "calib.txt"), *cache = tq_cache_dir();
+    const char *path = o->calib ? o->calib : beside;
+    int rc = path ? tq_session_set_calibration(s, path, &o->calib_options, cache, err) : TQ_OK;
+    free(beside);
+    free(cache);
+    return rc;
+}
+
+int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
+    if (o->text) return tq_session_load_text(s, o->text, err);
+    char *path = beside_sample(s, "eval.txt");
     int rc = path ? tq_session_load_text(s, path, err) : TQ_OK;
     free(path);
     return rc;
@@ -450,6 +502,7 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
     tq_session_options options = {.threads = o->threads, .cpu = o->cpu};
     int rc = tq_session_open(o->model, &options, out, err);
+    if (rc == TQ_OK) rc = set_calibration(o, *out, err);
     if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);
     if (rc == TQ_OK) return TQ_OK;
     tq_session_close(*out);

@@ -35,6 +35,11 @@ typedef struct tq_options {
     tq_residual residual;
     tq_rotation_kind rotation;
     uint64_t rotation_seed;
+    int states; /* 0: not given */
+    bool calibrate_given;
+    tq_calibrate calibrate;
+    const char *calib; /* --calib FILE or NULL */
+    tq_calib_options calib_options;
 
     const char *text; /* --text FILE or NULL */
     tq_eval_options eval;

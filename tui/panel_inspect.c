@@ -9,11 +9,8 @@
 #include "tui/format.h"
 
 uint64_t tq_inspect_common(const tq_app *a) {
-    tq_residual residual;
-    tq_rotation_kind rotation;
-    uint64_t seed;
-    tq_plan_common(tq_draft_plan(&a->draft), &residual, &rotation, &seed);
-    return seed * 16 + (uint64_t)residual * 4 + (uint64_t)rotation;
+    tq_common c = tq_plan_common(tq_draft_plan(&a->draft));
+    return c.seed * 32 + (uint64_t)c.residual * 8 + (uint64_t)c.rotation * 2 + (c.states == 256);
 }
 
 const tq_inspected *tq_inspect_cached(const tq_app *a, size_t matrix, size_t group) {
