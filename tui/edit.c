@@ -107,7 +107,7 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
         return;
     }
     name_targets(a, n, names, sizeof names);
-    snprintf(what, sizeof what, "%s %s%s", names, how == with_bits ? from : "", to);
+    snprintf(what, sizeof what, "%.48s %.20s%.24s", names, how == with_bits ? from : "", to);
     tq_edit_push(a, plan, what);
     if (n > 1) tq_say(a, TQ_SAYS, "%zu changed: %s", changed, to);
 }

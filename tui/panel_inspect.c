@@ -189,6 +189,7 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     int table = TQ_BITS_COUNT + 3, rows = at.h - table - 2;
     int most = at.h >= 36 ? 20 : 14;
     if (rows > most) rows = most;
+    if (rows > 8) rows--; /* a blank line below */
     int y = at.y + (at.h >= 14 ? 2 : 1);
     if (rows >= 4) {
         if (f && f->has_histogram) draw_histograms(a, (tq_area){y, at.x + 1, rows, at.w - 2}, f);

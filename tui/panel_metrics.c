@@ -77,7 +77,8 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
         tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
         tq_style mean_style = mark == TQ_ST_NORMAL && r->kld_mean > 0 ? tq_damage_style(r->kld_mean) : mark;
         x = tq_putf(&a->canvas, y, x, end, mean_style, "%s%s", f.stale ? "~" : "", tq_fmt_kld(r->kld_mean, mean));
-        x = tq_putf(&a->canvas, y, x, end, mark, " ± %s%s", tq_fmt_kld(r->kld_stderr, err), f.refining ? " …" : "");
+        x = tq_putf(&a->canvas, y, x, end, mark, " ± %s%s", tq_fmt_kld_error(r->kld_mean, r->kld_stderr, err),
+                    f.refining ? " …" : "");
         x = tq_putf(&a->canvas, y, x + 2, end, mark, "p99 %s", tq_fmt_kld(r->kld_p99, p99));
         x = tq_putf(&a->canvas, y, x + 2, end, mark, tight ? "same %.1f %%" : "same top %.1f %%", 100 * r->same_top);
     }
