@@ -110,9 +110,14 @@ lint:
 	printf '%s\n' $(filter-out kernels/avx% kernels/neon%,$(SRC)) | \
 	    xargs -P $$(nproc) -I FILE clang-tidy --quiet FILE -- $(TQ_CFLAGS)
 
+# README's picture: works a little on the sample model in a terminal, and draws what that shows.
+screenshot: deps-check
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
+	python3 tests/make/make_screenshot.py $(BUILD)/tqexplore tests/screens/screenshot.svg
+
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables install uninstall format lint clean
+.PHONY: all deps deps-check run tests test-binaries check tables install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

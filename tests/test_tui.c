@@ -67,7 +67,11 @@ static void figures_as_text(void **state) {
     assert_string_equal(tq_fmt_kld(0.01423, b), "0.0142");
     assert_string_equal(tq_fmt_kld(0.00142, b), "0.00142");
     assert_string_equal(tq_fmt_kld(4.4e-5, b), "4.4e-5");
+    assert_string_equal(tq_fmt_kld(0.27961, b), "0.280");
     assert_string_equal(tq_fmt_kld(12.345, b), "12.35");
+    assert_string_equal(tq_fmt_kld_error(0.0142, 0.00063, b), "0.0006");
+    assert_string_equal(tq_fmt_kld_error(0, 0, b), "0");
+    assert_string_equal(tq_fmt_kld_error(4.4e-5, 1.23e-6, b), "1.2e-6");
     assert_string_equal(tq_fmt_kld_change(0.0131, 0.0142, b), "+0.00110");
     assert_string_equal(tq_fmt_kld_change(0.0142, 0.0131, b), "−0.00110");
     assert_string_equal(tq_fmt_kld_change(1, 1, b), "±0");

@@ -252,9 +252,9 @@ static void tq_act_command(tq_app *a) {
 }
 
 static void tq_act_cancel(tq_app *a) {
-    tq_job job = a->status.job;
-    bool background = job == TQ_JOB_APPLY || job == TQ_JOB_EVAL;
-    if (job != TQ_JOB_NONE && job != TQ_JOB_INSPECT && !background) {
+    tq_job job = a->status.asked != TQ_JOB_NONE ? a->status.asked : a->status.job;
+    bool background = tq_job_background(job);
+    if (job != TQ_JOB_NONE && !background) {
         tq_worker_cancel(a->worker);
         tq_say(a, TQ_SAYS, "%s stopped", tq_job_name(job));
     } else if (a->inspect_over) {
@@ -265,7 +265,7 @@ static void tq_act_cancel(tq_app *a) {
         (void)tq_table_filter(&a->table, "");
     } else if (tq_table_marks(&a->table)) {
         tq_table_unmark(&a->table);
-    } else if (background) {
+    } else if (background && job != TQ_JOB_INSPECT) {
         tq_worker_cancel(a->worker);
         tq_say(a, TQ_SAYS, "%s stopped: the next change goes on with it", tq_job_name(job));
     }

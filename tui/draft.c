@@ -97,9 +97,10 @@ static bool common_equal(const tq_plan *a, const tq_plan *b) {
     return tq_common_equal(&x, &y);
 }
 
+/* The group of a kept matrix is what it will have once it is quantized: it makes no difference yet. */
 static bool choice_differs(const tq_plan *a, const tq_plan *b, size_t i) {
     tq_choice x = tq_plan_get(a, i), y = tq_plan_get(b, i);
-    return x.bits != y.bits || x.group != y.group;
+    return x.bits != y.bits || (x.bits != TQ_BITS_KEEP && x.group != y.group);
 }
 
 bool tq_plans_equal(const tq_model *m, const tq_plan *a, const tq_plan *b) {

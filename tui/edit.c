@@ -73,7 +73,7 @@ static tq_choice with_group(tq_choice now, int by) {
 /* Changes every target that can take it; says what could not and why. */
 static void change(tq_app *a, changer *how, int arg, const char *to) {
     const tq_plan *old = tq_draft_plan(&a->draft);
-    size_t n = tq_table_targets(&a->table, a->targets), refused = 0, changed = 0;
+    size_t n = tq_table_targets(&a->table, a->targets), refused = 0, changed = 0, kept = 0;
     const char *why = NULL, *refused_name = NULL;
     tq_rotation_kind rotation = tq_plan_common(old).rotation;
     tq_plan *plan = tq_plan_copy(old);
@@ -96,6 +96,7 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
         if (n == 1) snprintf(from, sizeof from, "%s → ", tq_bits_get(was.bits)->name);
         tq_plan_set(plan, i, now);
         changed++;
+        kept += how == with_group && now.bits == TQ_BITS_KEEP;
     }
     if (refused == 1) tq_say(a, TQ_REFUSES, "%.120s %s", refused_name, why);
     if (refused > 1) tq_say(a, TQ_REFUSES, "%zu of %zu not changed: %.120s %s", refused, n, refused_name, why);
@@ -104,9 +105,10 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
         return;
     }
     name_targets(a, n, names, sizeof names);
-    snprintf(what, sizeof what, "%s %s%s", names, how == with_bits ? from : "", to);
+    snprintf(what, sizeof what, "%.48s %.20s%.24s", names, how == with_bits ? from : "", to);
     tq_edit_push(a, plan, what);
     if (n > 1) tq_say(a, TQ_SAYS, "%zu changed: %s", changed, to);
+    if (n == 1 && kept) tq_say(a, TQ_SAYS, "%s, once it is quantized: it is kept as stored", to);
 }
 
 void tq_edit_bits(tq_app *a, tq_bits bits) {
@@ -118,7 +120,7 @@ void tq_edit_group(tq_app *a, int by) {
     size_t at = tq_table_matrix(&a->table);
     if (at == SIZE_MAX) return;
     tq_choice c = with_group(tq_plan_get(tq_draft_plan(&a->draft), at), by);
-    if (tq_table_marks(&a->table))
+    if (tq_table_targets(&a->table, a->targets) > 1)
         snprintf(to, sizeof to, "group %s", by < 0 ? "smaller" : "larger");
     else
         snprintf(to, sizeof to, "group %s", tq_group_name(c.group, name));

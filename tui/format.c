@@ -33,10 +33,22 @@ const char *tq_fmt_sci(double x, tq_text buf) {
     return buf;
 }
 
+/* Three digits that count. */
+static int decimals(double x) {
+    x = fabs(x);
+    return x < 0.01 ? 5 : x < 0.1 ? 4 : x < 1 ? 3 : 2;
+}
+
 const char *tq_fmt_kld(double x, tq_text buf) {
     if (!isfinite(x)) return put(buf, "nan");
     if (fabs(x) < 1e-4) return tq_fmt_sci(x, buf);
-    snprintf(buf, sizeof(tq_text), "%.*f", fabs(x) < 0.01 ? 5 : fabs(x) < 1 ? 4 : 2, x);
+    snprintf(buf, sizeof(tq_text), "%.*f", decimals(x), x);
+    return buf;
+}
+
+const char *tq_fmt_kld_error(double mean, double e, tq_text buf) {
+    if (!isfinite(e) || e == 0 || fabs(mean) < 1e-4) return tq_fmt_sci(e, buf);
+    snprintf(buf, sizeof(tq_text), "%.*f", decimals(mean), e);
     return buf;
 }
 

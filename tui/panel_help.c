@@ -118,9 +118,9 @@ void tq_draw_confirm(tq_app *a, tq_area at) {
 
 void tq_draw_title(tq_app *a) {
     int cols = a->canvas.cols;
-    char right[256];
+    char plan[96], right[128] = "";
     bool changed = tq_draft_changed(&a->draft);
-    snprintf(right, sizeof right, "plan %.60s%s", *a->plan_path ? a->plan_path : "draft", changed ? "*" : "");
+    snprintf(plan, sizeof plan, "plan %.60s%s", *a->plan_path ? a->plan_path : "draft", changed ? "*" : "");
     int x = tq_put(&a->canvas, 0, 1, cols, TQ_ST_TITLE, "tqexplore") + 2;
     x = tq_put(&a->canvas, 0, x, cols, TQ_ST_KEY, a->name) + 2;
     tq_text mib;
@@ -128,15 +128,17 @@ void tq_draw_title(tq_app *a) {
         x = tq_putf(&a->canvas, 0, x, cols, TQ_ST_DIM, "%zu blocks  %zu matrices  %s MiB",
                     tq_model_config(a->model)->blocks, tq_model_matrices(a->model),
                     tq_fmt_mib(tq_model_kept_bytes(a->model) + tq_model_matrix_bytes(a->model), mib));
-    size_t n = strlen(right);
+    size_t n = 0;
     if (cols >= 110 && a->status.kernels)
-        n += (size_t)snprintf(right + n, sizeof right - n, "   %s  %d thread%s", a->status.kernels, a->status.threads,
-                              a->status.threads == 1 ? "" : "s");
+        n = (size_t)snprintf(right, sizeof right, "   %s  %d thread%s", a->status.kernels, a->status.threads,
+                             a->status.threads == 1 ? "" : "s");
     if (*a->status.text_name && cols >= 80) {
         const char *slash = strrchr(a->status.text_name, '/');
         snprintf(right + n, sizeof right - n, "   text %.40s", slash ? slash + 1 : a->status.text_name);
     }
-    tq_put_right(&a->canvas, 0, x + 2, cols - 1, changed ? TQ_ST_CHANGED : TQ_ST_DIM, right);
+    int end = cols - 1 - tq_text_width(right, sizeof right);
+    tq_put_right(&a->canvas, 0, x + 2, end, changed ? TQ_ST_CHANGED : TQ_ST_DIM, plan);
+    tq_put(&a->canvas, 0, end < x ? x : end, cols - 1, TQ_ST_DIM, right);
 }
 
 /* The line that a prompt edits. */

@@ -135,12 +135,16 @@ static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected
             tq_fmt_sci(f->figures[bits].distortion.rel_mse, text[3]);
             snprintf(text[4], sizeof text[4], "%.5f", f->figures[bits].distortion.cosine);
         }
+        bool possible = !m->packed || bits == now.bits; /* an export has no weights to make another from */
+        for (int k = 1; k < 5 && !possible; k++)
+            snprintf(text[k], sizeof text[k], "-");
         if (bits == now.bits) tq_put(&a->canvas, y, at.x, at.x + 1, TQ_ST_CHOSEN, "▸");
         for (int k = 0; k < 5; k++) {
-            tq_style s = k < 3    ? style
-                         : !known ? TQ_ST_DIM
-                         : k == 3 ? tq_damage_style(f->figures[bits].distortion.rel_mse)
-                                  : TQ_ST_NORMAL;
+            tq_style s = !possible ? TQ_ST_DIM
+                         : k < 3   ? style
+                         : !known  ? TQ_ST_DIM
+                         : k == 3  ? tq_damage_style(f->figures[bits].distortion.rel_mse)
+                                   : TQ_ST_NORMAL;
             if (ends[k] <= at.w) tq_put_right(&a->canvas, y, at.x + 1, at.x + ends[k], s, text[k]);
         }
         if (row == chosen) {
@@ -186,6 +190,7 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     int table = TQ_BITS_COUNT + 3, rows = at.h - table - 2;
     int most = at.h >= 36 ? 20 : 14;
     if (rows > most) rows = most;
+    if (rows > 8) rows--; /* a blank line below */
     int y = at.y + (at.h >= 14 ? 2 : 1);
     if (rows >= 4) {
         if (f && f->has_histogram) draw_histograms(a, (tq_area){y, at.x + 1, rows, at.w - 2}, f);

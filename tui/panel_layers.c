@@ -67,7 +67,7 @@ static void cell(view *v, int y, column c, tq_style style, const char *text) {
 static int measured_state(const tq_app *a, size_t i) {
     tq_qspec spec = tq_plan_spec(tq_draft_plan(&a->draft), i);
     if (spec.bits == TQ_BITS_KEEP) return 1;
-    if (!a->measured[i].known) return -1;
+    if (!a->measured[i].known || a->measured[i].spec.bits == TQ_BITS_KEEP) return -1;
     return tq_qspec_equal(&spec, &a->measured[i].spec);
 }
 

@@ -41,16 +41,18 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
 /* What the worker does, right-aligned in [x, end); false when there is no room. */
 static bool draw_progress(tq_app *a, int y, int x, int end) {
     const tq_status *s = &a->status;
-    if (s->job == TQ_JOB_NONE || s->job == TQ_JOB_INSPECT || s->job == TQ_JOB_CHAT) return true;
+    bool waits = s->asked != TQ_JOB_NONE && tq_job_background(s->job);
+    tq_job job = waits ? s->asked : s->job;
+    if (job == TQ_JOB_NONE || job == TQ_JOB_INSPECT || job == TQ_JOB_CHAT) return true;
     char percent[16] = "", left[64] = "";
     tq_text time;
-    double part = s->total > 0 ? s->done / s->total : 0;
+    double part = s->total > 0 && !waits ? s->done / s->total : 0;
     if (part > 1) part = 1;
-    if (s->total > 0) snprintf(percent, sizeof percent, " %2.0f %%", 100 * part);
+    if (s->total > 0 && !waits) snprintf(percent, sizeof percent, " %2.0f %%", 100 * part);
     double spent = tq_now() - s->started;
-    if (part > 0.02 && spent > 0.3)
+    if (part > 0.02 && part < 1 && spent > 0.3)
         snprintf(left, sizeof left, "  %s left", tq_fmt_seconds(spent * (1 - part) / part, time));
-    const char *name = tq_job_name(s->job);
+    const char *name = tq_job_name(job);
     int bar = 12, width = (int)(strlen(name) + strlen(percent) + strlen(left)) + 1 + bar;
     if (width > end - x && *left) width -= (int)strlen(left), left[0] = '\0';
     if (width > end - x) return false;
@@ -77,10 +79,13 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
         tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
         tq_style mean_style = mark == TQ_ST_NORMAL && r->kld_mean > 0 ? tq_damage_style(r->kld_mean) : mark;
         x = tq_putf(&a->canvas, y, x, end, mean_style, "%s%s", f.stale ? "~" : "", tq_fmt_kld(r->kld_mean, mean));
-        x = tq_putf(&a->canvas, y, x, end, mark, " ± %s%s", tq_fmt_kld(r->kld_stderr, err), f.refining ? " …" : "");
+        x = tq_putf(&a->canvas, y, x, end, mark, " ± %s%s", tq_fmt_kld_error(r->kld_mean, r->kld_stderr, err),
+                    f.refining ? " …" : "");
         x = tq_putf(&a->canvas, y, x + 2, end, mark, "p99 %s", tq_fmt_kld(r->kld_p99, p99));
         x = tq_putf(&a->canvas, y, x + 2, end, mark, tight ? "same %.1f %%" : "same top %.1f %%", 100 * r->same_top);
     }
+    if (tq_model_matrices(a->model) && tq_model_matrix(a->model, 0)->packed)
+        x = tq_put(&a->canvas, y, x + 2, end, TQ_ST_DIM, "against itself");
     if (a->kld_count > 1 && end - x > 12) {
         int w = end - x > 90 ? 24 : 10;
         x = tq_sparkline(&a->canvas, y, x + 3, w, a->kld_history, a->kld_count, TQ_ST_BAR_USED);

@@ -17,6 +17,10 @@ const char *tq_job_name(tq_job job) {
     return job < TQ_JOB_COUNT ? names[job] : "";
 }
 
+bool tq_job_background(tq_job job) {
+    return job == TQ_JOB_APPLY || job == TQ_JOB_EVAL || job == TQ_JOB_INSPECT;
+}
+
 void tq_event_free(tq_event *e) {
     if (!e) return;
     tq_plan_free(e->plan);
@@ -209,6 +213,7 @@ tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measu
     }
     pthread_mutex_lock(&w->mutex);
     *status = w->status;
+    status->asked = w->requests ? w->requests->job : TQ_JOB_NONE;
     memcpy(measured, w->measured, tq_model_matrices(w->model) * sizeof *measured);
     tq_event *events = w->events;
     w->events = NULL;
@@ -217,13 +222,8 @@ tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measu
     return events;
 }
 
-/* Work that goes on later by itself. */
-static bool in_background(tq_job job) {
-    return job == TQ_JOB_APPLY || job == TQ_JOB_EVAL || job == TQ_JOB_INSPECT;
-}
-
 static void interrupt_background(tq_worker *w) { /* with the mutex held */
-    if (in_background(w->status.job)) atomic_store(&w->cancel, true);
+    if (tq_job_background(w->status.job)) atomic_store(&w->cancel, true);
     pthread_cond_broadcast(&w->changed);
 }
 
@@ -314,7 +314,8 @@ void tq_worker_export(tq_worker *w, tq_export_format f, const char *path, bool f
 
 void tq_worker_cancel(tq_worker *w) {
     pthread_mutex_lock(&w->mutex);
-    if (w->status.job != TQ_JOB_NONE) {
+    /* What the background was interrupted for is forgotten: it goes on. */
+    if (w->status.job != TQ_JOB_NONE && !(w->requests && tq_job_background(w->status.job))) {
         w->status.cancelling = true;
         atomic_store(&w->cancel, true);
     }

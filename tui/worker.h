@@ -24,6 +24,8 @@ typedef enum tq_job {
     TQ_JOB_COUNT
 } tq_job;
 const char *tq_job_name(tq_job job); /* "evaluating", ... */
+/* Is it work that nobody asked for, and that goes on by itself after an interruption? */
+bool tq_job_background(tq_job job);
 
 /* What a matrix costs, and the spec for which that was measured. */
 typedef struct tq_measured {
@@ -39,6 +41,7 @@ typedef struct tq_status {
     const char *kernels; /* the instruction set in use */
     int threads;
     tq_job job;
+    tq_job asked;                /* what was asked and waits for the job to end; TQ_JOB_NONE: nothing */
     double done, total, started; /* of the job; started: tq_now() */
     bool cancelling;
     tq_eval_result eval;  /* the newest figures; tokens 0: none yet */
@@ -100,7 +103,8 @@ void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq
 void tq_worker_save(tq_worker *w, const char *path, bool force);
 void tq_worker_load(tq_worker *w, const char *path);
 void tq_worker_export(tq_worker *w, tq_export_format f, const char *path, bool force);
-/* Stops what runs and forgets what was asked; an evaluation that was stopped starts again with the next change. */
+/* Stops and forgets what was asked; when nothing was, stops what runs in the background, which then starts again with
+ * the next change. */
 void tq_worker_cancel(tq_worker *w);
 
 #endif

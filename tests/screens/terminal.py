@@ -7,6 +7,7 @@ Prints a line a check; exits 1 when one failed."""
 import fcntl
 import os
 import pty
+import random
 import re
 import select
 import signal
@@ -14,6 +15,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 
@@ -37,7 +39,7 @@ def capability(term, name):
 class Terminal:
     """The program on a terminal of its own."""
 
-    def __init__(self, *args, rows=24, cols=80, model=MODEL, **env):
+    def __init__(self, *args, rows=24, cols=80, model=MODEL, directory=None, **env):
         self.master, self.slave = pty.openpty()
         self.size(rows, cols)
         self.before = termios.tcgetattr(self.slave)
@@ -54,6 +56,7 @@ class Terminal:
             for fd in range(3):
                 os.dup2(self.slave, fd)
             os.closerange(3, 64)
+            os.chdir(directory or ".")
             os.execve(PROGRAM, command, environment)
 
     def size(self, rows, cols):
@@ -240,6 +243,40 @@ def check_newcomer():
     t.quit()
 
 
+def check_monkey():
+    """Random keys, resizes among them: it still answers, and quits when told to."""
+    seed = int(os.environ.get("TQ_TEST_SEED", time.time()))
+    rng = random.Random(seed)
+    names = ["\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[3~", "\x1b[Z"]
+    names += list("0468[]u /*-kjhlgGzZbi?!0468[]u jjkk:c\t\r\r\x12\x0c\x1b\x7f~Q量")
+    with tempfile.TemporaryDirectory() as directory:
+        t = Terminal("--tokens", "1024", rows=40, cols=120, directory=directory)
+        t.wait("memory")
+        for i in range(1500):
+            t.keys(rng.choice(names))
+            if i % 100 == 99:
+                t.size(rng.randint(15, 70), rng.randint(40, 220))
+            t.read(0.002)
+            if os.waitpid(t.pid, os.WNOHANG)[0]:
+                check(False, f"random keys end it: TQ_TEST_SEED={seed}, {t.sent[-500:]!r}")
+                return
+        t.size(24, 80)
+        for key in ("\x03", "\x1b", "\x1b", "\x1b"):
+            t.keys(key)
+            t.quiet(0.3)
+        at = len(t.sent)
+        t.keys("?")
+        t.wait("Change the plan", after=at)
+        t.keys("\x1b")
+        t.quiet(0.3)
+        t.keys("q")
+        t.quiet(0.3)
+        t.keys("y")
+        status = t.end()
+        check(status == 0, f"1,500 random keys, then q: status {status} (TQ_TEST_SEED={seed})")
+        t.sane("random keys")
+
+
 def check_refusals():
     for name in ("dumb", "no-such-terminal"):
         t = Terminal(TERM=name)
@@ -257,6 +294,7 @@ for part in (
     check_sizes,
     check_newcomer,
     check_refusals,
+    check_monkey,
 ):
     part()
 sys.exit(failures > 0)
