@@ -159,7 +159,7 @@ int tq_session_set_plan(tq_session *s, const tq_plan *plan, tq_err *err) {
         if (why) return tq_fail(err, "%s: %s %s", tq_source_path(s->source), m->name, why);
         if (!m->packed) continue;
         const tq_qspec *spec = tq_qmatrix_spec(m->packed);
-        tq_qspec wanted = {spec->bits, spec->group, residual, rotation, seed};
+        tq_qspec wanted = {spec->bits, spec->group, residual, rotation, seed, spec->states};
         if (!tq_qspec_equal(spec, &wanted))
             return tq_fail(err,
                            "%s: %s is packed in this export with residual %s, rotation %s, seed %llu: open the "
