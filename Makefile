@@ -81,11 +81,13 @@ test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
 check: tests
 	@tests/run.sh $(BUILD)
 
-# The committed tables, trained again from the density of N(0,1); tests train them as well and compare.
-tables: deps $(BUILD)/quant/tools/tables
+# The committed tables, trained again from N(0,1); tests train the scalar ones as well and compare.
+tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
 	$(BUILD)/quant/tools/tables >quant/codebook_tables.h.new
 	mv quant/codebook_tables.h.new quant/codebook_tables.h
-	clang-format -i quant/codebook_tables.h
+	$(BUILD)/quant/tools/trellis_tables >quant/codebook_trellis_tables.h.new
+	mv quant/codebook_trellis_tables.h.new quant/codebook_trellis_tables.h
+	clang-format -i quant/codebook_tables.h quant/codebook_trellis_tables.h
 
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)

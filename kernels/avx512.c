@@ -171,5 +171,6 @@ void tq_kernels_fill_avx512(tq_kernels *k) {
     tq_kernels_fill_avx512_exp(k);
     tq_kernels_fill_avx512_coding(k);
     tq_kernels_fill_avx512_matvec(k);
+    tq_kernels_fill_avx512_trellis(k);
 }
 #endif

@@ -211,6 +211,10 @@ static void moments(double sums[3], const float *z, const float *c, size_t n) {
 }
 
 static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) {
+    if (p->trellis) {
+        tq_decode_tile_scalar(out, ld, p, tile);
+        return;
+    }
     const level_tables t = load_levels(p->levels);
     const uint16_t *scales = tq_tile_scales(p, tile);
     const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);

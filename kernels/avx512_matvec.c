@@ -155,7 +155,9 @@ INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t til
 }
 
 static void matvec(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
-    if (p->fine_bits == 4)
+    if (p->trellis)
+        tq_matvec_scalar(y, p, x, tile0, tiles);
+    else if (p->fine_bits == 4)
         matvec_bits(y, p, x, tile0, tiles, 4, 4);
     else if (p->fine_bits == 2)
         matvec_bits(y, p, x, tile0, tiles, 4, 2);
@@ -179,6 +181,8 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
         int32_t sums[2] = {0, 0};
         for (int i = 0; i < 2; i++) {
             __m512i q = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(v[i], inv));
+            __m256i wide = _mm512_cvtepi32_epi16(_mm512_shuffle_epi32(q, _MM_PERM_DBCA));
+            _mm256_storeu_si256((__m256i *)(dst->wide + b * TQ_BLOCK + 16 * i), wide);
             __m512i hi = _mm512_srai_epi32(_mm512_add_epi32(q, half), 7);
             __m512i lo = _mm512_sub_epi32(q, _mm512_slli_epi32(hi, 7));
             _mm_storeu_si128((__m128i *)(dst->hi + b * TQ_BLOCK + 16 * i), _mm512_cvtepi32_epi8(hi));

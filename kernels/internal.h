@@ -14,6 +14,7 @@ unsigned tq_cpu_bundles(void);
 /* Each overwrites the entries that its instruction set does better; on another architecture it does not exist. */
 void tq_kernels_fill_scalar(tq_kernels *k);
 void tq_kernels_fill_scalar_coding(tq_kernels *k);
+void tq_kernels_fill_scalar_trellis(tq_kernels *k);
 void tq_kernels_fill_avx2(tq_kernels *k);
 void tq_kernels_fill_avx2_exp(tq_kernels *k);
 void tq_kernels_fill_avx2_coding(tq_kernels *k);
@@ -23,14 +24,24 @@ void tq_kernels_fill_avx512(tq_kernels *k);
 void tq_kernels_fill_avx512_exp(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
 void tq_kernels_fill_avx512_matvec(tq_kernels *k);
+void tq_kernels_fill_avx512_trellis(tq_kernels *k);
 void tq_kernels_fill_neon(tq_kernels *k);
 
 /* kernels.h: unpack; shared by the tables that decode. */
 void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t blocks, int bits);
 
+/* kernels.h: decode_tile and matvec of the reference, for what an instruction set does not do itself. */
+void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile);
+void tq_matvec_scalar(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
+
 /* quantize_x: the largest |128 hi + lo|, and the largest |x| of a block that still counts as zero. */
 #define TQ_XQ_MAX 8064.0f
 #define TQ_XQ_TINY 1e-30f
+
+/* Where column i of a vector lies in its wide plane. */
+static inline size_t tq_wide_place(size_t i) {
+    return (i & ~(size_t)3) + (i >> 1 & 1) + 2 * (i & 1);
+}
 
 /* kld_row: probabilities relative to the largest below e^-708, the end of the normal doubles, count as 0. */
 #define TQ_KLD_EXP_MIN (-708.0)
@@ -85,6 +96,36 @@ static inline uint16_t tq_f16_code(float f) {
 static inline int tq_level(const tq_levels *l, unsigned n, unsigned r) {
     return l->a[n] + l->v[n] * l->fine[n == 0 || n == 15][r];
 }
+
+/* level(n, p, pp) of a trellis. */
+static inline int tq_trellis_level(const tq_levels *l, unsigned n, unsigned p, unsigned pp) {
+    return l->a[n] + l->v[n] * (l->u[p] + l->t[pp]);
+}
+
+/* Whether the code two steps before matters. */
+static inline int tq_trellis_deep(const tq_levels *l) {
+    for (int i = 0; i < 16; i++) {
+        if (l->t[i]) return 1;
+    }
+    return 0;
+}
+
+/* trellis, what the instruction sets share. A cost is a multiple of 16 plus, in the low four bits, the index that this
+ * state has among its successors' predecessors (p of 16 states, pp of 256): the smallest cost brings its own index, and
+ * of equal ones the smallest. With |l| <= 2^13 and |z| <= 2^14 a branch lies in (-2^28, 2^28 + 2^26]. Any state is
+ * reached from any other in two steps at most, so costs never spread by more than 2^30 + 2^27; the smallest is
+ * subtracted every fourth step, until when they drift by less than 2^30 + 2^28 up and 2^30 down: int32 holds that, also
+ * from the start, where all states but 0 cost 2^30 and are left behind after two steps. */
+enum { TQ_TRELLIS_PERIOD = 4, TQ_TRELLIS_FORBIDDEN = 1 << 30 };
+
+/* The lane of z: its own rounding to a multiple of 4 keeps the low bits of costs free. */
+static inline uint32_t tq_trellis_lane(int16_t z) {
+    return (uint32_t)TQ_TRELLIS_SQUARE << 16 | (uint16_t)((z + 2) & ~3);
+}
+
+/* The codes from the end of the path back: cost: [states][16] after the last step; predecessors of a state in words of
+ * eight states, four bits each: [steps][states / 8][16]. */
+void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *cost, const uint32_t *words);
 
 /* Binary search over ascending bounds as a walk down a tree: at step s the path so far (which starts with the shape, 0
  * or 1) selects tree[s][path], and the path is doubled, plus one if that bound lies below z. After 4 steps path & 15 is

@@ -26,8 +26,35 @@ typedef struct tq_levels {
     int16_t a[16];
     int8_t v[16];
     uint8_t fine[2][16];
+    int8_t u[16], t[16]; /* of a trellis, see below; else not looked at */
     float step;
 } tq_levels;
+
+/* A trellis: the level of a weight depends on its own 4-bit code n and on the codes p and pp of the two weights before
+ * it in its sequence, which runs down the rows of one column: row r follows row r - 16, the same place of the tile
+ * before. In front of the first row both are 0.
+ *
+ *     level(n, p, pp) = a[n] + v[n] * (u[p] + t[pp]),     z = step * level
+ *
+ * a is a multiple of TQ_TRELLIS_UNIT, at most 127 of them: (v, unit) . (u + t, a / unit) is one step of pmaddubsw.
+ * v >= 0, |u + t| <= 127, |level| <= TQ_TRELLIS_MAX for all 4096 combinations: the sum of one block of 32 products with
+ * 14-bit activations is exact in int32. With t all zero there are 16 states, else 256. */
+#define TQ_TRELLIS_UNIT 48
+#define TQ_TRELLIS_MAX 8191
+
+/* What the search for the best codes needs of such a table; made by quant/. A branch is what it costs to code z as l,
+ * less z^2, which all branches share: l^2 - 2 z l = 2048 * high + z * low, with l rounded to even, low = -2 l and
+ * high = l^2 / 2048, rounded. Stored as high << 16 | low.
+ *   branch: [groups][16][16]: with 16 states one group, [n][p]; with 256 states group p, [n][pp]. */
+#define TQ_TRELLIS_SQUARE 2048
+typedef struct tq_trellis {
+    int states; /* 16 or 256 */
+    int32_t branch[16 * 256];
+} tq_trellis;
+
+/* |z| that the search takes, in units of step, and the bytes it works in. */
+#define TQ_TRELLIS_Z_MAX 16380
+#define TQ_TRELLIS_WORK(states, steps) ((size_t)(states)*8 * (steps))
 
 /* How the residual code of a coordinate is found: t = (z - a[n]) * inv_v[n], r = how many of bounds[k] lie strictly
  * below t, k as above. a and inv_v are in units of z; bounds ascend; count is 3 or 15. */
@@ -45,7 +72,8 @@ typedef struct tq_fine_search {
  * Inside a block of 4 bits: four chunks of 64 bytes; byte 4*row + c of chunk j holds column 8j + c in its low nibble
  * and column 8j + 4 + c in its high nibble (c = 0..3). Inside a block of 2 bits: two chunks; byte 4*row + c of chunk j
  * holds columns 16j + c, 16j + 4 + c, 16j + 8 + c, 16j + 12 + c from its low to its high bits. A lane of 32 bits is
- * thus one row and four neighbouring columns, which is what a byte dot product consumes. */
+ * thus one row and four neighbouring columns, which is what a byte dot product consumes.
+ * A trellis has code_bits 4 and no fine plane; to decode a tile the codes of the two tiles before it are read too. */
 typedef struct tq_packed {
     const tq_levels *levels;
     const uint8_t *codes;
@@ -54,16 +82,20 @@ typedef struct tq_packed {
     float scale_mul;
     int code_bits;
     int fine_bits;
+    int trellis; /* 0 or 1 */
     size_t blocks;
     size_t group_blocks;
 } tq_packed;
 
 /* A rotated input vector in integers: x[i] = scale[i / 32] * (128 * hi[i] + lo[i]), |128 hi + lo| <= 8064, lo in
  * [-64, 63]. 14 bits keep the integer product as good as fp32 activations (relative MSE about 1e-9).
- *   hi, lo: [blocks * 32] int8;  scale: [blocks] float;  sum: [blocks][2] int32, the sums of hi and of lo. */
+ *   hi, lo: [blocks * 32] int8;  scale: [blocks] float;  sum: [blocks][2] int32, the sums of hi and of lo;
+ *   wide: [blocks * 32] int16, 128 hi + lo, of each four columns in the order 0 2 1 3: the even ones are the 16-bit
+ *   halves of one 32-bit lane, the odd ones of the next. */
 typedef struct tq_xq {
     int8_t *hi;
     int8_t *lo;
+    int16_t *wide;
     float *scale;
     int32_t *sum;
 } tq_xq;
@@ -105,6 +137,13 @@ typedef struct tq_kernels {
     void (*encode_fine)(uint8_t *fine, const uint8_t *codes, const float *z, size_t n, const tq_fine_search *s);
     /* out[i] = level(codes[i], fine[i]) as float (without step); fine may be NULL. */
     void (*levels)(float *out, const uint8_t *codes, const uint8_t *fine, size_t n, const tq_levels *l);
+    /* Codes of 16 sequences side by side: the path of least squared error through the trellis from code 0, ties to the
+     * smaller code. z: [steps][16] in units of step, |z| <= TQ_TRELLIS_Z_MAX; codes: [steps][16], which may lie where z
+     * does; work: TQ_TRELLIS_WORK bytes. Exact: the same codes on every instruction set. */
+    void (*trellis)(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, void *work);
+    /* out[i] = level(codes[i], before[i], before2[i]) as float (without step). */
+    void (*trellis_levels)(float *out, const uint8_t *codes, const uint8_t *before, const uint8_t *before2, size_t n,
+                           const tq_levels *l);
     /* sums[0] = <z, c>, sums[1] = <c, c>, sums[2] = <z, z>, accumulated in double. */
     void (*moments)(double sums[3], const float *z, const float *c, size_t n);
 

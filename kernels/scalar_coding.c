@@ -73,12 +73,26 @@ static void unpack(uint8_t *codes, size_t stride, const uint8_t *src, size_t blo
     }
 }
 
+/* The same of a trellis: the codes of the tiles before, none in front of the first. */
+static void trellis_levels_of(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block,
+                              const uint8_t *codes) {
+    uint8_t before[2][TQ_TILE_ROWS * TQ_BLOCK] = {{0}};
+    for (size_t i = 0; i < 2 && i < tile; i++)
+        unpack(before[i], TQ_BLOCK, p->codes + ((tile - 1 - i) * p->blocks + block) * 256, 1, 4);
+    for (size_t i = 0; i < (size_t)TQ_TILE_ROWS * TQ_BLOCK; i++)
+        out[i / TQ_BLOCK][i % TQ_BLOCK] = tq_trellis_level(p->levels, codes[i], before[0][i], before[1][i]);
+}
+
 /* The integer levels of one block of a tile, [16][32]. */
 static void block_levels(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block) {
     uint8_t codes[TQ_TILE_ROWS * TQ_BLOCK], fine[TQ_TILE_ROWS * TQ_BLOCK];
     size_t index = tile * p->blocks + block;
     unpack(codes, TQ_BLOCK, p->codes + index * 64 * (size_t)p->code_bits, 1, p->code_bits);
     if (p->fine_bits) unpack(fine, TQ_BLOCK, p->fine + index * 64 * (size_t)p->fine_bits, 1, p->fine_bits);
+    if (p->trellis) {
+        trellis_levels_of(out, p, tile, block, codes);
+        return;
+    }
     for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
         for (size_t col = 0; col < TQ_BLOCK; col++) {
             size_t i = row * TQ_BLOCK + col;
@@ -88,7 +102,7 @@ static void block_levels(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, si
 }
 
 /* out = (scale_mul * step * scale) * level, rounded in this order. */
-static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) {
+void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile) {
     const uint16_t *scales = tq_tile_scales(p, tile);
     float mul = p->scale_mul * p->levels->step;
     for (size_t b = 0; b < p->blocks; b++) {
@@ -120,6 +134,7 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
             int hi = (q + 64) >> 7, lo = q - 128 * hi;
             dst->hi[i] = (int8_t)hi;
             dst->lo[i] = (int8_t)lo;
+            dst->wide[tq_wide_place(i)] = (int16_t)q;
             sum_hi += hi;
             sum_lo += lo;
         }
@@ -131,6 +146,7 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
 
 /* The order of rounding, the same for every instruction set:
  *   block:  f = fma(128, (float)sum_hi, (float)sum_lo), sums exact in int32;  group_sum = fma(f, x.scale, group_sum)
+ *           of a trellis: f = (float)(128 sum_hi + sum_lo), exact in int32 up to there
  *   group:  y = fma(scale, group_sum, y)          tile:  y = y * (scale_mul * step) */
 static void matvec_tile(float *y, const tq_packed *p, const tq_xq *x, size_t tile) {
     const uint16_t *scales = tq_tile_scales(p, tile);
@@ -146,7 +162,8 @@ static void matvec_tile(float *y, const tq_packed *p, const tq_xq *x, size_t til
                 hi += level[row][col] * x->hi[b * TQ_BLOCK + col];
                 lo += level[row][col] * x->lo[b * TQ_BLOCK + col];
             }
-            group_sum[row] = fmaf(fmaf(128, (float)hi, (float)lo), x->scale[b], group_sum[row]);
+            float f = p->trellis ? (float)(128 * hi + lo) : fmaf(128, (float)hi, (float)lo);
+            group_sum[row] = fmaf(f, x->scale[b], group_sum[row]);
             if (!group_ends) continue;
             y[row] = fmaf(tq_f16_value(scales[b / p->group_blocks * TQ_TILE_ROWS + row]), group_sum[row], y[row]);
             group_sum[row] = 0;
@@ -156,7 +173,7 @@ static void matvec_tile(float *y, const tq_packed *p, const tq_xq *x, size_t til
         y[row] *= p->scale_mul * p->levels->step;
 }
 
-static void matvec(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
+void tq_matvec_scalar(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
     for (size_t t = 0; t < tiles; t++)
         matvec_tile(y + t * TQ_TILE_ROWS, p, x, tile0 + t);
 }
@@ -168,7 +185,8 @@ void tq_kernels_fill_scalar_coding(tq_kernels *k) {
     k->moments = moments;
     k->pack = pack;
     k->unpack = unpack;
-    k->decode_tile = decode_tile;
+    k->decode_tile = tq_decode_tile_scalar;
     k->quantize_x = quantize_x;
-    k->matvec = matvec;
+    k->matvec = tq_matvec_scalar;
+    tq_kernels_fill_scalar_trellis(k);
 }

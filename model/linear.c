@@ -61,11 +61,12 @@ static void rotate_some(void *ctx, size_t begin, size_t end, int thread) {
 /* Carves the integer form of one vector out of the slot's buffer. */
 static int slot_integers(tq_rotated *slot, size_t blocks, tq_err *err) {
     size_t width = blocks * TQ_BLOCK;
-    int rc = tq_buffer_need(&slot->integers, 2 * width / sizeof(float) + 3 * blocks, err);
+    int rc = tq_buffer_need(&slot->integers, 4 * width / sizeof(float) + 3 * blocks, err);
     if (rc != TQ_OK) return rc;
     slot->xq.scale = slot->integers.data;
     slot->xq.sum = (int32_t *)(void *)(slot->xq.scale + blocks);
-    slot->xq.hi = (int8_t *)(slot->xq.sum + 2 * blocks);
+    slot->xq.wide = (int16_t *)(void *)(slot->xq.sum + 2 * blocks);
+    slot->xq.hi = (int8_t *)(slot->xq.wide + width);
     slot->xq.lo = slot->xq.hi + width;
     return TQ_OK;
 }

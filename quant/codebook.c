@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "quant/codebook_tables.h"
+#include "quant/codebook_trellis_tables.h"
 
 enum { TABLE_2, TABLE_4, TABLE_4_2, TABLE_4_4 };
 
@@ -21,6 +22,16 @@ static void init_search(tq_fine_search *s, const tq_levels *l, int fine_bits) {
     for (int k = 0; k < 2; k++)
         for (int r = 0; r < s->count; r++)
             s->bounds[k][r] = 0.5F * (float)(l->fine[k][r] + l->fine[k][r + 1]);
+}
+
+const tq_levels *tq_codebook_trellis(int states) {
+    return &trellis_tables[states == 256];
+}
+
+void tq_codebook_init_trellis(tq_codebook *book, int states) {
+    memset(book, 0, sizeof *book);
+    book->levels = tq_codebook_trellis(states);
+    tq_codebook_branches(&book->trellis, book->levels, states);
 }
 
 void tq_codebook_init(tq_codebook *book, int code_bits, int fine_bits) {

@@ -4,54 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant/codebook.h"
-#include "quant/qmatrix_internal.h"
+#include "quant/encode_internal.h"
 #include "quant/rotation_internal.h"
 
-#define CHUNK_WEIGHTS 16384
 #define REPORT_SECONDS 0.04
 
 /* Squares of groups outside of this range might leave fp32; such groups are brought near 1 first. */
 #define SAFE_LOW 1e-24F
 #define SAFE_HIGH 1e30F
-
-/* Sums over a tile, in double: added up in the order of the tiles, the total does not depend on the threads. */
-typedef struct sums {
-    double ww, wq, qq, error;
-} sums;
-
-/* What one thread works in. */
-typedef struct scratch {
-    float *row;      /* [ld] */
-    float *z;        /* [ld] */
-    float *level;    /* [ld] */
-    float *rotation; /* tq_rotation_scratch */
-    uint8_t *codes;  /* [16, ld] */
-    uint8_t *fine;   /* [16, ld] */
-    float *deq;      /* [16, cols], of the stages before; two stages alone */
-    float *deq_work; /* tq_qmatrix_scratch */
-} scratch;
-
-typedef struct encoder {
-    const tq_matrix_view *w;
-    tq_qmatrix *q;
-    size_t index; /* of the stage */
-    tq_stage *stage;
-    tq_codebook book;
-    size_t ld; /* columns, padded */
-    int threads;
-    scratch *scratch;
-    /* Per group, [tiles, groups, 16]: the scale that least squares gives, and <z, z> of its coded levels. */
-    float *scale;
-    float *energy;
-    sums *tile; /* [tiles]: ww and the error at the ideal scale; of measure: all */
-    atomic_size_t bad_row;
-    atomic_size_t rows_done;
-    atomic_bool stop;
-    const tq_progress *progress;
-    double next_report;
-    double work_before, work_total; /* in weights, all sweeps together */
-} encoder;
 
 static float largest(const float *x, size_t n) {
     float most = 0;
@@ -76,42 +36,54 @@ static float safe_norm2(float *w, size_t n, int *exponent) {
     return k->dot(w, w, n);
 }
 
-/* Codes one group of a row; at is its place among the scales. */
-static bool encode_group(encoder *e, scratch *s, float *w, size_t len, uint8_t *codes, uint8_t *fine, size_t at,
-                         sums *sum) {
-    const tq_kernels *k = tq_k();
-    const tq_levels *levels = e->book.levels;
+bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, double *unit) {
     int exponent;
     float norm2 = safe_norm2(w, len, &exponent);
+    *unit = 0;
     if (norm2 > FLT_MAX) return false;
-    if (norm2 == 0) {
-        memset(codes, 0, len);
-        memset(fine, 0, len);
-        e->scale[at] = e->energy[at] = 0;
-        return true;
-    }
+    if (norm2 == 0) return true;
     float to_z = sqrtf((float)len / norm2);
     tq_rotation_group_apply(e->stage->rotation, s->z, w, len, to_z, s->rotation);
-    k->encode(codes, s->z, len, e->book.bounds, e->book.count);
-    if (e->stage->fine) k->encode_fine(fine, codes, s->z, len, &e->book.search);
-    k->levels(s->level, codes, e->stage->fine ? fine : NULL, len, levels);
-    double m[3];
-    k->moments(m, s->z, s->level, len);
-    double step = (double)levels->step, unit = ldexp(1.0 / (double)to_z, exponent);
-    double zc = m[0] * step, cc = m[1] * step * step;
-    double scale = unit * zc / cc;
-    e->scale[at] = (float)fmin(scale, (double)FLT_MAX);
-    e->energy[at] = (float)cc;
-    sum->ww += unit * unit * m[2];
-    sum->error += unit * unit * (m[2] - zc * zc / cc);
+    *unit = ldexp(1.0 / (double)to_z, exponent);
     return true;
 }
 
-static bool encode_row(encoder *e, scratch *s, size_t r, size_t first_row, sums *sum) {
-    const tq_stage_shape *shape = &e->stage->shape;
-    size_t cols = e->w->cols, row_in_tile = r - first_row;
+void tq_encode_group_fit(tq_encoder *e, const tq_encode_scratch *s, size_t len, size_t at, double unit,
+                         tq_encode_sums *sum) {
+    e->scale[at] = e->energy[at] = 0;
+    if (unit == 0) return;
+    double m[3];
+    tq_k()->moments(m, s->z, s->level, len);
+    double step = (double)e->stage->levels.step, zc = m[0] * step, cc = m[1] * step * step;
+    sum->ww += unit * unit * m[2];
+    sum->error += unit * unit * m[2];
+    if (cc == 0) return;
+    e->scale[at] = (float)fmin(unit * zc / cc, (double)FLT_MAX);
+    e->energy[at] = (float)cc;
+    sum->error -= unit * unit * zc * zc / cc;
+}
+
+/* Codes one group of a row; at is its place among the scales. */
+static bool encode_group(tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, uint8_t *codes, uint8_t *fine,
+                         size_t at, tq_encode_sums *sum) {
+    const tq_kernels *k = tq_k();
+    double unit;
+    if (!tq_encode_group_z(e, s, w, len, &unit)) return false;
+    if (unit == 0) {
+        memset(codes, 0, len);
+        memset(fine, 0, len);
+    } else {
+        k->encode(codes, s->z, len, e->book.bounds, e->book.count);
+        if (e->stage->fine) k->encode_fine(fine, codes, s->z, len, &e->book.search);
+        k->levels(s->level, codes, e->stage->fine ? fine : NULL, len, e->book.levels);
+    }
+    tq_encode_group_fit(e, s, len, at, unit, sum);
+    return true;
+}
+
+static bool encode_row(tq_encoder *e, tq_encode_scratch *s, size_t r, size_t row_in_tile, tq_encode_sums *sum) {
+    size_t cols = e->w->cols, at = tq_encode_scale_of(e, r);
     size_t group = tq_rotation_group(e->stage->rotation);
-    size_t at = r / TQ_TILE_ROWS * shape->groups * TQ_TILE_ROWS + row_in_tile;
     tq_matrix_row(e->w, r, s->row);
     if (e->index > 0) tq_k()->axpy(s->row, -1.0F, s->deq + row_in_tile * cols, cols);
     for (size_t begin = 0; begin < cols; begin += group, at += TQ_TILE_ROWS) {
@@ -122,22 +94,22 @@ static bool encode_row(encoder *e, scratch *s, size_t r, size_t first_row, sums 
     return true;
 }
 
-static void note_bad_row(encoder *e, size_t row) {
+void tq_encode_bad_row(tq_encoder *e, size_t row) {
     size_t known = atomic_load(&e->bad_row);
     while (row < known && !atomic_compare_exchange_weak(&e->bad_row, &known, row)) {
     }
 }
 
-static void encode_tile(encoder *e, scratch *s, size_t tile) {
+static void encode_tile(tq_encoder *e, tq_encode_scratch *s, size_t tile) {
     const tq_kernels *k = tq_k();
     const tq_stage_shape *shape = &e->stage->shape;
     size_t first = tile * TQ_TILE_ROWS;
-    size_t rows = e->w->rows - first < TQ_TILE_ROWS ? e->w->rows - first : TQ_TILE_ROWS;
-    sums sum = {0};
+    size_t rows = tq_encode_rows_of(e, tile);
+    tq_encode_sums sum = {0};
     if (e->index > 0) tq_qmatrix_dequantize_stages(e->q, e->index, first, rows, s->deq, s->deq_work);
     for (size_t r = 0; r < rows; r++) {
-        if (encode_row(e, s, first + r, first, &sum)) continue;
-        note_bad_row(e, first + r);
+        if (encode_row(e, s, first + r, r, &sum)) continue;
+        tq_encode_bad_row(e, first + r);
         return;
     }
     memset(s->codes + rows * e->ld, 0, (TQ_TILE_ROWS - rows) * e->ld);
@@ -149,36 +121,35 @@ static void encode_tile(encoder *e, scratch *s, size_t tile) {
     e->tile[tile] = sum;
 }
 
-/* For a chunk of a sweep: whether to go on. The calling thread, number 0, reports. */
-static bool keep_going(encoder *e, int thread) {
+bool tq_encode_going(tq_encoder *e, int thread) {
     if (tq_progress_cancelled(e->progress)) atomic_store(&e->stop, true);
     if (thread == 0 && e->progress) {
         double now = tq_now();
         if (now >= e->next_report) {
             e->next_report = now + REPORT_SECONDS;
-            double done = (double)atomic_load(&e->rows_done) * (double)e->w->cols;
-            tq_progress_report(e->progress, e->work_before + done, e->work_total);
+            double done = (double)atomic_load(&e->units_done) / (double)e->sweep_units;
+            tq_progress_report(e->progress, e->work_before + done * e->sweep_work, e->work_total);
         }
     }
     return !atomic_load(&e->stop);
 }
 
 static void encode_tiles(void *ctx, size_t begin, size_t end, int thread) {
-    encoder *e = ctx;
-    if (!keep_going(e, thread) || atomic_load(&e->bad_row) < begin * TQ_TILE_ROWS) return;
+    tq_encoder *e = ctx;
+    if (!tq_encode_going(e, thread) || atomic_load(&e->bad_row) < begin * TQ_TILE_ROWS) return;
     for (size_t tile = begin; tile < end; tile++)
         encode_tile(e, &e->scratch[thread], tile);
-    atomic_fetch_add(&e->rows_done, (end - begin) * TQ_TILE_ROWS);
+    atomic_fetch_add(&e->units_done, end - begin);
 }
 
 /* Stores the scales of one tile. What is decoded differs from least squares by the rounding of the scale alone, and the
  * squared error grows by exactly (rounding)^2 <c, c>, as the residual is orthogonal to c. */
-static void finish_tile(encoder *e, size_t tile) {
+static void finish_tile(tq_encoder *e, size_t tile) {
     enum { BATCH = 64 };
     const tq_kernels *k = tq_k();
     size_t per_tile = e->stage->shape.groups * TQ_TILE_ROWS;
     float mul = e->stage->packed.scale_mul, inverse = 1.0F / mul; /* powers of two: exact */
-    sums *sum = &e->tile[tile];
+    tq_encode_sums *sum = &e->tile[tile];
     for (size_t begin = 0; begin < per_tile; begin += BATCH) {
         size_t n = per_tile - begin < BATCH ? per_tile - begin : BATCH;
         size_t at = tile * per_tile + begin;
@@ -203,7 +174,7 @@ static void finish_tiles(void *ctx, size_t begin, size_t end, int thread) {
         finish_tile(ctx, tile);
 }
 
-static void add_tiles(const encoder *e, sums *total) {
+static void add_tiles(const tq_encoder *e, tq_encode_sums *total) {
     memset(total, 0, sizeof *total);
     for (size_t t = 0; t < e->stage->shape.tiles; t++) {
         total->ww += e->tile[t].ww;
@@ -215,7 +186,7 @@ static void add_tiles(const encoder *e, sums *total) {
 
 /* With the largest scale known, a power of two brings it just below 2^14: fp16 then keeps 11 bits of every scale down
  * to 2^-28 of the largest. */
-static void finish_scales(encoder *e, tq_pool *pool) {
+static void finish_scales(tq_encoder *e, tq_pool *pool) {
     size_t per_tile = e->stage->shape.groups * TQ_TILE_ROWS;
     float most = 0;
     for (size_t i = 0; i < e->stage->shape.tiles * per_tile; i++)
@@ -230,13 +201,13 @@ static void finish_scales(encoder *e, tq_pool *pool) {
 
 /* Two stages overlap in no simple basis: what they decode to together is compared with the weights. */
 static void measure_tiles(void *ctx, size_t begin, size_t end, int thread) {
-    encoder *e = ctx;
-    scratch *s = &e->scratch[thread];
-    if (!keep_going(e, thread)) return;
+    tq_encoder *e = ctx;
+    tq_encode_scratch *s = &e->scratch[thread];
+    if (!tq_encode_going(e, thread)) return;
     for (size_t tile = begin; tile < end; tile++) {
         size_t first = tile * TQ_TILE_ROWS, cols = e->w->cols;
-        size_t rows = e->w->rows - first < TQ_TILE_ROWS ? e->w->rows - first : TQ_TILE_ROWS;
-        sums sum = {0};
+        size_t rows = tq_encode_rows_of(e, tile);
+        tq_encode_sums sum = {0};
         tq_qmatrix_dequantize_rows(e->q, first, rows, s->deq, s->deq_work);
         for (size_t r = 0; r < rows; r++) {
             tq_matrix_row(e->w, first + r, s->row);
@@ -250,18 +221,25 @@ static void measure_tiles(void *ctx, size_t begin, size_t end, int thread) {
         }
         e->tile[tile] = sum;
     }
-    atomic_fetch_add(&e->rows_done, (end - begin) * TQ_TILE_ROWS);
+    atomic_fetch_add(&e->units_done, end - begin);
 }
 
-static int sweep(encoder *e, tq_pool *pool, void (*tiles)(void *, size_t, size_t, int), tq_err *err) {
-    size_t grain = CHUNK_WEIGHTS / TQ_TILE_ROWS / e->ld;
-    atomic_store(&e->rows_done, 0);
-    tq_pool_run(pool, e->stage->shape.tiles, grain, tiles, e);
-    e->work_before += (double)e->w->rows * (double)e->w->cols;
+int tq_encode_sweep(tq_encoder *e, tq_pool *pool, void (*fn)(void *, size_t, size_t, int), size_t n, size_t grain,
+                    double work, tq_err *err) {
+    e->sweep_units = n;
+    e->sweep_work = work;
+    atomic_store(&e->units_done, 0);
+    tq_pool_run(pool, n, grain, fn, e);
+    e->work_before += work;
     return atomic_load(&e->stop) ? tq_cancelled(err) : TQ_OK;
 }
 
-static int fail_at_bad_row(const encoder *e, tq_err *err) {
+static int sweep_tiles(tq_encoder *e, tq_pool *pool, void (*fn)(void *, size_t, size_t, int), tq_err *err) {
+    double weights = (double)e->w->rows * (double)e->w->cols;
+    return tq_encode_sweep(e, pool, fn, e->stage->shape.tiles, TQ_ENCODE_CHUNK / TQ_TILE_ROWS / e->ld, weights, err);
+}
+
+static int fail_at_bad_row(const tq_encoder *e, tq_err *err) {
     size_t row = atomic_load(&e->bad_row), column = 0;
     float *w = e->scratch[0].row;
     tq_matrix_row(e->w, row, w);
@@ -271,11 +249,15 @@ static int fail_at_bad_row(const encoder *e, tq_err *err) {
                    isnan(w[column]) ? "NaN" : "infinite");
 }
 
-static int encode_stage(encoder *e, size_t index, tq_pool *pool, sums *total, tq_err *err) {
+static int encode_stage(tq_encoder *e, size_t index, tq_pool *pool, tq_encode_sums *total, tq_err *err) {
     e->index = index;
     e->stage = &e->q->stage[index];
-    tq_codebook_init(&e->book, e->stage->shape.code_bits, e->stage->shape.fine_bits);
-    int rc = sweep(e, pool, encode_tiles, err);
+    const tq_stage_shape *shape = &e->stage->shape;
+    if (shape->states)
+        tq_codebook_init_trellis(&e->book, shape->states);
+    else
+        tq_codebook_init(&e->book, shape->code_bits, shape->fine_bits);
+    int rc = shape->states ? tq_encode_trellis(e, pool, err) : sweep_tiles(e, pool, encode_tiles, err);
     if (rc != TQ_OK) return rc;
     if (atomic_load(&e->bad_row) != SIZE_MAX) return fail_at_bad_row(e, err);
     finish_scales(e, pool);
@@ -283,14 +265,14 @@ static int encode_stage(encoder *e, size_t index, tq_pool *pool, sums *total, tq
     return TQ_OK;
 }
 
-static int measure(encoder *e, tq_pool *pool, sums *total, tq_err *err) {
-    int rc = sweep(e, pool, measure_tiles, err);
+static int measure(tq_encoder *e, tq_pool *pool, tq_encode_sums *total, tq_err *err) {
+    int rc = sweep_tiles(e, pool, measure_tiles, err);
     if (rc != TQ_OK) return rc;
     add_tiles(e, total);
     return TQ_OK;
 }
 
-static bool scratch_init(scratch *s, const encoder *e) {
+static bool scratch_init(tq_encode_scratch *s, const tq_encoder *e) {
     const tq_qmatrix *q = e->q;
     size_t plane = TQ_TILE_ROWS * e->ld;
     s->row = tq_calloc_aligned(e->ld, sizeof *s->row);
@@ -306,12 +288,12 @@ static bool scratch_init(scratch *s, const encoder *e) {
     return s->deq && s->deq_work;
 }
 
-static int encoder_init(encoder *e, tq_pool *pool, tq_err *err) {
+static int encoder_init(tq_encoder *e, tq_pool *pool, tq_err *err) {
     const tq_stage_shape *shape = &e->q->stage[0].shape;
     e->ld = shape->blocks * TQ_BLOCK;
     e->threads = tq_pool_threads(pool);
     atomic_init(&e->bad_row, SIZE_MAX);
-    atomic_init(&e->rows_done, 0);
+    atomic_init(&e->units_done, 0);
     atomic_init(&e->stop, false);
     size_t scales = shape->tiles * shape->groups * TQ_TILE_ROWS;
     e->scale = tq_calloc_aligned(scales, sizeof *e->scale);
@@ -321,12 +303,14 @@ static int encoder_init(encoder *e, tq_pool *pool, tq_err *err) {
     bool ok = e->scale && e->energy && e->tile && e->scratch;
     for (int i = 0; ok && i < e->threads; i++)
         ok = scratch_init(&e->scratch[i], e);
+    if (ok && shape->states) ok = tq_encode_trellis_init(e);
     return ok ? TQ_OK : tq_fail(err, "out of memory for quantizing a matrix of %zu x %zu", e->w->rows, e->w->cols);
 }
 
-static void encoder_free(encoder *e) {
+static void encoder_free(tq_encoder *e) {
+    tq_encode_trellis_free(e);
     for (int i = 0; e->scratch && i < e->threads; i++) {
-        scratch *s = &e->scratch[i];
+        tq_encode_scratch *s = &e->scratch[i];
         free(s->row);
         free(s->z);
         free(s->level);
@@ -347,12 +331,12 @@ int tq_qmatrix_encode(const tq_matrix_view *w, const tq_qspec *spec, tq_rotation
     *out = NULL;
     if (w->dtype != TQ_F32 && w->dtype != TQ_F16 && w->dtype != TQ_BF16)
         return tq_fail(err, "dtype %s, expected F32, F16 or BF16", tq_dtype_name(w->dtype));
-    encoder e = {.w = w, .progress = progress};
+    tq_encoder e = {.w = w, .progress = progress};
     e.q = tq_qmatrix_new(spec, w->rows, w->cols, cache, err);
     if (!e.q) return TQ_FAIL;
     bool overlap = e.q->stages > 1;
     e.work_total = (double)w->rows * (double)w->cols * (overlap ? (double)e.q->stages + (distortion ? 1 : 0) : 1);
-    sums total = {0};
+    tq_encode_sums total = {0};
     int rc = encoder_init(&e, pool, err);
     for (size_t i = 0; rc == TQ_OK && i < e.q->stages; i++)
         rc = encode_stage(&e, i, pool, &total, err);

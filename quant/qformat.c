@@ -6,10 +6,11 @@
 #include "quant/qmatrix_internal.h"
 
 static const tq_bits_traits bits_traits[TQ_BITS_COUNT] = {
-    {TQ_BITS_KEEP, "keep", '0', 0, 0, "the weights of the file, as they are"},
-    {TQ_BITS_4, "4", '4', 4, 0, "16 Lloyd-Max levels"},
-    {TQ_BITS_4_2, "4+2", '6', 4, 2, "the 4-bit code, its cell divided in 4"},
-    {TQ_BITS_4_4, "4+4", '8', 4, 4, "the 4-bit code, its cell divided in 16"},
+    {TQ_BITS_KEEP, "keep", '0', 0, 0, false, "the weights of the file, as they are"},
+    {TQ_BITS_4, "4", '4', 4, 0, false, "16 Lloyd-Max levels"},
+    {TQ_BITS_4T, "4t", '5', 4, 0, true, "trellis codes: 16 levels that depend on the codes before"},
+    {TQ_BITS_4_2, "4+2", '6', 4, 2, false, "the 4-bit code, its cell divided in 4"},
+    {TQ_BITS_4_4, "4+4", '8', 4, 4, false, "the 4-bit code, its cell divided in 16"},
 };
 
 static const char *const residual_names[TQ_RESIDUAL_COUNT] = {"nested", "independent"};
@@ -77,6 +78,11 @@ bool tq_rotation_parse(const char *text, tq_rotation_kind *out) {
     return true;
 }
 
+int tq_qspec_states(const tq_qspec *s) {
+    if (!bits_traits[s->bits].trellis) return 0;
+    return s->states ? s->states : 16;
+}
+
 const char *tq_calibrate_name(tq_calibrate c) {
     return calibrate_names[c];
 }
@@ -108,13 +114,15 @@ bool tq_qspec_same_layout(const tq_qspec *a, const tq_qspec *b) {
 }
 
 bool tq_qspec_equal(const tq_qspec *a, const tq_qspec *b) {
-    if (!tq_qspec_same_layout(a, b)) return false;
+    if (!tq_qspec_same_layout(a, b) || tq_qspec_states(a) != tq_qspec_states(b)) return false;
     return a->bits == TQ_BITS_KEEP || a->calibrate == b->calibrate;
 }
 
 static bool is_valid(const tq_qspec *s) {
     if (s->bits <= TQ_BITS_KEEP || s->bits >= TQ_BITS_COUNT) return false;
     if ((unsigned)s->residual >= TQ_RESIDUAL_COUNT || (unsigned)s->rotation >= TQ_ROTATION_COUNT) return false;
+    int states = tq_qspec_states(s);
+    if (states != 0 && states != 16 && states != 256) return false;
     for (size_t i = 0; i < tq_groups_count; i++)
         if (tq_groups[i] == s->group) return true;
     return false;
@@ -142,6 +150,7 @@ static bool fill_shape(tq_stage_shape *s, size_t group, size_t rows, size_t cols
 size_t tq_stage_shapes(const tq_qspec *spec, size_t rows, size_t cols, tq_stage_shape shape[TQ_MAX_STAGES]) {
     if (!is_valid(spec) || rows == 0 || cols == 0) return 0;
     const tq_bits_traits *t = &bits_traits[spec->bits];
+    shape[0].states = shape[1].states = tq_qspec_states(spec);
     bool split = spec->residual == TQ_RESIDUAL_INDEPENDENT && t->fine_bits > 0;
     if (!fill_shape(&shape[0], spec->group, rows, cols, t->code_bits, split ? 0 : t->fine_bits)) return 0;
     if (!split) return 1;

@@ -8,7 +8,7 @@
 
 #include "quant/base.h"
 
-typedef enum tq_bits { TQ_BITS_KEEP, TQ_BITS_4, TQ_BITS_4_2, TQ_BITS_4_4, TQ_BITS_COUNT } tq_bits;
+typedef enum tq_bits { TQ_BITS_KEEP, TQ_BITS_4, TQ_BITS_4T, TQ_BITS_4_2, TQ_BITS_4_4, TQ_BITS_COUNT } tq_bits;
 typedef enum tq_residual { TQ_RESIDUAL_NESTED, TQ_RESIDUAL_INDEPENDENT, TQ_RESIDUAL_COUNT } tq_residual;
 typedef enum tq_rotation_kind {
     TQ_ROTATION_HADAMARD,
@@ -23,10 +23,11 @@ typedef enum tq_calibrate { TQ_CALIBRATE_NONE, TQ_CALIBRATE_LDLQ, TQ_CALIBRATE_A
 /* A row of the traits table. Menus, totals, tests and the command line iterate over it. */
 typedef struct tq_bits_traits {
     tq_bits id;
-    const char *name; /* as typed and shown: "keep", "4", "4+2", "4+4" */
-    char key;         /* the key that sets it on the screen: '0' '4' '6' '8' */
+    const char *name; /* as typed and shown: "keep", "4", "4t", "4+2", "4+4" */
+    char key;         /* the key that sets it on the screen: '0' '4' '5' '6' '8' */
     int code_bits;    /* 0 for keep */
     int fine_bits;    /* residual bits: 0, 2, 4 */
+    bool trellis;     /* a code's level depends on the codes before it */
     const char *what; /* one line for help */
 } tq_bits_traits;
 
@@ -77,6 +78,9 @@ typedef struct tq_qspec {
 } tq_qspec;
 
 tq_qspec tq_qspec_of(tq_bits bits, size_t group, const tq_common *common);
+
+/* 0 without a trellis. */
+int tq_qspec_states(const tq_qspec *s);
 
 bool tq_qspec_equal(const tq_qspec *a, const tq_qspec *b);
 /* Do both lie in memory and decode alike? */

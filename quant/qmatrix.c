@@ -42,7 +42,8 @@ static int stage_init(tq_stage *s, tq_err *err) {
     s->scales = tq_calloc_aligned(s->shape.scales_bytes, 1);
     if (!s->codes || !s->scales || (s->shape.fine_bits > 0 && !s->fine))
         return tq_fail(err, "out of memory for %zu bytes of codes", s->shape.codes_bytes + s->shape.fine_bytes);
-    s->levels = *tq_codebook_levels(s->shape.code_bits, s->shape.fine_bits);
+    s->levels = s->shape.states ? *tq_codebook_trellis(s->shape.states)
+                                : *tq_codebook_levels(s->shape.code_bits, s->shape.fine_bits);
     s->packed = (tq_packed){
         .levels = &s->levels,
         .codes = s->codes,
@@ -51,6 +52,7 @@ static int stage_init(tq_stage *s, tq_err *err) {
         .scale_mul = 1,
         .code_bits = s->shape.code_bits,
         .fine_bits = s->shape.fine_bits,
+        .trellis = s->shape.states > 0,
         .blocks = s->shape.blocks,
         .group_blocks = s->shape.group_blocks,
     };
@@ -162,14 +164,19 @@ void tq_qmatrix_matvec(const tq_qmatrix *q, size_t stage, const tq_xq *x, float 
 /* The first n rows of a tile, a block at a time: there is no room for the other rows in out. */
 static void decode_partial_tile(const tq_stage *s, size_t tile, size_t n, float *out, size_t ld) {
     float block[TQ_TILE_ROWS * TQ_BLOCK];
+    uint8_t codes[3 * 4 * 64]; /* of a trellis: two tiles before and this one, one block of each */
+    size_t before = s->shape.states == 0 ? 0 : tile < 2 ? tile : 2;
     tq_packed p = s->packed;
     p.blocks = p.group_blocks = 1;
     for (size_t b = 0; b < s->shape.blocks; b++) {
-        size_t at = tile * s->shape.blocks + b;
-        p.codes = s->codes + at * 64 * (size_t)p.code_bits;
+        size_t bytes = 64 * (size_t)p.code_bits, at = tile * s->shape.blocks + b;
+        for (size_t i = 0; i <= before; i++)
+            memcpy(codes + i * bytes, s->codes + (at - (before - i) * s->shape.blocks) * bytes, bytes);
+        p.codes = codes;
         p.fine = s->fine ? s->fine + at * 64 * (size_t)p.fine_bits : NULL;
         p.scales = s->scales + (tile * s->shape.groups + b / s->shape.group_blocks) * TQ_TILE_ROWS;
-        tq_k()->decode_tile(block, TQ_BLOCK, &p, 0);
+        p.scales -= before * TQ_TILE_ROWS; /* its tile is number `before`, with one group a tile */
+        tq_k()->decode_tile(block, TQ_BLOCK, &p, before);
         for (size_t r = 0; r < n; r++)
             memcpy(out + r * ld + b * TQ_BLOCK, block + r * TQ_BLOCK, TQ_BLOCK * sizeof *block);
     }

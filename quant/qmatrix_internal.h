@@ -2,12 +2,13 @@
 #ifndef TQ_QMATRIX_INTERNAL_H
 #define TQ_QMATRIX_INTERNAL_H
 
+#include "quant/codebook.h"
 #include "quant/qmatrix.h"
 
 #define TQ_MAX_STAGES 2
 
 /* The side table of a stage as it lies in a file, little-endian: u32 version, f32 scale_mul, f32 step, i16 a[16],
- * i8 v[16], u8 fine[2][16]. */
+ * i8 v[16], u8 fine[2][16]; of a trellis i8 u[16], i8 t[16] in place of fine. */
 #define TQ_LEVELS_VERSION 1
 #define TQ_LEVELS_BYTES 92
 
@@ -15,6 +16,7 @@
 typedef struct tq_stage_shape {
     int code_bits;
     int fine_bits;
+    int states; /* of a trellis, else 0 */
     size_t tiles;
     size_t blocks;
     size_t groups;
@@ -50,6 +52,14 @@ tq_qmatrix *tq_qmatrix_new(const tq_qspec *spec, size_t rows, size_t cols, tq_ro
 
 /* Makes s->table say what s->levels and s->packed.scale_mul are. */
 void tq_stage_write_table(tq_stage *s);
+
+/* Trellis codes of one column: z: [rows16], coordinates of N(0,1), rows16 a multiple of 16 (what pads it may be 0);
+ * codes: [rows16], of which the columns' codes of all 16 sequences are; level: [rows16], what they decode to, in z
+ * (step applied). book: of tq_codebook_init_trellis. work: tq_trellis_column_work bytes, aligned to 4. Serial,
+ * thread-safe. */
+void tq_trellis_column(const tq_codebook *book, const float *z, size_t rows16, uint8_t *codes, float *level,
+                       void *work);
+size_t tq_trellis_column_work(const tq_codebook *book, size_t rows16);
 
 /* Rows r0 .. r0+n-1 of the first `stages` stages; otherwise as tq_qmatrix_dequantize_rows. */
 void tq_qmatrix_dequantize_stages(const tq_qmatrix *q, size_t stages, size_t r0, size_t n, float *out, float *scratch);

@@ -1,5 +1,6 @@
 /* A quantized matrix as named parts of a file, and back. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "quant/qmatrix_internal.h"
@@ -46,7 +47,7 @@ void tq_stage_write_table(tq_stage *s) {
         put(&at, (uint8_t)s->levels.v[n], 1);
     for (int k = 0; k < 2; k++)
         for (int r = 0; r < 16; r++)
-            put(&at, s->levels.fine[k][r], 1);
+            put(&at, s->packed.trellis ? (uint8_t)(k ? s->levels.t : s->levels.u)[r] : s->levels.fine[k][r], 1);
 }
 
 /* What kernels.h promises of a level table: the kernels' integers are wide enough for no more. */
@@ -58,6 +59,17 @@ static bool levels_fit(const tq_levels *l, int code_bits, int fine_bits) {
             int level = l->a[n] + (fine_bits > 0 ? l->v[n] * l->fine[outer][r] : 0);
             if (level > 32767 || level < -32767) return false;
         }
+    }
+    return true;
+}
+
+static bool trellis_fits(const tq_levels *l) {
+    for (unsigned n = 0; n < 16; n++)
+        if (l->v[n] < 0 || l->a[n] % TQ_TRELLIS_UNIT != 0 || abs(l->a[n]) > 127 * TQ_TRELLIS_UNIT) return false;
+    for (unsigned i = 0; i < 4096; i++) {
+        unsigned n = i & 15, p = i >> 4 & 15, pp = i >> 8;
+        int level = l->a[n] + l->v[n] * (l->u[p] + l->t[pp]);
+        if (abs(l->u[p] + l->t[pp]) > 127 || abs(level) > TQ_TRELLIS_MAX) return false;
     }
     return true;
 }
@@ -75,11 +87,16 @@ static int read_table(tq_stage *s, const uint8_t *at, const char *name, tq_err *
     for (int n = 0; n < 16; n++)
         s->levels.v[n] = (int8_t)get(&at, 1);
     for (int k = 0; k < 2; k++)
-        for (int r = 0; r < 16; r++)
-            s->levels.fine[k][r] = (uint8_t)get(&at, 1);
+        for (int r = 0; r < 16; r++) {
+            uint8_t byte = (uint8_t)get(&at, 1);
+            if (s->packed.trellis)
+                (k ? s->levels.t : s->levels.u)[r] = (int8_t)byte;
+            else
+                s->levels.fine[k][r] = byte;
+        }
     if (!isnormal(s->packed.scale_mul) || s->packed.scale_mul < 0 || !isnormal(s->levels.step) || s->levels.step < 0)
         return tq_fail(err, "%s: scale or step of the level table is not a positive number", name);
-    if (!levels_fit(&s->levels, s->shape.code_bits, s->shape.fine_bits))
+    if (s->packed.trellis ? !trellis_fits(&s->levels) : !levels_fit(&s->levels, s->shape.code_bits, s->shape.fine_bits))
         return tq_fail(err, "%s: levels out of range", name);
     return TQ_OK;
 }

@@ -238,11 +238,12 @@ static void setup(bench *b) {
     b->codes = malloc(N);
     b->fine = malloc(N);
     b->packed = malloc(N);
-    b->xq = (tq_xq){malloc(N), malloc(N), malloc(N / 32 * sizeof(float)), malloc(N / 16 * sizeof(int32_t))};
+    b->xq =
+        (tq_xq){malloc(N), malloc(N), malloc(2 * N), malloc(N / 32 * sizeof(float)), malloc(N / 16 * sizeof(int32_t))};
     for (size_t i = 0; i < 2; i++)
         b->logits[i] = malloc((size_t)VOCABULARY * 4 * sizeof(float));
     if (!b->large || !b->x || !b->y || !b->z || !b->half || !b->codes || !b->fine || !b->packed || !b->xq.hi ||
-        !b->xq.lo || !b->xq.scale || !b->xq.sum || !b->logits[0] || !b->logits[1]) {
+        !b->xq.lo || !b->xq.wide || !b->xq.scale || !b->xq.sum || !b->logits[0] || !b->logits[1]) {
         fputs("out of memory\n", stderr);
         exit(1);
     }
@@ -283,6 +284,7 @@ void kt_bench(const char *isa) {
     free(b.packed);
     free(b.xq.hi);
     free(b.xq.lo);
+    free(b.xq.wide);
     free(b.xq.scale);
     free(b.xq.sum);
     free(b.logits[0]);

@@ -127,17 +127,20 @@ static void test_decode_tile(kt_context *c) {
 static void same_vector(const tq_xq *a, const tq_xq *b, size_t blocks) {
     assert_memory_equal(a->hi, b->hi, blocks * TQ_BLOCK);
     assert_memory_equal(a->lo, b->lo, blocks * TQ_BLOCK);
+    assert_memory_equal(a->wide, b->wide, blocks * TQ_BLOCK * sizeof *a->wide);
     kt_same_floats(a->scale, b->scale, blocks, "x scale");
     assert_memory_equal(a->sum, b->sum, blocks * 2 * sizeof(int32_t));
 }
 
 /* The promises of tq_xq. */
 static void check_vector(const tq_xq *q, const float *x, size_t blocks) {
+    static const size_t wide_place[] = {0, 2, 1, 3};
     for (size_t b = 0; b < blocks; b++) {
         int finite = 1, sums[2] = {0, 0};
         for (size_t i = b * TQ_BLOCK; i < (b + 1) * TQ_BLOCK; i++) {
             int value = 128 * q->hi[i] + q->lo[i];
             finite &= isfinite(x[i]) != 0;
+            assert_int_equal(q->wide[i / 4 * 4 + wide_place[i % 4]], value);
             assert_true(abs(value) <= 8064 && abs(q->hi[i]) <= 63 && q->lo[i] >= -64 && q->lo[i] <= 63);
             sums[0] += q->hi[i];
             sums[1] += q->lo[i];
@@ -194,6 +197,8 @@ static void make_vector(kt_context *c, kt_vector *v, size_t blocks, int kind) {
         memset(v->xq.lo + b * TQ_BLOCK, -64, TQ_BLOCK);
         v->xq.sum[2 * b] = 62 * TQ_BLOCK;
         v->xq.sum[2 * b + 1] = -64 * TQ_BLOCK;
+        for (size_t i = b * TQ_BLOCK; i < (b + 1) * TQ_BLOCK; i++)
+            v->xq.wide[i] = 128 * 62 - 64;
     }
 }
 

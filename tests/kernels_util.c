@@ -175,10 +175,12 @@ void kt_vector_new(kt_vector *v, size_t blocks) {
     size_t n = blocks * TQ_BLOCK;
     kt_guarded_new(&v->hi, n);
     kt_guarded_new(&v->lo, n);
+    kt_guarded_new(&v->wide, n * sizeof(int16_t));
     kt_guarded_new(&v->scale, blocks * sizeof(float));
     kt_guarded_new(&v->sum, blocks * 2 * sizeof(int32_t));
     v->xq.hi = kt_place(&v->hi, n, 1, KT_AT_END);
     v->xq.lo = kt_place(&v->lo, n, 1, KT_MISALIGNED);
+    v->xq.wide = kt_place(&v->wide, n * sizeof(int16_t), sizeof(int16_t), KT_AT_END);
     v->xq.scale = kt_place(&v->scale, blocks * sizeof(float), sizeof(float), KT_AT_END);
     v->xq.sum = kt_place(&v->sum, blocks * 2 * sizeof(int32_t), sizeof(int32_t), KT_AT_END);
 }
@@ -186,6 +188,7 @@ void kt_vector_new(kt_vector *v, size_t blocks) {
 void kt_vector_check(const kt_vector *v) {
     kt_check(&v->hi);
     kt_check(&v->lo);
+    kt_check(&v->wide);
     kt_check(&v->scale);
     kt_check(&v->sum);
 }
@@ -193,6 +196,7 @@ void kt_vector_check(const kt_vector *v) {
 void kt_vector_free(kt_vector *v) {
     kt_guarded_free(&v->hi);
     kt_guarded_free(&v->lo);
+    kt_guarded_free(&v->wide);
     kt_guarded_free(&v->scale);
     kt_guarded_free(&v->sum);
 }

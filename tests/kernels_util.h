@@ -58,7 +58,7 @@ void kt_matrix_free(kt_matrix *m);
 /* A quantized vector with its memory guarded. */
 typedef struct kt_vector {
     tq_xq xq;
-    kt_guarded hi, lo, scale, sum;
+    kt_guarded hi, lo, wide, scale, sum;
 } kt_vector;
 
 void kt_vector_new(kt_vector *v, size_t blocks);

@@ -52,6 +52,10 @@ static void tq_act_bits_4(tq_app *a) {
     tq_edit_bits(a, TQ_BITS_4);
 }
 
+static void tq_act_bits_4t(tq_app *a) {
+    tq_edit_bits(a, TQ_BITS_4T);
+}
+
 static void tq_act_bits_4_2(tq_app *a) {
     tq_edit_bits(a, TQ_BITS_4_2);
 }

@@ -189,7 +189,7 @@ static bool take_cpu(tq_options *o, const char *v) {
 const tq_option tq_option_table[] = {
     {"plan", "FILE", PLANNED, false, take_plan, "a saved plan", "a file name"},
     {"set", "GLOB=BITS[:GROUP]", PLANNED, true, take_set,
-     "bits (keep, 4, 4+2, 4+4) and group (32 to 512, row) of the matrices\n"
+     "bits (keep, 4, 4t, 4+2, 4+4) and group (32 to 512, row) of the matrices\n"
      "that GLOB matches; repeatable, later ones win; without GROUP a\n"
      "matrix keeps its group (128 at first). GLOB matches the full name,\n"
      "the label (mlp.down_proj) or BLOCK.label (3.mlp.down_proj); '*'\n"
