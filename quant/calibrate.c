@@ -195,7 +195,10 @@ static int work_init(tq_calibration_work *c, const tq_qspec *spec, tq_rotation_c
     c->ld = shape->tiles * TQ_TILE_ROWS;
     c->group = tq_rotation_group(c->q->stage[0].rotation);
     c->groups = shape->groups;
-    tq_codebook_init(&c->book, shape->code_bits, shape->fine_bits);
+    if (shape->states)
+        tq_codebook_init_trellis(&c->book, shape->states);
+    else
+        tq_codebook_init(&c->book, shape->code_bits, shape->fine_bits);
     size_t plane = c->cols * c->ld, square = c->cols * c->cols;
     c->target = tq_calloc_aligned(plane, sizeof *c->target);
     c->error = tq_calloc_aligned(plane, sizeof *c->error);

@@ -39,41 +39,51 @@ static void run_pull(block_pull *b) {
 typedef struct column_scratch {
     float *pull;       /* [TQ_FEEDBACK_COLS, ld] */
     float *z, *change; /* [ld] */
+    void *trellis;     /* tq_trellis_column_work bytes, or NULL */
 } column_scratch;
 
 static int scratch_new(const tq_calibration_work *c, column_scratch *s, tq_err *err) {
+    *s = (column_scratch){0};
     s->pull = tq_calloc_aligned(TQ_FEEDBACK_COLS * c->ld, sizeof *s->pull);
     s->z = tq_calloc_aligned(c->ld, sizeof *s->z);
     s->change = tq_calloc_aligned(c->ld, sizeof *s->change);
-    return s->pull && s->z && s->change ? TQ_OK : tq_fail(err, "out of memory for the feedback of %zu rows", c->rows);
+    if (c->book.trellis.states) s->trellis = tq_calloc_aligned(tq_trellis_column_work(&c->book, c->ld), 1);
+    return s->pull && s->z && s->change && (s->trellis || !c->book.trellis.states)
+               ? TQ_OK
+               : tq_fail(err, "out of memory for the feedback of %zu rows", c->rows);
 }
 
 static void scratch_free(column_scratch *s) {
     free(s->pull);
     free(s->z);
     free(s->change);
+    free(s->trellis);
 }
 
 /* Codes column k for the targets in units of z. */
-static void code_column(const tq_calibration_work *c, size_t k, const float *z) {
+static void code_column(const tq_calibration_work *c, size_t k, column_scratch *s) {
     const tq_kernels *kernels = tq_k();
     uint8_t *codes = c->codes + k * c->ld, *fine = c->fine ? c->fine + k * c->ld : NULL;
     float *level = c->level + k * c->ld, step = c->book.levels->step;
-    kernels->encode(codes, z, c->ld, c->book.bounds, c->book.count);
-    if (fine) kernels->encode_fine(fine, codes, z, c->ld, &c->book.search);
+    if (s->trellis) {
+        tq_trellis_column(&c->book, s->z, c->ld, codes, level, s->trellis);
+        return;
+    }
+    kernels->encode(codes, s->z, c->ld, c->book.bounds, c->book.count);
+    if (fine) kernels->encode_fine(fine, codes, s->z, c->ld, &c->book.search);
     kernels->levels(level, codes, fine, c->ld, c->book.levels);
     for (size_t r = 0; r < c->ld; r++)
         level[r] *= step;
 }
 
 /* Column k, whose target is moved by `pull`: codes it and notes its error. */
-static void code_with_pull(const tq_calibration_work *c, size_t k, const float *pull, float *z) {
+static void code_with_pull(const tq_calibration_work *c, size_t k, const float *pull, column_scratch *s) {
     const float *target = c->target + k * c->ld, *scale = c->scale + k / c->group * c->ld;
     float *error = c->error + k * c->ld;
     const float *level = c->level + k * c->ld;
     for (size_t r = 0; r < c->ld; r++)
-        z[r] = scale[r] > 0 ? (target[r] + pull[r]) / scale[r] : 0;
-    code_column(c, k, z);
+        s->z[r] = scale[r] > 0 ? (target[r] + pull[r]) / scale[r] : 0;
+    code_column(c, k, s);
     for (size_t r = 0; r < c->ld; r++)
         error[r] = target[r] - scale[r] * level[r];
 }
@@ -87,7 +97,7 @@ int tq_feedback(tq_calibration_work *c, tq_err *err) {
         run_pull(&b);
         for (size_t k = end; k-- > begin;) {
             float *pull = s.pull + (k - begin) * c->ld;
-            code_with_pull(c, k, pull, s.z);
+            code_with_pull(c, k, pull, &s);
             for (size_t j = begin; j < k; j++)
                 tq_k()->axpy(s.pull + (j - begin) * c->ld, c->factor[k * c->cols + j], c->error + k * c->ld, c->ld);
         }
@@ -99,17 +109,17 @@ int tq_feedback(tq_calibration_work *c, tq_err *err) {
 }
 
 /* Codes column k again with all others known: the best target is w_k + sum_{j != k} e_j H_jk / H_kk. pull holds the
- * sum over all j and is spent; `change` becomes what the column's error changed by. */
-static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, float *z, float *change) {
+ * sum over all j and is spent; s->change becomes what the column's error changed by. */
+static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, column_scratch *s) {
     const float *error = c->error + k * c->ld;
     float inverse = 1.0F / c->h[k * c->cols + k];
     for (size_t r = 0; r < c->ld; r++) {
-        change[r] = -error[r];
+        s->change[r] = -error[r];
         pull[r] = pull[r] * inverse - error[r];
     }
-    code_with_pull(c, k, pull, z);
+    code_with_pull(c, k, pull, s);
     for (size_t r = 0; r < c->ld; r++)
-        change[r] += error[r];
+        s->change[r] += error[r];
 }
 
 int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
@@ -120,7 +130,7 @@ int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
         block_pull b = {c, c->h, s.pull, begin, end - begin, 0, c->cols};
         run_pull(&b);
         for (size_t k = end; k-- > begin;) {
-            sweep_column(c, k, s.pull + (k - begin) * c->ld, s.z, s.change);
+            sweep_column(c, k, s.pull + (k - begin) * c->ld, &s);
             for (size_t j = begin; j < k; j++)
                 tq_k()->axpy(s.pull + (j - begin) * c->ld, c->h[k * c->cols + j], s.change, c->ld);
         }
