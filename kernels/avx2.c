@@ -148,5 +148,6 @@ void tq_kernels_fill_avx2(tq_kernels *k) {
     tq_kernels_fill_avx2_coding(k);
     tq_kernels_fill_avx2_pack(k);
     tq_kernels_fill_avx2_matvec(k);
+    tq_kernels_fill_avx2_trellis(k);
 }
 #endif

@@ -92,17 +92,11 @@ static void hadamard(float *x, size_t n, float scale) {
         memory_stages(x, n, h, 2 * h < n, 4 * h >= n ? scale : 1);
 }
 
-/* A table of 16 floats by index, of which the low 4 bits count. */
-INLINE __m256 lookup16(__m256 low, __m256 high, __m256i index) {
-    __m256 a = _mm256_permutevar8x32_ps(low, index), b = _mm256_permutevar8x32_ps(high, index);
-    return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
-}
-
 /* Steps 0 to 2 have at most 8 bounds, both shapes together; so has step 3 when there is one shape. */
 INLINE __m256i search(__m256i path, __m256 t, const __m256 tree[5], int shapes) {
     for (int s = 0; s < 4; s++) {
         __m256 bound =
-            s == 3 && shapes == 2 ? lookup16(tree[3], tree[4], path) : _mm256_permutevar8x32_ps(tree[s], path);
+            s == 3 && shapes == 2 ? tq_lookup16(tree[3], tree[4], path) : _mm256_permutevar8x32_ps(tree[s], path);
         __m256i below = _mm256_castps_si256(_mm256_cmp_ps(bound, t, _CMP_LT_OQ));
         path = _mm256_sub_epi32(_mm256_add_epi32(path, path), below);
     }
@@ -149,8 +143,8 @@ static void encode_fine(uint8_t *fine, const uint8_t *codes, const float *z, siz
     const __m256 v0 = _mm256_loadu_ps(s->inv_v), v1 = _mm256_loadu_ps(s->inv_v + 8);
     for (size_t i = 0; i < n; i += 8) {
         __m256i c = load_codes(codes + i, n - i);
-        __m256 t = _mm256_sub_ps(tq_load8(z + i, n - i), lookup16(a0, a1, c));
-        t = _mm256_mul_ps(t, lookup16(v0, v1, c));
+        __m256 t = _mm256_sub_ps(tq_load8(z + i, n - i), tq_lookup16(a0, a1, c));
+        t = _mm256_mul_ps(t, tq_lookup16(v0, v1, c));
         tq_store8_u8(fine + i, n - i, search(_mm256_srli_epi32(outer_cells(c), 31), t, tree, 2));
     }
 }
@@ -175,13 +169,13 @@ INLINE level_tables load_levels(const tq_levels *l) {
 }
 
 INLINE __m256 level8(const level_tables *t, __m256i n) {
-    return lookup16(t->a[0], t->a[1], n);
+    return tq_lookup16(t->a[0], t->a[1], n);
 }
 
 INLINE __m256 level8_fine(const level_tables *t, __m256i n, __m256i r) {
-    __m256 inner = lookup16(t->fine[0][0], t->fine[0][1], r), outer = lookup16(t->fine[1][0], t->fine[1][1], r);
+    __m256 inner = tq_lookup16(t->fine[0][0], t->fine[0][1], r), outer = tq_lookup16(t->fine[1][0], t->fine[1][1], r);
     __m256 f = _mm256_blendv_ps(inner, outer, _mm256_castsi256_ps(outer_cells(n)));
-    return _mm256_fmadd_ps(lookup16(t->v[0], t->v[1], n), f, level8(t, n));
+    return _mm256_fmadd_ps(tq_lookup16(t->v[0], t->v[1], n), f, level8(t, n));
 }
 
 static void levels(float *out, const uint8_t *codes, const uint8_t *fine, size_t n, const tq_levels *l) {
@@ -211,7 +205,7 @@ static void moments(double sums[3], const float *z, const float *c, size_t n) {
 
 static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) {
     if (p->trellis) {
-        tq_decode_tile_scalar(out, ld, p, tile);
+        tq_trellis_tile_avx2(out, ld, p, tile);
         return;
     }
     const level_tables t = load_levels(p->levels);

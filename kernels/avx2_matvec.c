@@ -157,7 +157,7 @@ INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t til
 
 static void matvec(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
     if (p->trellis)
-        tq_matvec_scalar(y, p, x, tile0, tiles);
+        tq_trellis_matvec_avx2(y, p, x, tile0, tiles);
     else if (p->fine_bits == 4)
         matvec_bits(y, p, x, tile0, tiles, 4, 4);
     else if (p->fine_bits == 2)

@@ -70,4 +70,10 @@ static inline double tq_sum4d(__m256d v) {
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
+/* A table of 16 floats by index, of which the low 4 bits count. */
+static inline __m256 tq_lookup16(__m256 low, __m256 high, __m256i index) {
+    __m256 a = _mm256_permutevar8x32_ps(low, index), b = _mm256_permutevar8x32_ps(high, index);
+    return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
+
 #endif

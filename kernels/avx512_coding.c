@@ -212,7 +212,7 @@ static void moments(double sums[3], const float *z, const float *c, size_t n) {
 
 static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) {
     if (p->trellis) {
-        tq_decode_tile_scalar(out, ld, p, tile);
+        tq_trellis_tile_avx512(out, ld, p, tile);
         return;
     }
     const level_tables t = load_levels(p->levels);

@@ -1,7 +1,10 @@
-/* avx512_trellis.c - the search for trellis codes in AVX-512, 16 sequences in the lanes of a register.
+/* avx512_trellis.c - trellis codes in AVX-512.
  *
- * vpdpwssd adds what a branch costs (two 16-bit products) to the cost of the state it leaves, vpminsd takes the least:
- * two instructions for 16 weights and one branch. */
+ * The search holds 16 sequences in the lanes of a register. vpdpwssd adds what a branch costs (two 16-bit products) to
+ * the cost of the state it leaves, vpminsd takes the least: two instructions for 16 weights and one branch.
+ *
+ * The product reads two tiles at a time, so that the codes of one serve as those before of the next. Levels come as 16
+ * bits, those of even and of odd columns apart: bytes (v[n], unit) times bytes (u[p] + t[pp], a[n] / unit). */
 #include "kernels/internal.h"
 
 #if defined(__x86_64__)
@@ -100,7 +103,177 @@ static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_tre
         tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], work);
 }
 
+/* The tables of tq_levels as floats: every level is an integer below 2^13, so the arithmetic is exact. */
+typedef struct float_tables {
+    __m512 a, v, u, t;
+} float_tables;
+
+INLINE __m512 floats(const int8_t table[16]) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)table)));
+}
+
+INLINE float_tables load_floats(const tq_levels *l) {
+    __m512 a = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)l->a)));
+    return (float_tables){a, floats(l->v), floats(l->u), floats(l->t)};
+}
+
+INLINE __m512 level16(const float_tables *t, const uint8_t *codes, const uint8_t *before, const uint8_t *before2,
+                      __mmask16 m) {
+    __m512i n = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, codes)); /* of an index the low 4 bits count */
+    __m512i p = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, before));
+    __m512i pp = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, before2));
+    __m512 s = _mm512_add_ps(_mm512_permutexvar_ps(p, t->u), _mm512_permutexvar_ps(pp, t->t));
+    return _mm512_fmadd_ps(_mm512_permutexvar_ps(n, t->v), s, _mm512_permutexvar_ps(n, t->a));
+}
+
+static void trellis_levels(float *out, const uint8_t *codes, const uint8_t *before, const uint8_t *before2, size_t n,
+                           const tq_levels *l) {
+    const float_tables t = load_floats(l);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        _mm512_mask_storeu_ps(out + i, m, level16(&t, codes + i, before + i, before2 + i, m));
+    }
+}
+
+void tq_trellis_tile_avx512(float *out, size_t ld, const tq_packed *p, size_t tile) {
+    const float_tables t = load_floats(p->levels);
+    const uint16_t *scales = tq_tile_scales(p, tile);
+    const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);
+    for (size_t b = 0; b < p->blocks; b++) {
+        uint8_t codes[3][TQ_TILE_ROWS * TQ_BLOCK];
+        float scale[TQ_TILE_ROWS];
+        const uint16_t *group = scales + b / p->group_blocks * TQ_TILE_ROWS;
+        _mm512_storeu_ps(scale, _mm512_mul_ps(mul, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)group))));
+        for (size_t i = 0; i < 3; i++)
+            tq_unpack_avx2(codes[i], TQ_BLOCK, tq_trellis_codes(p, tile, i, b), 1, 4);
+        for (size_t i = 0; i < TQ_TILE_ROWS * TQ_BLOCK; i += 16) {
+            size_t row = i / TQ_BLOCK;
+            __m512 level = level16(&t, codes[0] + i, codes[1] + i, codes[2] + i, 0xffff);
+            float *place = out + row * ld + b * TQ_BLOCK + i % TQ_BLOCK;
+            _mm512_storeu_ps(place, _mm512_mul_ps(_mm512_set1_ps(scale[row]), level));
+        }
+    }
+}
+
+/* Each table four times over: vpermb may then be given indexes with foreign bits above. */
+typedef struct byte_tables {
+    __m512i v, u, t, a;
+} byte_tables;
+
+INLINE __m512i repeat(const int8_t table[16]) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
+}
+
+static byte_tables make_tables(const tq_levels *l) {
+    int8_t a[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = (int8_t)(l->a[i] / TQ_TRELLIS_UNIT);
+    return (byte_tables){repeat(l->v), repeat(l->u), repeat(l->t), repeat(a)};
+}
+
+INLINE __m512i broadcast2(const int16_t *x) {
+    int v;
+    memcpy(&v, x, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* Four columns: n in the low nibbles of code, before[0] and before[1] likewise; below: code moved up by a byte. above:
+ * down by one. x: as tq_xq holds them. */
+INLINE __m512i add_columns(__m512i sum, const byte_tables *t, __m512i code, __m512i up, __m512i down, __m512i s,
+                           const int16_t *x) {
+    const __mmask64 even = 0x5555555555555555u, odd = ~even;
+    const __m512i unit = _mm512_set1_epi8(TQ_TRELLIS_UNIT);
+    __m512i v0 = _mm512_mask_permutexvar_epi8(unit, even, code, t->v);
+    __m512i v1 = _mm512_mask_permutexvar_epi8(unit, odd, code, t->v);
+    __m512i s0 = _mm512_mask_permutexvar_epi8(s, odd, up, t->a);
+    __m512i s1 = _mm512_mask_permutexvar_epi8(s, even, down, t->a);
+    sum = _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(v0, s0), broadcast2(x));
+    return _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(v1, s1), broadcast2(x + 2));
+}
+
+INLINE __m512i offsets(const byte_tables *t, __m512i before, __m512i before2, int deep) {
+    __m512i s = _mm512_permutexvar_epi8(before, t->u);
+    return deep ? _mm512_add_epi8(s, _mm512_permutexvar_epi8(before2, t->t)) : s;
+}
+
+/* Adds one block of `count` tiles; codes[2 + i] are those of tile i, codes[1] and codes[0] of the tiles before. */
+INLINE void add_block(__m512i *sum, const byte_tables *t, const uint8_t *const codes[], int count, int deep,
+                      const int16_t *x) {
+    for (int j = 0; j < 4; j++, x += 8) {
+        __m512i before2 = deep ? _mm512_loadu_si512(codes[0] + 64 * j) : _mm512_setzero_si512();
+        __m512i before = _mm512_loadu_si512(codes[1] + 64 * j);
+        __m512i high2 = _mm512_srli_epi16(before2, 4), high1 = _mm512_srli_epi16(before, 4);
+        for (int i = 0; i < count; i++) {
+            __m512i code = _mm512_loadu_si512(codes[2 + i] + 64 * j), high = _mm512_srli_epi16(code, 4);
+            sum[i] = add_columns(sum[i], t, code, _mm512_slli_epi16(code, 8), _mm512_srli_epi16(code, 8),
+                                 offsets(t, before, before2, deep), x);
+            sum[i] = add_columns(sum[i], t, high, _mm512_slli_epi16(code, 4), _mm512_srli_epi16(code, 12),
+                                 offsets(t, high1, high2, deep), x + 4);
+            before2 = before;
+            before = code;
+            high2 = high1;
+            high1 = high;
+        }
+    }
+}
+
+/* `count` tiles from `tile` on. The order of rounding is that of the scalar reference. */
+INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, const tq_xq *x, size_t tile, int count,
+                           int deep) {
+    const uint16_t *scales = tq_tile_scales(p, tile);
+    size_t groups = p->blocks ? (p->blocks - 1) / p->group_blocks + 1 : 0;
+    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    const uint8_t *codes[6];
+    size_t next[6]; /* bytes to the next block: none where there are no codes before */
+    for (int i = 0; i < count + 2; i++) {
+        size_t back = i < 2 ? (size_t)(2 - i) : 0;
+        codes[i] = tq_trellis_codes(p, tile + (size_t)(i < 2 ? 0 : i - 2), back, 0);
+        next[i] = tile < back ? 0 : 256;
+    }
+    for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
+        size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
+        __m512 group_sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+        for (; b < end; b++) {
+            __m512i block[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                                _mm512_setzero_si512()};
+            add_block(block, t, codes, count, deep, x->wide + b * TQ_BLOCK);
+            __m512 x_scale = _mm512_set1_ps(x->scale[b]);
+            for (int i = 0; i < count; i++)
+                group_sum[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(block[i]), x_scale, group_sum[i]);
+            for (int i = 0; i < count + 2; i++)
+                codes[i] += next[i];
+        }
+        for (int i = 0; i < count; i++) {
+            const uint16_t *at = scales + (size_t)i * groups * TQ_TILE_ROWS;
+            sum[i] = _mm512_fmadd_ps(_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)at)), group_sum[i], sum[i]);
+        }
+    }
+    const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);
+    for (int i = 0; i < count; i++)
+        _mm512_storeu_ps(y + (ptrdiff_t)TQ_TILE_ROWS * i, _mm512_mul_ps(sum[i], mul));
+}
+
+#ifndef TILES
+#define TILES 2
+#endif
+INLINE void multiply(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int deep) {
+    const byte_tables t = make_tables(p->levels);
+    size_t i = 0;
+    for (; i + TILES <= tiles; i += TILES)
+        multiply_tiles(y + TQ_TILE_ROWS * i, p, &t, x, tile0 + i, TILES, deep);
+    for (; i < tiles; i++)
+        multiply_tiles(y + TQ_TILE_ROWS * i, p, &t, x, tile0 + i, 1, deep);
+}
+
+void tq_trellis_matvec_avx512(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
+    if (tq_trellis_deep(p->levels))
+        multiply(y, p, x, tile0, tiles, 1);
+    else
+        multiply(y, p, x, tile0, tiles, 0);
+}
+
 void tq_kernels_fill_avx512_trellis(tq_kernels *k) {
     k->trellis = trellis;
+    k->trellis_levels = trellis_levels;
 }
 #endif

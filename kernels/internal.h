@@ -20,6 +20,7 @@ void tq_kernels_fill_avx2_exp(tq_kernels *k);
 void tq_kernels_fill_avx2_coding(tq_kernels *k);
 void tq_kernels_fill_avx2_pack(tq_kernels *k);
 void tq_kernels_fill_avx2_matvec(tq_kernels *k);
+void tq_kernels_fill_avx2_trellis(tq_kernels *k);
 void tq_kernels_fill_avx512(tq_kernels *k);
 void tq_kernels_fill_avx512_exp(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
@@ -33,6 +34,12 @@ void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t bl
 /* kernels.h: decode_tile and matvec of the reference, for what an instruction set does not do itself. */
 void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile);
 void tq_matvec_scalar(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
+
+/* The same of a trellis. */
+void tq_trellis_tile_avx2(float *out, size_t ld, const tq_packed *p, size_t tile);
+void tq_trellis_matvec_avx2(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
+void tq_trellis_tile_avx512(float *out, size_t ld, const tq_packed *p, size_t tile);
+void tq_trellis_matvec_avx512(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
 
 /* quantize_x: the largest |128 hi + lo|, and the largest |x| of a block that still counts as zero. */
 #define TQ_XQ_MAX 8064.0f
@@ -126,6 +133,12 @@ static inline uint32_t tq_trellis_lane(int16_t z) {
 /* The codes from the end of the path back: cost: [states][16] after the last step; predecessors of a state in words of
  * eight states, four bits each: [steps][states / 8][16]. */
 void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *cost, const uint32_t *words);
+
+/* The codes of a block, `back` tiles before `tile`; zeros in front of the first tile. */
+static inline const uint8_t *tq_trellis_codes(const tq_packed *p, size_t tile, size_t back, size_t block) {
+    static const uint8_t none[256];
+    return tile < back ? none : p->codes + ((tile - back) * p->blocks + block) * sizeof none;
+}
 
 /* Binary search over ascending bounds as a walk down a tree: at step s the path so far (which starts with the shape, 0
  * or 1) selects tree[s][path], and the path is doubled, plus one if that bound lies below z. After 4 steps path & 15 is

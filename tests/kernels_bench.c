@@ -20,8 +20,11 @@ typedef struct bench {
     uint16_t *half;
     void *large; /* larger than the last cache */
     size_t large_bytes;
-    tq_levels levels;
+    tq_levels levels, deep; /* deep: a trellis of 256 states */
     tq_fine_search search;
+    tq_trellis trellis;
+    int16_t *steps;
+    void *work;
     float bounds[15];
     tq_xq xq;
     double sums[3];
@@ -86,6 +89,12 @@ static void do_pack2(bench *b) {
 static void do_unpack4(bench *b) {
     b->k->unpack(b->codes, N / 16, b->packed, N / 512, 4);
 }
+static void do_trellis(bench *b) {
+    b->k->trellis(b->codes, b->steps, N / 16, &b->trellis, b->work);
+}
+static void do_trellis_levels(bench *b) {
+    b->k->trellis_levels(b->y, b->codes, b->codes + 16, b->codes + 32, N - 32, &b->levels);
+}
 static void do_quantize_x(bench *b) {
     b->k->quantize_x(&b->xq, b->x, N / 32);
 }
@@ -128,6 +137,7 @@ static const struct {
     {"pack 2", do_pack2, N},
     {"unpack 4", do_unpack4, N},
     {"quantize_x", do_quantize_x, N},
+    {"trellis_levels", do_trellis_levels, N - 32},
 };
 
 /* The best of some runs, in seconds a call. */
@@ -145,42 +155,57 @@ static double best_time(bench *b, void (*call)(bench *b), double seconds) {
     return best;
 }
 
-static tq_packed bench_matrix(const bench *b, int code_bits, int fine_bits, size_t group_blocks, size_t *tiles) {
+/* states: of a trellis, else 0. */
+static tq_packed bench_matrix(const bench *b, int code_bits, int fine_bits, int states, size_t group_blocks,
+                              size_t *tiles) {
     size_t blocks = 64, tile_bytes = blocks * 64 * (size_t)(code_bits + fine_bits);
     size_t scales = 65536; /* bytes at the end of the buffer, shared by tile 0 .. */
     *tiles = (b->large_bytes - scales) / (tile_bytes + (blocks / group_blocks) * 32);
     const uint8_t *codes = b->large, *fine = codes + *tiles * blocks * 64 * (size_t)code_bits;
     const uint8_t *scale = fine + *tiles * blocks * 64 * (size_t)fine_bits;
-    return (tq_packed){.levels = &b->levels,
+    return (tq_packed){.levels = states > 16 ? &b->deep : &b->levels,
                        .codes = codes,
                        .fine = fine_bits ? fine : NULL,
                        .scales = (const uint16_t *)(const void *)scale,
                        .scale_mul = 1,
                        .code_bits = code_bits,
                        .fine_bits = fine_bits,
+                       .trellis = states > 0,
                        .blocks = blocks,
                        .group_blocks = group_blocks};
 }
 
-static void bench_packed(bench *b, int code_bits, int fine_bits, size_t group_blocks) {
-    size_t tiles;
-    tq_packed p = bench_matrix(b, code_bits, fine_bits, group_blocks, &tiles);
-    double bytes = (double)tiles * (double)(p.blocks * 64 * (size_t)(code_bits + fine_bits) + 64 / group_blocks * 32);
-    float *y = malloc(tiles * TQ_TILE_ROWS * sizeof *y);
+static double matvec_time(const bench *b, const tq_packed *p, float *y, size_t tiles, double seconds) {
     double best = 1e9;
-    if (!y) return;
-    b->k->quantize_x(&b->xq, b->x, p.blocks);
-    for (double start = now(); now() - start < 0.6;) {
+    for (double start = now(); now() - start < seconds;) {
         double t = now();
-        b->k->matvec(y, &p, &b->xq, 0, tiles);
+        b->k->matvec(y, p, &b->xq, 0, tiles);
         t = now() - t;
         if (t < best) best = t;
     }
-    printf("  matvec %d+%d g%-4zu %8.2f GB/s %9.0f Mweights/s\n", code_bits, fine_bits, group_blocks * 32,
-           bytes / best * 1e-9, (double)tiles * (double)p.blocks * 512 / best * 1e-6);
+    return best;
+}
+
+static void bench_packed(bench *b, int code_bits, int fine_bits, int states, size_t group_blocks) {
+    enum { CACHED = 8 }; /* tiles: 128 KiB of 4-bit codes */
+    size_t tiles;
+    tq_packed p = bench_matrix(b, code_bits, fine_bits, states, group_blocks, &tiles);
+    double bytes = (double)tiles * (double)(p.blocks * 64 * (size_t)(code_bits + fine_bits) + 64 / group_blocks * 32);
+    double weights = (double)p.blocks * 512;
+    char name[16];
+    float *y = malloc(tiles * TQ_TILE_ROWS * sizeof *y);
+    if (!y) return;
+    if (states)
+        snprintf(name, sizeof name, "4t %d", states);
+    else
+        snprintf(name, sizeof name, "%d+%d", code_bits, fine_bits);
+    b->k->quantize_x(&b->xq, b->x, p.blocks);
+    double memory = matvec_time(b, &p, y, tiles, 0.6), cache = matvec_time(b, &p, y, CACHED, 0.1);
+    printf("  matvec %-6s g%-4zu %8.2f GB/s %9.0f Mweights/s, %9.0f in cache\n", name, group_blocks * 32,
+           bytes / memory * 1e-9, (double)tiles * weights / memory * 1e-6, CACHED * weights / cache * 1e-6);
     if (group_blocks == 4) {
         float *out = malloc(p.blocks * 512 * sizeof *out);
-        best = 1e9;
+        double best = 1e9;
         for (double start = now(); out && now() - start < 0.2;) {
             double t = now();
             for (size_t i = 0; i < 16; i++)
@@ -188,7 +213,7 @@ static void bench_packed(bench *b, int code_bits, int fine_bits, size_t group_bl
             t = (now() - t) / 16;
             if (t < best) best = t;
         }
-        printf("  decode_tile %d+%d  %8.0f Mweights/s\n", code_bits, fine_bits, (double)p.blocks * 512 / best * 1e-6);
+        printf("  decode_tile %-6s    %8.0f Mweights/s\n", name, weights / best * 1e-6);
         free(out);
     }
     free(y);
@@ -214,16 +239,22 @@ static void bench_table(bench *b) {
         printf("  %-16s %9.0f Mvalues/s\n", small[i].name,
                (double)small[i].values / best_time(b, small[i].call, 0.05) * 1e-6);
     }
+    for (int states = 16; states <= 256; states += 240) {
+        b->trellis.states = states;
+        printf("  trellis %-8d %9.1f Mvalues/s\n", states, N / best_time(b, do_trellis, 0.2) * 1e-6);
+    }
     double bytes = (double)b->large_bytes;
     printf("  read_sum         %8.2f GB/s\n", bytes / best_time(b, do_read_sum, 0.6) * 1e-9);
     printf("  matvec_bf16      %8.2f GB/s\n", bytes / best_time(b, do_matvec_bf16, 0.6) * 1e-9);
     printf("  matvec_f16       %8.2f GB/s\n", bytes / best_time(b, do_matvec_f16, 0.6) * 1e-9);
     printf("  matvec_f32       %8.2f GB/s\n", bytes / best_time(b, do_matvec_f32, 0.6) * 1e-9);
     for (size_t group_blocks = 1; group_blocks <= 4; group_blocks *= 4) {
-        bench_packed(b, 4, 0, group_blocks);
-        bench_packed(b, 4, 2, group_blocks);
-        bench_packed(b, 4, 4, group_blocks);
-        bench_packed(b, 2, 0, group_blocks);
+        bench_packed(b, 4, 0, 0, group_blocks);
+        bench_packed(b, 4, 0, 16, group_blocks);
+        bench_packed(b, 4, 0, 256, group_blocks);
+        bench_packed(b, 4, 2, 0, group_blocks);
+        bench_packed(b, 4, 4, 0, group_blocks);
+        bench_packed(b, 2, 0, 0, group_blocks);
     }
 }
 
@@ -240,10 +271,13 @@ static void setup(bench *b) {
     b->packed = malloc(N);
     b->xq =
         (tq_xq){malloc(N), malloc(N), malloc(2 * N), malloc(N / 32 * sizeof(float)), malloc(N / 16 * sizeof(int32_t))};
+    b->steps = malloc(N * sizeof *b->steps);
+    b->work = malloc(TQ_TRELLIS_WORK(256, N / 16));
     for (size_t i = 0; i < 2; i++)
         b->logits[i] = malloc((size_t)VOCABULARY * 4 * sizeof(float));
     if (!b->large || !b->x || !b->y || !b->z || !b->half || !b->codes || !b->fine || !b->packed || !b->xq.hi ||
-        !b->xq.lo || !b->xq.wide || !b->xq.scale || !b->xq.sum || !b->logits[0] || !b->logits[1]) {
+        !b->xq.lo || !b->xq.wide || !b->xq.scale || !b->xq.sum || !b->logits[0] || !b->logits[1] || !b->steps ||
+        !b->work) {
         fputs("out of memory\n", stderr);
         exit(1);
     }
@@ -257,6 +291,13 @@ static void setup(bench *b) {
     kt_fill_bytes(&r, b->packed, N, 255);
     b->k->f32_to_f16(b->half, b->x, N);
     kt_random_levels(&r, &b->levels, 0, 0);
+    kt_random_trellis(&r, &b->deep, 1, 0);
+    for (size_t i = 0; i < 16; i++)
+        b->levels.t[i] = 0;
+    for (size_t i = 0; i < 4096; i++)
+        b->trellis.branch[i] = (int32_t)((kt_next(&r) & 0x7fff) << 16 | (kt_next(&r) & 0xfffc));
+    for (size_t i = 0; i < N; i++)
+        b->steps[i] = (int16_t)(b->x[i] * 2000);
     for (size_t i = 0; i < 15; i++)
         b->bounds[i] = b->search.bounds[0][i] = b->search.bounds[1][i] = (float)i * 0.25f - 1.75f;
     for (size_t i = 0; i < 16; i++) {
@@ -282,6 +323,8 @@ void kt_bench(const char *isa) {
     free(b.codes);
     free(b.fine);
     free(b.packed);
+    free(b.steps);
+    free(b.work);
     free(b.xq.hi);
     free(b.xq.lo);
     free(b.xq.wide);

@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 
-enum { BLOCKS_MAX = 24, TILES_MAX = 3 };
+enum { BLOCKS_MAX = 24, TILES_MAX = 5 };
 
-static const struct { int code_bits, fine_bits; } configs[] = {{4, 0}, {4, 2}, {4, 4}, {2, 0}};
+static const struct {
+    int code_bits, fine_bits, states;
+} configs[] = {{4, 0, 0}, {4, 2, 0}, {4, 4, 0}, {2, 0, 0}, {4, 0, 16}, {4, 0, 256}};
 
 /* The layout as kernels.h words it. */
 static unsigned code_at(const uint8_t *packed, size_t row, size_t col, int bits) {
@@ -67,6 +69,12 @@ static void test_pack(kt_context *c) {
 
 static int level_at(const tq_packed *p, size_t tile, size_t row, size_t col) {
     unsigned n = code_at(p->codes + tile * p->blocks * 64 * (size_t)p->code_bits, row, col, p->code_bits);
+    if (p->trellis) {
+        unsigned before[2] = {0, 0};
+        for (size_t i = 0; i < 2 && i < tile; i++)
+            before[i] = code_at(p->codes + (tile - 1 - i) * p->blocks * 256, row, col, 4);
+        return p->levels->a[n] + p->levels->v[n] * (p->levels->u[before[0]] + p->levels->t[before[1]]);
+    }
     if (!p->fine_bits) return p->levels->a[n];
     unsigned r = code_at(p->fine + tile * p->blocks * 64 * (size_t)p->fine_bits, row, col, p->fine_bits);
     return p->levels->a[n] + p->levels->v[n] * p->levels->fine[n == 0 || n == 15][r];
@@ -106,6 +114,7 @@ static void each_matrix(kt_context *c, void (*body)(kt_context *c, const kt_matr
                 int extreme = kt_below(&c->random, 3) == 0;
                 kt_matrix_new(&m, &c->random, configs[i].code_bits, configs[i].fine_bits,
                               1 + kt_below(&c->random, TILES_MAX), blocks, groups[g], extreme);
+                if (configs[i].states) kt_matrix_trellis(&m, &c->random, configs[i].states > 16, extreme);
                 body(c, &m);
                 kt_matrix_free(&m);
             }

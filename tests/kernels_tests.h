@@ -15,6 +15,7 @@ typedef struct kt_test {
     void (*run)(kt_context *c);
 } kt_test;
 
-extern const kt_test kt_float_tests[], kt_coding_tests[], kt_packed_tests[]; /* end with a NULL name */
+extern const kt_test kt_float_tests[], kt_coding_tests[], kt_packed_tests[],
+    kt_trellis_tests[]; /* end with a NULL name */
 
 #endif

@@ -165,6 +165,30 @@ void kt_matrix_new(kt_matrix *m, kt_random *r, int code_bits, int fine_bits, siz
                             .group_blocks = group_blocks};
 }
 
+void kt_random_trellis(kt_random *r, tq_levels *l, int deep, int extreme) {
+    int flat = extreme && kt_below(r, 2); /* the largest levels come from a, or from the product */
+    for (size_t i = 0; i < 16; i++) {
+        if (extreme) {
+            int sign = i & 1 ? -1 : 1;
+            l->a[i] = (int16_t)(flat ? sign * 127 * TQ_TRELLIS_UNIT : 0);
+            l->v[i] = flat ? 16 : 64;
+            l->u[i] = (int8_t)(sign * (deep ? 27 : 127));
+            l->t[i] = (int8_t)(deep ? sign * 100 : 0);
+            continue;
+        }
+        l->a[i] = (int16_t)(((int)kt_below(r, 191) - 95) * TQ_TRELLIS_UNIT);
+        l->v[i] = (int8_t)kt_below(r, 61);
+        l->u[i] = (int8_t)((int)kt_below(r, 61) - 30);
+        l->t[i] = (int8_t)(deep ? (int)kt_below(r, 61) - 30 : 0);
+    }
+    l->step = 0.000123f;
+}
+
+void kt_matrix_trellis(kt_matrix *m, kt_random *r, int deep, int extreme) {
+    kt_random_trellis(r, &m->levels, deep, extreme);
+    m->packed.trellis = 1;
+}
+
 void kt_matrix_free(kt_matrix *m) {
     kt_guarded_free(&m->codes);
     kt_guarded_free(&m->fine);

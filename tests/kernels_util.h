@@ -53,6 +53,9 @@ typedef struct kt_matrix {
 void kt_random_levels(kt_random *r, tq_levels *l, int fine_bits, int extreme);
 void kt_matrix_new(kt_matrix *m, kt_random *r, int code_bits, int fine_bits, size_t tiles, size_t blocks,
                    size_t group_blocks, int extreme);
+/* Makes a trellis of a matrix of 4-bit codes; deep: of 256 states. */
+void kt_random_trellis(kt_random *r, tq_levels *l, int deep, int extreme);
+void kt_matrix_trellis(kt_matrix *m, kt_random *r, int deep, int extreme);
 void kt_matrix_free(kt_matrix *m);
 
 /* A quantized vector with its memory guarded. */
