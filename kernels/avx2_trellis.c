@@ -24,14 +24,6 @@ INLINE void store(void *p, __m256i v) {
 
 /* ---- the search ---- */
 
-static void start(costs cost, int states) {
-    for (int s = 0; s < states; s++) {
-        int32_t forbidden = TQ_TRELLIS_FORBIDDEN + (states == 16 ? s : s >> 4);
-        store(cost[s], _mm256_set1_epi32(s ? forbidden : 0));
-        store(cost[s] + 8, _mm256_set1_epi32(s ? forbidden : 0));
-    }
-}
-
 static void subtract_least(costs cost, int states) {
     for (int half = 0; half < LANES; half += 8) {
         __m256i least = load(cost[0] + half);
@@ -72,13 +64,14 @@ INLINE void advance_group(costs to, costs from, int stride, int group, const __m
 }
 
 /* With 16 states every step's words are two registers each half. */
-static void trace16(uint8_t *codes, size_t steps, costs cost, const uint32_t *words) {
+static void trace16(uint8_t *codes, size_t steps, costs cost, const uint8_t *last, const uint32_t *words) {
     const __m256i low = _mm256_set1_epi32(15);
     for (size_t half = 0; half < LANES; half += 8) {
         __m256i state = load(cost[0] + half);
         for (int s = 1; s < 16; s++)
             state = _mm256_min_epi32(state, load(cost[s] + half));
         state = _mm256_and_si256(state, low);
+        if (last) state = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(last + half)));
         for (size_t k = steps; k-- > 0;) {
             tq_store8_u8(codes + k * LANES + half, 8, state);
             const uint32_t *at = words + k * 2 * LANES + half;
@@ -90,11 +83,12 @@ static void trace16(uint8_t *codes, size_t steps, costs cost, const uint32_t *wo
     }
 }
 
-static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, void *work) {
+static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, int32_t *ends,
+                    const uint8_t *last, void *work) {
     const __m256i square = _mm256_set1_epi32(TQ_TRELLIS_SQUARE << 16), two = _mm256_set1_epi32(2);
     costs cost[2];
     uint32_t *words = work;
-    start(cost[0], t->states);
+    memcpy(cost[0], ends, (size_t)t->states * sizeof *cost[0]);
     for (size_t k = 0; k < steps; k++, words += t->states / 8 * LANES) {
         int32_t(*from)[LANES] = cost[k & 1], (*to)[LANES] = cost[~k & 1];
         __m256i lane[2];
@@ -111,9 +105,10 @@ static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_tre
                 advance_group(to, from, 16, g, lane, t->branch + (ptrdiff_t)256 * g, words + (ptrdiff_t)2 * g * LANES);
     }
     if (t->states == 16)
-        trace16(codes, steps, cost[steps & 1], work);
+        trace16(codes, steps, cost[steps & 1], last, work);
     else
-        tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], work);
+        tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], last, work);
+    memcpy(ends, cost[steps & 1], (size_t)t->states * sizeof *cost[0]);
 }
 
 /* ---- levels as floats ---- */
@@ -254,12 +249,10 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
     const __m256 mul = _mm256_set1_ps(p->scale_mul * p->levels->step), zero = _mm256_setzero_ps();
     __m256 sum[2][2] = {{zero, zero}, {zero, zero}};
     const uint8_t *codes[2][4];
-    size_t next[4]; /* bytes to the next block: none where there are no codes before */
     for (int i = 0; i < count + 2; i++) {
         size_t back = i < 2 ? (size_t)(2 - i) : 0;
         codes[0][i] = tq_trellis_codes(p, tile + (size_t)(i < 2 ? 0 : i - 2), back, 0);
         codes[1][i] = codes[0][i] + 32;
-        next[i] = tile < back ? 0 : 256;
     }
     for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
         size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
@@ -270,7 +263,7 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
             for (int half = 0; half < 2; half++) {
                 block_rows(group_sum[half], t, codes[half], count, deep, wide, x->scale[b]);
                 for (int i = 0; i < count + 2; i++)
-                    codes[half][i] += next[i];
+                    codes[half][i] += 256;
             }
         }
         for (int half = 0; half < 2; half++) {

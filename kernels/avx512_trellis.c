@@ -16,13 +16,6 @@ enum { LANES = TQ_TILE_ROWS };
 
 typedef int32_t costs[256][LANES];
 
-static void start(costs cost, int states) {
-    for (int s = 0; s < states; s++) {
-        int32_t forbidden = TQ_TRELLIS_FORBIDDEN + (states == 16 ? s : s >> 4);
-        _mm512_storeu_si512(cost[s], _mm512_set1_epi32(s ? forbidden : 0));
-    }
-}
-
 static void subtract_least(costs cost, int states) {
     __m512i least = _mm512_loadu_si512(cost[0]);
     for (int s = 1; s < states; s++)
@@ -64,12 +57,13 @@ INLINE void advance_group(costs to, costs from, int stride, int group, __m512i l
 }
 
 /* With 16 states every step's words are two registers. */
-static void trace16(uint8_t *codes, size_t steps, costs cost, const uint32_t *words) {
+static void trace16(uint8_t *codes, size_t steps, costs cost, const uint8_t *last, const uint32_t *words) {
     const __m512i low = _mm512_set1_epi32(15), eight = _mm512_set1_epi32(8);
     __m512i state = _mm512_loadu_si512(cost[0]);
     for (int s = 1; s < 16; s++)
         state = _mm512_min_epi32(state, _mm512_loadu_si512(cost[s]));
     state = _mm512_and_si512(state, low);
+    if (last) state = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)last));
     for (size_t k = steps; k-- > 0;) {
         _mm_storeu_si128((__m128i *)(codes + k * LANES), _mm512_cvtepi32_epi8(state));
         __mmask16 upper = _mm512_test_epi32_mask(state, eight);
@@ -80,11 +74,12 @@ static void trace16(uint8_t *codes, size_t steps, costs cost, const uint32_t *wo
     }
 }
 
-static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, void *work) {
+static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, int32_t *ends,
+                    const uint8_t *last, void *work) {
     const __m512i square = _mm512_set1_epi32(TQ_TRELLIS_SQUARE << 16), two = _mm512_set1_epi32(2);
     costs cost[2];
     uint32_t *words = work;
-    start(cost[0], t->states);
+    memcpy(cost[0], ends, (size_t)t->states * sizeof *cost[0]);
     for (size_t k = 0; k < steps; k++, words += t->states / 8 * LANES) {
         int32_t(*from)[LANES] = cost[k & 1], (*to)[LANES] = cost[~k & 1];
         if (k && k % TQ_TRELLIS_PERIOD == 0) subtract_least(from, t->states);
@@ -98,9 +93,10 @@ static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_tre
                 advance_group(to, from, 16, g, lane, t->branch + (ptrdiff_t)256 * g, words + (ptrdiff_t)2 * g * LANES);
     }
     if (t->states == 16)
-        trace16(codes, steps, cost[steps & 1], work);
+        trace16(codes, steps, cost[steps & 1], last, work);
     else
-        tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], work);
+        tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], last, work);
+    memcpy(ends, cost[steps & 1], (size_t)t->states * sizeof *cost[0]);
 }
 
 /* The tables of tq_levels as floats: every level is an integer below 2^13, so the arithmetic is exact. */
@@ -224,11 +220,9 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
     size_t groups = p->blocks ? (p->blocks - 1) / p->group_blocks + 1 : 0;
     __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     const uint8_t *codes[6];
-    size_t next[6]; /* bytes to the next block: none where there are no codes before */
     for (int i = 0; i < count + 2; i++) {
         size_t back = i < 2 ? (size_t)(2 - i) : 0;
         codes[i] = tq_trellis_codes(p, tile + (size_t)(i < 2 ? 0 : i - 2), back, 0);
-        next[i] = tile < back ? 0 : 256;
     }
     for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
         size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
@@ -241,7 +235,7 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
             for (int i = 0; i < count; i++)
                 group_sum[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(block[i]), x_scale, group_sum[i]);
             for (int i = 0; i < count + 2; i++)
-                codes[i] += next[i];
+                codes[i] += 256;
         }
         for (int i = 0; i < count; i++) {
             const uint16_t *at = scales + (size_t)i * groups * TQ_TILE_ROWS;

@@ -122,8 +122,8 @@ static inline int tq_trellis_deep(const tq_levels *l) {
  * of equal ones the smallest. With |l| <= 2^13 and |z| <= 2^14 a branch lies in (-2^28, 2^28 + 2^26]. Any state is
  * reached from any other in two steps at most, so costs never spread by more than 2^30 + 2^27; the smallest is
  * subtracted every fourth step, until when they drift by less than 2^30 + 2^28 up and 2^30 down: int32 holds that, also
- * from the start, where all states but 0 cost 2^30 and are left behind after two steps. */
-enum { TQ_TRELLIS_PERIOD = 4, TQ_TRELLIS_FORBIDDEN = 1 << 30 };
+ * from the start, where all states but one may cost 2^30 and are left behind after two steps. */
+enum { TQ_TRELLIS_PERIOD = 4 };
 
 /* The lane of z: its own rounding to a multiple of 4 keeps the low bits of costs free. */
 static inline uint32_t tq_trellis_lane(int16_t z) {
@@ -132,12 +132,13 @@ static inline uint32_t tq_trellis_lane(int16_t z) {
 
 /* The codes from the end of the path back: cost: [states][16] after the last step; predecessors of a state in words of
  * eight states, four bits each: [steps][states / 8][16]. */
-void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *cost, const uint32_t *words);
+void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *cost, const uint8_t *last,
+                      const uint32_t *words);
 
-/* The codes of a block, `back` tiles before `tile`; zeros in front of the first tile. */
+/* The codes of a block, `back` (at most 2) tiles before `tile`; in front of the first stands the last. */
 static inline const uint8_t *tq_trellis_codes(const tq_packed *p, size_t tile, size_t back, size_t block) {
-    static const uint8_t none[256];
-    return tile < back ? none : p->codes + ((tile - back) * p->blocks + block) * sizeof none;
+    size_t before = tile >= back ? tile - back : (tile + 2 * p->tiles - back) % p->tiles;
+    return p->codes + (before * p->blocks + block) * 256;
 }
 
 /* Binary search over ascending bounds as a walk down a tree: at step s the path so far (which starts with the shape, 0

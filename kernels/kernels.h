@@ -32,7 +32,7 @@ typedef struct tq_levels {
 
 /* A trellis: the level of a weight depends on its own 4-bit code n and on the codes p and pp of the two weights before
  * it in its sequence, which runs down the rows of one column: row r follows row r - 16, the same place of the tile
- * before. In front of the first row both are 0.
+ * before. The sequence is a ring: in front of its first weight stands its last.
  *
  *     level(n, p, pp) = a[n] + v[n] * (u[p] + t[pp]),     z = step * level
  *
@@ -51,6 +51,12 @@ typedef struct tq_trellis {
     int states; /* 16 or 256 */
     int32_t branch[16 * 256];
 } tq_trellis;
+
+/* Costs carry in their low four bits which of its 16 successors' predecessors a state is. */
+#define TQ_TRELLIS_FORBIDDEN (1 << 30)
+static inline int tq_trellis_index(int states, int state) {
+    return states == 16 ? state : state >> 4;
+}
 
 /* |z| that the search takes, in units of step, and the bytes it works in. */
 #define TQ_TRELLIS_Z_MAX 16380
@@ -83,6 +89,7 @@ typedef struct tq_packed {
     int code_bits;
     int fine_bits;
     int trellis; /* 0 or 1 */
+    size_t tiles;
     size_t blocks;
     size_t group_blocks;
 } tq_packed;
@@ -137,10 +144,12 @@ typedef struct tq_kernels {
     void (*encode_fine)(uint8_t *fine, const uint8_t *codes, const float *z, size_t n, const tq_fine_search *s);
     /* out[i] = level(codes[i], fine[i]) as float (without step); fine may be NULL. */
     void (*levels)(float *out, const uint8_t *codes, const uint8_t *fine, size_t n, const tq_levels *l);
-    /* Codes of 16 sequences side by side: the path of least squared error through the trellis from code 0, ties to the
-     * smaller code. z: [steps][16] in units of step, |z| <= TQ_TRELLIS_Z_MAX; codes: [steps][16], which may lie where z
-     * does; work: TQ_TRELLIS_WORK bytes. Exact: the same codes on every instruction set. */
-    void (*trellis)(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, void *work);
+    /* Codes of 16 sequences side by side: the path of least squared error through the trellis, ties to the smaller
+     * code. first, last: [16] the states before and after all steps, a state being the last code, or 16 times the one
+     * before it plus the last; NULL: any. z: [steps][16] in units of step, |z| <= TQ_TRELLIS_Z_MAX; codes: [steps][16],
+     * which may lie where z does; work: TQ_TRELLIS_WORK bytes. Exact: the same codes on every instruction set. */
+    void (*trellis)(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, int32_t *cost,
+                    const uint8_t *last, void *work);
     /* out[i] = level(codes[i], before[i], before2[i]) as float (without step). */
     void (*trellis_levels)(float *out, const uint8_t *codes, const uint8_t *before, const uint8_t *before2, size_t n,
                            const tq_levels *l);

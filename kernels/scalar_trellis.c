@@ -5,12 +5,6 @@ enum { LANES = TQ_TILE_ROWS };
 
 typedef int32_t costs[256][LANES];
 
-static void start(costs cost, int states) {
-    for (int s = 0; s < states; s++)
-        for (int i = 0; i < LANES; i++)
-            cost[s][i] = s ? TQ_TRELLIS_FORBIDDEN + (states == 16 ? s : s >> 4) : 0;
-}
-
 static void subtract_least(costs cost, int states) {
     for (int i = 0; i < LANES; i++) {
         int32_t least = cost[0][i];
@@ -48,10 +42,11 @@ static void advance(costs to, costs from, const int16_t *z, const tq_trellis *t,
     }
 }
 
-void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *cost, const uint32_t *words) {
+void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *cost, const uint8_t *last,
+                      const uint32_t *words) {
     for (int i = 0; i < LANES; i++) {
-        unsigned state = 0;
-        for (unsigned s = 1; s < (unsigned)states; s++)
+        unsigned state = last ? last[i] : 0;
+        for (unsigned s = 1; !last && s < (unsigned)states; s++)
             if (cost[s * LANES + (unsigned)i] < cost[state * LANES + (unsigned)i]) state = s;
         for (size_t k = steps; k-- > 0;) {
             codes[k * LANES + (size_t)i] = (uint8_t)(state & 15);
@@ -62,15 +57,17 @@ void tq_trellis_trace(uint8_t *codes, size_t steps, int states, const int32_t *c
     }
 }
 
-static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, void *work) {
+static void trellis(uint8_t *codes, const int16_t *z, size_t steps, const tq_trellis *t, int32_t *ends,
+                    const uint8_t *last, void *work) {
     costs cost[2];
     uint32_t *words = work;
-    start(cost[0], t->states);
+    memcpy(cost[0], ends, (size_t)t->states * sizeof *cost[0]);
     for (size_t k = 0; k < steps; k++) {
         if (k && k % TQ_TRELLIS_PERIOD == 0) subtract_least(cost[k & 1], t->states);
         advance(cost[~k & 1], cost[k & 1], z + k * LANES, t, words + k * (size_t)t->states / 8 * LANES);
     }
-    tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], words);
+    tq_trellis_trace(codes, steps, t->states, cost[steps & 1][0], last, words);
+    memcpy(ends, cost[steps & 1], (size_t)t->states * sizeof *cost[0]);
 }
 
 static void trellis_levels(float *out, const uint8_t *codes, const uint8_t *before, const uint8_t *before2, size_t n,

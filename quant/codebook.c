@@ -44,3 +44,10 @@ void tq_codebook_init(tq_codebook *book, int code_bits, int fine_bits) {
         book->bounds[n] = 0.5F * plain->step * (float)(plain->a[n] + plain->a[n + 1]);
     if (fine_bits > 0) init_search(&book->search, book->levels, fine_bits);
 }
+
+void tq_trellis_begin(int32_t *cost, int states, const uint8_t *first) {
+    for (int s = 0; s < states; s++)
+        for (int i = 0; i < TQ_TILE_ROWS; i++)
+            cost[s * TQ_TILE_ROWS + i] =
+                (first && first[i] != s ? TQ_TRELLIS_FORBIDDEN : 0) + tq_trellis_index(states, s);
+}

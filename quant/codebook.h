@@ -26,6 +26,10 @@ void tq_codebook_init(tq_codebook *book, int code_bits, int fine_bits);
 const tq_levels *tq_codebook_trellis(int states);
 void tq_codebook_init_trellis(tq_codebook *book, int states);
 
+/* Costs of beginning in a state for kernels' trellis: 0 in that of first: [16], or (NULL) in all. cost: [states][16].
+ */
+void tq_trellis_begin(int32_t *cost, int states, const uint8_t *first);
+
 /* The search in any trellis. */
 void tq_codebook_branches(tq_trellis *trellis, const tq_levels *levels, int states);
 

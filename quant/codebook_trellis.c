@@ -81,11 +81,14 @@ static void search(trainer *tr, const table *b, bool grid) {
     }
     memset(tr->count, 0, sizeof tr->count);
     memset(tr->sum, 0, sizeof tr->sum);
+    static const uint8_t zero[TQ_TILE_ROWS];
+    int32_t cost[256 * TQ_TILE_ROWS];
     for (size_t s = 0; s < SEQUENCES; s++) {
         const float *x = tr->sample + s * STEPS * TQ_TILE_ROWS;
         for (size_t i = 0; i < (size_t)STEPS * TQ_TILE_ROWS; i++)
             tr->z[i] = (int16_t)lrint(fmin(fmax((double)x[i] / unit, -TQ_TRELLIS_Z_MAX), TQ_TRELLIS_Z_MAX));
-        k->trellis(tr->codes, tr->z, STEPS, &tr->trellis, tr->work);
+        tq_trellis_begin(cost, tr->states, zero);
+        k->trellis(tr->codes, tr->z, STEPS, &tr->trellis, cost, NULL, tr->work);
         unsigned cell[TQ_TILE_ROWS] = {0};
         for (size_t i = 0; i < (size_t)STEPS * TQ_TILE_ROWS; i++) {
             unsigned *c = &cell[i % TQ_TILE_ROWS];

@@ -25,6 +25,7 @@ typedef struct tq_encode_scratch {
     /* Of a trellis alone: */
     uint8_t *plane[3]; /* [16, ld]: the codes of tile t in number t % 3 */
     int16_t *column;   /* [tiles, 16] */
+    uint8_t *ring;     /* [tiles, 16] its codes */
     void *work;        /* of the search */
 } tq_encode_scratch;
 

@@ -40,6 +40,7 @@ typedef struct column_scratch {
     float *pull;       /* [TQ_FEEDBACK_COLS, ld] */
     float *z, *change; /* [ld] */
     void *trellis;     /* tq_trellis_column_work bytes, or NULL */
+    bool again;        /* there are codes already */
 } column_scratch;
 
 static int scratch_new(const tq_calibration_work *c, column_scratch *s, tq_err *err) {
@@ -66,7 +67,7 @@ static void code_column(const tq_calibration_work *c, size_t k, column_scratch *
     uint8_t *codes = c->codes + k * c->ld, *fine = c->fine ? c->fine + k * c->ld : NULL;
     float *level = c->level + k * c->ld, step = c->book.levels->step;
     if (s->trellis) {
-        tq_trellis_column(&c->book, s->z, c->ld, codes, level, s->trellis);
+        tq_trellis_column(&c->book, s->z, c->ld, codes, level, s->again, s->trellis);
         return;
     }
     kernels->encode(codes, s->z, c->ld, c->book.bounds, c->book.count);
@@ -125,6 +126,7 @@ static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, co
 int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
     column_scratch s;
     int rc = scratch_new(c, &s, err);
+    s.again = true;
     for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
         size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
         block_pull b = {c, c->h, s.pull, begin, end - begin, 0, c->cols};

@@ -53,6 +53,7 @@ static int stage_init(tq_stage *s, tq_err *err) {
         .code_bits = s->shape.code_bits,
         .fine_bits = s->shape.fine_bits,
         .trellis = s->shape.states > 0,
+        .tiles = s->shape.tiles,
         .blocks = s->shape.blocks,
         .group_blocks = s->shape.group_blocks,
     };

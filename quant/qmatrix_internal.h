@@ -55,9 +55,9 @@ void tq_stage_write_table(tq_stage *s);
 
 /* Trellis codes of one column: z: [rows16], coordinates of N(0,1), rows16 a multiple of 16 (what pads it may be 0);
  * codes: [rows16], of which the columns' codes of all 16 sequences are; level: [rows16], what they decode to, in z
- * (step applied). book: of tq_codebook_init_trellis. work: tq_trellis_column_work bytes, aligned to 4. Serial,
- * thread-safe. */
-void tq_trellis_column(const tq_codebook *book, const float *z, size_t rows16, uint8_t *codes, float *level,
+ * (step applied); again: codes hold a path, the one found is no worse. book: of tq_codebook_init_trellis. work:
+ * tq_trellis_column_work bytes, aligned to 4. Serial, thread-safe. */
+void tq_trellis_column(const tq_codebook *book, const float *z, size_t rows16, uint8_t *codes, float *level, bool again,
                        void *work);
 size_t tq_trellis_column_work(const tq_codebook *book, size_t rows16);
 

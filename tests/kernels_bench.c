@@ -22,6 +22,7 @@ typedef struct bench {
     size_t large_bytes;
     tq_levels levels, deep; /* deep: a trellis of 256 states */
     tq_fine_search search;
+    int32_t cost[256 * 16];
     tq_trellis trellis;
     int16_t *steps;
     void *work;
@@ -90,7 +91,7 @@ static void do_unpack4(bench *b) {
     b->k->unpack(b->codes, N / 16, b->packed, N / 512, 4);
 }
 static void do_trellis(bench *b) {
-    b->k->trellis(b->codes, b->steps, N / 16, &b->trellis, b->work);
+    b->k->trellis(b->codes, b->steps, N / 16, &b->trellis, b->cost, NULL, b->work);
 }
 static void do_trellis_levels(bench *b) {
     b->k->trellis_levels(b->y, b->codes, b->codes + 16, b->codes + 32, N - 32, &b->levels);
@@ -172,6 +173,7 @@ static tq_packed bench_matrix(const bench *b, int code_bits, int fine_bits, int 
                        .fine_bits = fine_bits,
                        .trellis = states > 0,
                        .blocks = blocks,
+                       .tiles = *tiles,
                        .group_blocks = group_blocks};
 }
 

@@ -71,8 +71,8 @@ static int level_at(const tq_packed *p, size_t tile, size_t row, size_t col) {
     unsigned n = code_at(p->codes + tile * p->blocks * 64 * (size_t)p->code_bits, row, col, p->code_bits);
     if (p->trellis) {
         unsigned before[2] = {0, 0};
-        for (size_t i = 0; i < 2 && i < tile; i++)
-            before[i] = code_at(p->codes + (tile - 1 - i) * p->blocks * 256, row, col, 4);
+        for (size_t i = 0; i < 2; i++)
+            before[i] = code_at(p->codes + (tile + 2 * p->tiles - 1 - i) % p->tiles * p->blocks * 256, row, col, 4);
         return p->levels->a[n] + p->levels->v[n] * (p->levels->u[before[0]] + p->levels->t[before[1]]);
     }
     if (!p->fine_bits) return p->levels->a[n];

@@ -54,6 +54,14 @@ static void buffers_free(buffers *g) {
         kt_guarded_free(&g->work[i]);
 }
 
+/* Costs of beginning: 0 in the state first, or (NULL) different ones in all. */
+static void start_costs(int32_t *cost, int states, const uint8_t *first) {
+    for (int s = 0; s < states; s++)
+        for (int i = 0; i < LANES; i++)
+            cost[s * LANES + i] = (first ? (first[i] == s ? 0 : TQ_TRELLIS_FORBIDDEN) : (s * 31 + i) % 64 * 4096) |
+                                  tq_trellis_index(states, s);
+}
+
 static void search_case(kt_context *c, buffers *g, const tq_trellis *t, size_t steps, int kind) {
     size_t n = steps * LANES, work = TQ_TRELLIS_WORK(t->states, steps);
     int placement = (int)kt_below(&c->random, KT_PLACEMENTS);
@@ -61,15 +69,27 @@ static void search_case(kt_context *c, buffers *g, const tq_trellis *t, size_t s
     uint8_t *codes = kt_place(&g->codes, n, 1, placement), *ref = kt_place(&g->ref, n, 1, placement);
     void *work_k = kt_place(&g->work[0], work, 4, placement), *work_s = kt_place(&g->work[1], work, 4, KT_AT_END);
     fill_steps(&c->random, z, n, kind);
-    c->k->trellis(codes, z, steps, t, work_k);
-    c->s->trellis(ref, z, steps, t, work_s);
+    uint8_t ends[2][LANES];
+    for (size_t i = 0; i < LANES; i++) {
+        ends[0][i] = (uint8_t)kt_below(&c->random, (size_t)t->states);
+        ends[1][i] = (uint8_t)kt_below(&c->random, (size_t)t->states);
+    }
+    const uint8_t *first = kt_below(&c->random, 2) ? ends[0] : NULL, *last = kt_below(&c->random, 2) ? ends[1] : NULL;
+    int32_t cost[3][256 * LANES];
+    for (int i = 0; i < 3; i++)
+        start_costs(cost[i], t->states, first);
+    c->k->trellis(codes, z, steps, t, cost[0], last, work_k);
+    c->s->trellis(ref, z, steps, t, cost[1], last, work_s);
     assert_memory_equal(codes, ref, n);
+    assert_memory_equal(cost[0], cost[1], (size_t)t->states * LANES * sizeof **cost);
     for (size_t i = 0; i < n; i++)
         assert_true(codes[i] < 16);
+    for (size_t i = 0; last && steps && i < LANES; i++)
+        assert_int_equal(codes[n - LANES + i], last[i] & 15);
     kt_check(&g->z);
     kt_check(&g->codes);
     kt_check(&g->work[0]);
-    c->k->trellis((uint8_t *)z, z, steps, t, work_k); /* in place */
+    c->k->trellis((uint8_t *)z, z, steps, t, cost[2], last, work_k); /* in place */
     assert_memory_equal(z, ref, n);
 }
 
@@ -109,19 +129,21 @@ static void test_best(kt_context *c) {
     enum { STEPS = 3 };
     tq_trellis *t = malloc(sizeof *t);
     int16_t z[STEPS * LANES];
-    uint8_t codes[STEPS * LANES];
+    uint8_t codes[STEPS * LANES], zeros[LANES] = {0};
+    int32_t cost[256 * LANES];
     uint32_t work[TQ_TRELLIS_WORK(256, STEPS) / 4];
     assert_non_null(t);
     for (int round = 0; round < 24; round++) {
         random_trellis(&c->random, t, round & 1 ? 256 : 16, 0);
         fill_steps(&c->random, z, STEPS * LANES, round % 3);
-        c->k->trellis(codes, z, STEPS, t, work);
+        start_costs(cost, t->states, zeros);
+        c->k->trellis(codes, z, STEPS, t, cost, NULL, work);
         for (size_t lane = 0; lane < LANES; lane++) {
             unsigned path[STEPS] = {codes[lane], codes[LANES + lane], codes[2 * LANES + lane]};
             int64_t found = path_cost(t, z + lane, path, STEPS), least = INT64_MAX;
             for (unsigned i = 0; i < 4096; i++) {
-                int64_t cost = path_cost(t, z + lane, (const unsigned[]){i & 15, i >> 4 & 15, i >> 8}, STEPS);
-                if (cost < least) least = cost;
+                int64_t other = path_cost(t, z + lane, (const unsigned[]){i & 15, i >> 4 & 15, i >> 8}, STEPS);
+                if (other < least) least = other;
             }
             assert_true(found == least);
         }

@@ -161,6 +161,7 @@ void kt_matrix_new(kt_matrix *m, kt_random *r, int code_bits, int fine_bits, siz
                             .scale_mul = 0.75f,
                             .code_bits = code_bits,
                             .fine_bits = fine_bits,
+                            .tiles = tiles,
                             .blocks = blocks,
                             .group_blocks = group_blocks};
 }
