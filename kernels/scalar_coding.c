@@ -73,12 +73,12 @@ static void unpack(uint8_t *codes, size_t stride, const uint8_t *src, size_t blo
     }
 }
 
-/* The same of a trellis: the codes of the tiles before, none in front of the first. */
+/* The same of a trellis, with the codes of the two tiles before. */
 static void trellis_levels_of(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block,
                               const uint8_t *codes) {
-    uint8_t before[2][TQ_TILE_ROWS * TQ_BLOCK] = {{0}};
-    for (size_t i = 0; i < 2 && i < tile; i++)
-        unpack(before[i], TQ_BLOCK, p->codes + ((tile - 1 - i) * p->blocks + block) * 256, 1, 4);
+    uint8_t before[2][TQ_TILE_ROWS * TQ_BLOCK];
+    for (size_t i = 0; i < 2; i++)
+        unpack(before[i], TQ_BLOCK, tq_trellis_codes(p, tile, i + 1, block), 1, 4);
     for (size_t i = 0; i < (size_t)TQ_TILE_ROWS * TQ_BLOCK; i++)
         out[i / TQ_BLOCK][i % TQ_BLOCK] = tq_trellis_level(p->levels, codes[i], before[0][i], before[1][i]);
 }

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-enum { GLOB_SIZE = 256, QR_MAX = 4096 /* columns; see tq_rotation_new */ };
+
+#define GLOB_SIZE 256
+#define QR_MAX 4096          /* columns; see tq_rotation_new */
+#define TRELLIS_ROWS_MIN 128 /* from there on 4t codes N(0,1) better than 4 */
 
 struct tq_plan {
     const tq_model *model;
@@ -94,6 +97,8 @@ const char *tq_choice_blocked(const tq_matrix *m, tq_choice c, tq_rotation_kind 
         return "is packed in this export: open the original model to change it";
     }
     if (c.bits == TQ_BITS_KEEP) return NULL;
+    if (tq_bits_get(c.bits)->trellis && m->w.rows < TRELLIS_ROWS_MIN)
+        return "has too few rows for a trellis, 4 serves it better";
     if (rotation == TQ_ROTATION_QR && c.group == TQ_GROUP_ROW && m->w.cols > QR_MAX)
         return "has rows too long for a qr rotation over the whole row";
     return NULL;
