@@ -90,7 +90,7 @@ static int advance(asym_run *r, size_t block, tq_err *err) {
 
 static int run_init(asym_run *r, tq_err *err) {
     const tq_calibration *c = r->c;
-    size_t tokens = tq_calibration_tokens(c), group = TQ_CALIB_WINDOWS * TQ_CALIB_CTX;
+    size_t tokens = tq_calibration_tokens(c), group = (size_t)TQ_CALIB_WINDOWS * TQ_CALIB_CTX;
     r->hidden = tq_model_config(c->model)->hidden;
     for (size_t i = 0; i < c->count; i++)
         r->widest = c->sites[i].n > r->widest ? c->sites[i].n : r->widest;

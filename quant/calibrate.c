@@ -59,30 +59,38 @@ static int take_weights(tq_calibration_work *c, tq_err *err) {
     return ok ? TQ_OK : tq_fail(err, "out of memory for %zu x %zu weights", c->rows, c->cols);
 }
 
-/* target += target (C - H) H^-1, by columns; h is shrunk by then. cross: C in the basis of the model. */
-static int move_target(tq_calibration_work *c, const float *cross, tq_err *err) {
+/* x: C by rows, becomes X = (C - H) H^-1 by rows; work: [cols, cols]. H is shrunk by then, C - H the difference of the
+ * moments as they are. */
+static int target_change(const tq_calibration_work *c, float *x, float *work, tq_err *err) {
     int n = (int)c->cols, info = 0;
+    size_t square = c->cols * c->cols;
+    memcpy(work, c->h, square * sizeof *work);
+    for (size_t i = 0; i < square; i++)
+        x[i] -= i % (c->cols + 1) ? work[i] : work[i] - c->shift;
+    sposv_("U", &n, &n, work, &n, x, &n, &info);
+    return info == 0 ? TQ_OK : tq_fail(err, "the second moment of its input cannot be factored");
+}
+
+/* target += target X, by columns. cross: C in the basis of the model. */
+static int move_target(tq_calibration_work *c, const float *cross, tq_err *err) {
+    blasint n = (blasint)c->cols, rows = (blasint)c->ld;
     size_t square = c->cols * c->cols, plane = c->cols * c->ld;
-    float *x = tq_calloc_aligned(square, sizeof *x), *h = tq_calloc_aligned(square, sizeof *h);
+    float *x = tq_calloc_aligned(square, sizeof *x), *work = tq_calloc_aligned(square, sizeof *work);
     float *moved = tq_calloc_aligned(plane, sizeof *moved);
-    int rc = x && h && moved ? TQ_OK : tq_fail(err, "out of memory for the target of %zu x %zu", c->rows, c->cols);
-    if (rc == TQ_OK) rc = tq_moment_rotate(c->q->stage[0].rotation, cross, c->cols, c->pool, x, err);
-    if (rc == TQ_OK) {
-        memcpy(h, c->h, square * sizeof *h);
-        /* C - H is the difference of the moments as they are, without the shrinkage of H. */
-        for (size_t i = 0; i < square; i++)
-            x[i] -= i % (c->cols + 1) ? h[i] : h[i] - c->shift;
-        sposv_("U", &n, &n, h, &n, x, &n, &info);
-        if (info != 0) rc = tq_fail(err, "the second moment of its input cannot be factored");
+    int rc = TQ_FAIL;
+    if (!x || !work || !moved) {
+        tq_fail(err, "out of memory for the target of %zu x %zu", c->rows, c->cols);
+        goto out;
     }
-    if (rc == TQ_OK) {
-        memcpy(moved, c->target, plane * sizeof *moved);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, (blasint)c->ld, n, 1.0F, x, n, c->target,
-                    (blasint)c->ld, 1.0F, moved, (blasint)c->ld);
-        memcpy(c->target, moved, plane * sizeof *moved);
-    }
+    rc = tq_moment_rotate(c->q->stage[0].rotation, cross, c->cols, c->pool, x, err);
+    if (rc == TQ_OK) rc = target_change(c, x, work, err);
+    if (rc != TQ_OK) goto out;
+    memcpy(moved, c->target, plane * sizeof *moved);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, rows, n, 1.0F, x, n, c->target, rows, 1.0F, moved, rows);
+    memcpy(c->target, moved, plane * sizeof *moved);
+out:
     free(x);
-    free(h);
+    free(work);
     free(moved);
     return rc;
 }

@@ -69,7 +69,9 @@ typedef struct ring {
 } ring;
 
 /* The states of all lanes before step k, from the codes there; of a ring of one step its own code twice. */
-static void ring_states(const ring *r, const uint8_t *codes, size_t k, uint8_t state[TQ_TILE_ROWS]) {
+static void ring_states(const ring *r, size_t k, uint8_t state[TQ_TILE_ROWS]) {
+    const uint8_t *codes = r->codes;
+    if (r->steps == 0) return;
     size_t one = (k + r->steps - 1) % r->steps, two = (k + 2 * r->steps - 2) % r->steps;
     for (size_t i = 0; i < TQ_TILE_ROWS; i++) {
         state[i] = codes[one * TQ_TILE_ROWS + i];
@@ -77,24 +79,24 @@ static void ring_states(const ring *r, const uint8_t *codes, size_t k, uint8_t s
     }
 }
 
-/* Finds the codes of `count` steps from `begin` on anew, those around them as they are; open: from any state to any. */
-static void search_window(const ring *r, size_t begin, size_t count, bool open) {
+/* Finds the codes of `count` steps from `begin` on anew, those around them as they are. */
+static void search_window(const ring *r, size_t begin, size_t count) {
     int16_t z[SEAM_STEPS * TQ_TILE_ROWS];
-    uint8_t found[SEAM_STEPS * TQ_TILE_ROWS], first[TQ_TILE_ROWS], last[TQ_TILE_ROWS];
+    uint8_t found[SEAM_STEPS * TQ_TILE_ROWS], first[TQ_TILE_ROWS] = {0}, last[TQ_TILE_ROWS] = {0};
     for (size_t i = 0; i < count; i++)
         memcpy(z + i * TQ_TILE_ROWS, r->z + (begin + i) % r->steps * TQ_TILE_ROWS, TQ_TILE_ROWS * sizeof *z);
-    ring_states(r, r->codes, begin, first);
-    ring_states(r, r->codes, begin + count, last);
-    tq_trellis_begin(r->cost, r->trellis->states, open ? NULL : first);
-    tq_k()->trellis(found, z, count, r->trellis, r->cost, open ? NULL : last, r->work);
+    ring_states(r, begin, first);
+    ring_states(r, begin + count, last);
+    tq_trellis_begin(r->cost, r->trellis->states, first);
+    tq_k()->trellis(found, z, count, r->trellis, r->cost, last, r->work);
     for (size_t i = 0; i < count; i++)
         memcpy(r->codes + (begin + i) % r->steps * TQ_TILE_ROWS, found + i * TQ_TILE_ROWS, TQ_TILE_ROWS);
 }
 
 /* The best path from the state at the seam around the ring to itself. */
 static void close_ring(const ring *r) {
-    uint8_t state[TQ_TILE_ROWS];
-    ring_states(r, r->codes, 0, state);
+    uint8_t state[TQ_TILE_ROWS] = {0};
+    ring_states(r, 0, state);
     tq_trellis_begin(r->cost, r->trellis->states, state);
     tq_k()->trellis(r->codes, r->z, r->steps, r->trellis, r->cost, state, r->work);
 }
@@ -103,7 +105,7 @@ static void close_ring(const ring *r) {
 static void improve_ring(const ring *r) {
     size_t window = r->steps < SEAM_STEPS ? r->steps : SEAM_STEPS;
     for (size_t i = 1; r->steps > 1 && i <= SEAM_ROUNDS; i++)
-        search_window(r, i * r->steps - i * window / 2 % r->steps, window, false);
+        search_window(r, i * r->steps - i * window / 2 % r->steps, window);
 }
 
 /* The path around the ring. A run-up to the seam says what it costs to begin in each state, one pass with that where it
@@ -111,6 +113,8 @@ static void improve_ring(const ring *r) {
 static void search_ring(const ring *r) {
     int16_t z[SEAM_STEPS * TQ_TILE_ROWS];
     uint8_t codes[SEAM_STEPS * TQ_TILE_ROWS];
+    if (r->steps == 0) return;
+    memset(r->codes, 0, r->steps * TQ_TILE_ROWS);
     size_t begin = r->steps - (SEAM_STEPS - 1) % r->steps - 1;
     for (size_t i = 0; i < SEAM_STEPS; i++)
         memcpy(z + i * TQ_TILE_ROWS, r->z + (begin + i) % r->steps * TQ_TILE_ROWS, TQ_TILE_ROWS * sizeof *z);

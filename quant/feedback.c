@@ -49,9 +49,9 @@ static int scratch_new(const tq_calibration_work *c, column_scratch *s, tq_err *
     s->z = tq_calloc_aligned(c->ld, sizeof *s->z);
     s->change = tq_calloc_aligned(c->ld, sizeof *s->change);
     if (c->book.trellis.states) s->trellis = tq_calloc_aligned(tq_trellis_column_work(&c->book, c->ld), 1);
-    return s->pull && s->z && s->change && (s->trellis || !c->book.trellis.states)
-               ? TQ_OK
-               : tq_fail(err, "out of memory for the feedback of %zu rows", c->rows);
+    if (s->pull && s->z && s->change && (s->trellis || !c->book.trellis.states)) return TQ_OK;
+    tq_fail(err, "out of memory for the feedback of %zu rows", c->rows);
+    return TQ_FAIL;
 }
 
 static void scratch_free(column_scratch *s) {
@@ -92,6 +92,7 @@ static void code_with_pull(const tq_calibration_work *c, size_t k, const float *
 int tq_feedback(tq_calibration_work *c, tq_err *err) {
     column_scratch s;
     int rc = scratch_new(c, &s, err);
+    if (rc != TQ_OK) goto out;
     for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
         size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
         block_pull b = {c, c->factor, s.pull, begin, end - begin, end, c->cols};
@@ -105,6 +106,7 @@ int tq_feedback(tq_calibration_work *c, tq_err *err) {
         rc = tq_calibration_step(c, (double)(end - begin) * (double)c->rows, err);
         end = begin;
     }
+out:
     scratch_free(&s);
     return rc;
 }
@@ -126,6 +128,7 @@ static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, co
 int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
     column_scratch s;
     int rc = scratch_new(c, &s, err);
+    if (rc != TQ_OK) goto out;
     s.again = true;
     for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
         size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
@@ -139,6 +142,7 @@ int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
         rc = tq_calibration_step(c, (double)(end - begin) * (double)c->rows, err);
         end = begin;
     }
+out:
     scratch_free(&s);
     return rc;
 }

@@ -169,7 +169,7 @@ checks=$((checks + 1))
 [ "$(printf 'hello\nWhat is 2 + 3?\n' | "$tq" chat $model 2>"$work/err" | wc -l)" -ge 2 ] || fail "a conversation from a pipe"
 
 # --- bench ---
-status 0 '' bench --json --shape 128,256,2,4,2,512
+status 0 '' bench --json --shape 256,512,2,4,2,512
 json "j['read_gbps'] > 0 and len(j['encode']) >= 3 and len(j['decode']) == len(j['prefill']) == 5"
 json "all(x['tok_per_s'] > 0 and x['gbps'] > 0 for x in j['decode']) and all(x['mweights_per_s'] > 0 for x in j['encode'])"
 [ -z "$(find /tmp -maxdepth 1 -name 'tqexplore-bench-*' -newer "$work")" ] || fail "bench leaves its model behind"
