@@ -73,6 +73,14 @@ static void cmd_rotation(tq_app *a, char *arg) {
     common(a, "rotation", arg);
 }
 
+static void cmd_calibrate(tq_app *a, char *arg) {
+    common(a, "calibrate", arg);
+}
+
+static void cmd_states(tq_app *a, char *arg) {
+    common(a, "states", arg);
+}
+
 static void cmd_help(tq_app *a, char *arg) {
     (void)arg;
     a->overlay = TQ_OVER_HELP;
@@ -97,6 +105,8 @@ static const struct command {
     {"tokens", "N", "1024|4096|16384", cmd_tokens},
     {"residual", "nested|independent", "nested|independent", cmd_residual},
     {"rotation", "hadamard|qr|none", "hadamard|qr|none", cmd_rotation},
+    {"calibrate", "none|ldlq|ldlq-asym", "none|ldlq|ldlq-asym", cmd_calibrate},
+    {"states", "16|256", "16|256", cmd_states},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -110,6 +120,8 @@ const char *const tq_commands_help[] = {
     ":ctx N  :tokens N         tokens a window; at most so many tokens, 0 for all",
     ":residual nested|independent",
     ":rotation hadamard|qr|none",
+    ":calibrate none|ldlq|ldlq-asym    codes found under the inputs that a text gives",
+    ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;
 

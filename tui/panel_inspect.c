@@ -164,6 +164,24 @@ static void draw_groups(tq_app *a, int y, int x, int end, size_t group) {
     }
 }
 
+/* What calibration did to the error of the product, once the matrix is as the plan says. */
+static void draw_calibration(tq_app *a, int y, int x, int end, size_t i) {
+    const tq_measured *m = &a->measured[i];
+    tq_qspec spec = tq_plan_spec(tq_draft_plan(&a->draft), i);
+    if (spec.bits == TQ_BITS_KEEP || spec.calibrate == TQ_CALIBRATE_NONE) return;
+    if (!m->known || !tq_qspec_equal(&m->spec, &spec)) {
+        tq_put(&a->canvas, y, x, end, TQ_ST_DIM, "weighted error …");
+        return;
+    }
+    tq_text plain, weighted;
+    tq_fmt_sci(m->figures.plain, plain);
+    tq_fmt_sci(m->figures.weighted, weighted);
+    if (m->figures.fell_back)
+        tq_putf(&a->canvas, y, x, end, TQ_ST_WARN, "weighted error %s: fell back to plain codes", plain);
+    else
+        tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, "weighted error %s → %s calibrated", plain, weighted);
+}
+
 void tq_draw_inspect(tq_app *a, tq_area at) {
     tq_clear(&a->canvas, at);
     size_t i = tq_table_matrix(&a->table);
@@ -198,6 +216,7 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     }
     y = draw_configs(a, (tq_area){y, at.x + 1, at.y + at.h - y, at.w - 2}, i, f, focus ? (long)a->inspect_row : -1);
     if (y < at.y + at.h) draw_groups(a, y + (y + 1 < at.y + at.h), at.x + 1, end, group);
+    if (y + 2 < at.y + at.h) draw_calibration(a, y + 2, at.x + 1, end, i);
 }
 
 void tq_draw_choice(tq_app *a, tq_area at) {
@@ -205,13 +224,15 @@ void tq_draw_choice(tq_app *a, tq_area at) {
     if (i == SIZE_MAX) return;
     const tq_matrix *m = tq_model_matrix(a->model, i);
     size_t group = tq_plan_get(tq_draft_plan(&a->draft), i).group;
-    tq_area box = {at.y + (at.h - 9) / 2, at.x + (at.w - 54) / 2, 9, 54};
+    int height = TQ_BITS_COUNT + 5;
+    tq_area box = {at.y + (at.h - height) / 2, at.x + (at.w - 54) / 2, height, 54};
     tq_clear(&a->canvas, box);
     tq_frame(&a->canvas, box);
     tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE,
             marks ? " %zu marked, figures of %zu %s " : " %.0zu%zu %s ", marks, m->block, tq_short_label(m));
-    tq_area inner = {box.y + 1, box.x + 2, 7, 50};
+    tq_area inner = {box.y + 1, box.x + 2, height - 2, 50};
     draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
-    draw_groups(a, box.y + 6, box.x + 3, box.x + 53, group);
-    tq_put(&a->canvas, box.y + 7, box.x + 3, box.x + 53, TQ_ST_DIM, "↑↓ Enter choose   0 4 6 8   [ ] group   Esc");
+    draw_groups(a, box.y + height - 3, box.x + 3, box.x + 53, group);
+    tq_put(&a->canvas, box.y + height - 2, box.x + 3, box.x + 53, TQ_ST_DIM,
+           "↑↓ Enter choose   0 4 5 6 8   [ ] group   Esc");
 }

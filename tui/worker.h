@@ -32,6 +32,7 @@ typedef struct tq_measured {
     bool known;
     tq_qspec spec;
     tq_distortion distortion;
+    tq_matrix_figures figures; /* whether and how well it is calibrated */
 } tq_measured;
 
 /* The serial of the plan that the session opens with; later ones come with tq_worker_want_plan. */
