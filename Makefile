@@ -3,7 +3,7 @@
 #   make run      build, and open the explorer on the sample model
 #   make check    build, and run all tests
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
-#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables
+#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
 #
 # WERROR=-Werror makes warnings errors; SANITIZE=1 builds with AddressSanitizer and UBSan into build-sanitize.
 
@@ -89,6 +89,15 @@ tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
 	mv quant/codebook_trellis_tables.h.new quant/codebook_trellis_tables.h
 	clang-format -i quant/codebook_tables.h quant/codebook_trellis_tables.h
 
+# The table of quant/README.md; MODEL= takes another model, which then needs TEXT= and CALIB=.
+MODEL ?= samples/tiny-qwen3.5
+TEXT ?= samples/eval.txt
+CALIB ?= samples/calib.txt
+QUESTIONS ?= $(if $(filter samples/tiny-qwen3.5,$(MODEL)),samples/questions.jsonl)
+quality: all
+	quant/tools/quality.py $(BUILD)/tqexplore $(MODEL) --text $(TEXT) --calib $(CALIB) \
+	    $(if $(QUESTIONS),--questions $(QUESTIONS))
+
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
@@ -120,6 +129,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables install uninstall format screenshot lint clean
+.PHONY: all deps deps-check run tests test-binaries check tables quality install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

@@ -111,6 +111,20 @@ json "j['kld']['mean'] == 0 and j['kld']['max'] == 0 and j['same_top'] == 1 and 
 json "j['tokens'] == 4 * 511 and j['bytes']['total'] == j['bytes']['baseline'] and j['bpw']['linear'] == 16"
 status 0 '' eval $model --json --tokens 2048 --score-half
 json "j['tokens'] == 4 * 255"
+export XDG_CACHE_HOME=$work/cache
+status 0 '' eval $model --json --tokens 2048 --set '*=4t'
+plain=$(value "j['kld']['mean']")
+status 0 '' eval $model --json --tokens 2048 --set '*=4t' --calibrate ldlq --calib-tokens 8192
+json "0 < j['kld']['mean'] < 0.9 * $plain"
+calibrated=$(value "j['kld']['mean']")
+ls "$work"/cache/tqexplore/*.index >/dev/null 2>&1 || fail "no second moments in the cache"
+status 0 '' eval $model --json --tokens 2048 --set '*=4t' --calibrate ldlq --calib-tokens 8192 --threads 1
+json "j['kld']['mean'] == $calibrated"
+status 2 '--calibrate needs --residual nested' eval $model --set '*=4' --calibrate ldlq --residual independent
+status 2 '--states 17: expected 16 or 256' eval $model --states 17
+status 2 '--calib-tokens 5: expected' eval $model --calib-tokens 5
+status 1 'no text to calibrate on' layers tests/data/logits/qwen3_5-tied --set '*=4' --calibrate ldlq
+status 1 'cannot open' eval $model --set '*=4' --calibrate ldlq --calib "$work/none.txt"
 head -n 8 samples/questions.jsonl >"$work/questions.jsonl"
 status 0 '' eval $model --json --tokens 512 --questions "$work/questions.jsonl"
 json "j['questions']['of'] == 8 and 6 <= j['questions']['right'] <= 8"
