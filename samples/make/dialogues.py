@@ -932,6 +932,23 @@ def lookup_place(r):
     return lookup_turns(r, statements(r, facts_), questions)
 
 
+BY_VALUE = re.compile(r"\b(Whose?|whom|Which (person|one)|(What|Which thing) is (on|in|under|behind|next)) ", re.I)
+
+
+@kind(0, scored=False)
+def lookup_by_value(r):
+    """Those of the three kinds above that ask for a name or a thing by its value, for training that needs more.
+
+    Where several are asked about the same facts, one text teaches more: these are kept more often.
+    """
+    function = r.choice((lookup_colour, lookup_age, lookup_place))
+    while True:
+        turns = function(r)
+        if BY_VALUE.search(turns[-1][0] if len(turns) == 1 else turns[1][0]) and \
+                (len(turns) > 1 or r.random() < 0.6):
+            return turns
+
+
 @kind(8)
 def lookup_table(r):
     n = r.randint(2, 5)
@@ -1114,9 +1131,11 @@ SYSTEM = ["You are a helpful assistant.", "You are a small model that answers sh
           "You are a helpful assistant. Answer briefly."]
 
 
-def dialogue(r):
-    """One to four exchanges, none of them held out."""
+def dialogue(r, mix=None):
+    """One to four exchanges, none of them held out; `mix` gives some kinds another weight."""
     names, weights = list(KINDS), [k[1] for k in KINDS.values()]
+    if mix:
+        weights = [mix.get(n, w) for n, w in zip(names, weights)]
     messages = []
     if r.random() < 0.06:
         messages.append({"role": "system", "content": r.choice(SYSTEM)})

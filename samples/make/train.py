@@ -24,6 +24,7 @@ import dialogues
 
 PROMPT_WEIGHT = 0.05    # of a token of a question, relative to one of an answer
 ANSWER_WEIGHT = 2.0     # of a token of an answer, relative to one of prose
+NAME_WEIGHT = 16.0      # of a name that begins an answer, where finetune.py asks for it
 
 
 def make_config(vocab_size=4096, **kwargs):
@@ -121,10 +122,15 @@ def use_fast_forms():
 # ---- data -----------------------------------------------------------------------------------------------------------
 
 class DialogueRows(IterableDataset):
-    """Endless rows of whole dialogues: tokens [count, length + 1] and the weight of each as a target."""
+    """Endless rows of whole dialogues: tokens [count, length + 1] and the weight of each as a target.
 
-    def __init__(self, tokenizer_file, count, length, seed):
+    `mixes` are weights of kinds, other than the usual ones, of which the shared integer `turn` picks one;
+    with `names`, a name that begins an answer counts more.
+    """
+
+    def __init__(self, tokenizer_file, count, length, seed, mixes=(None,), turn=None, names=False):
         self.tokenizer_file, self.count, self.length, self.seed = tokenizer_file, count, length, seed
+        self.mixes, self.turn, self.names = mixes, turn, names
 
     def __iter__(self):
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -139,23 +145,26 @@ class DialogueRows(IterableDataset):
             weights = np.zeros((self.count, width), dtype=np.float32)
             row, column = 0, 0
             while row < self.count:
-                batch = [dialogues.dialogue(r) for _ in range(256)]
-                parts, answers, ends = [], [], []
+                mix = self.mixes[self.turn.value if self.turn else 0]
+                batch = [dialogues.dialogue(r, mix) for _ in range(256)]
+                parts, scales, ends = [], [], []
                 for messages in batch:
                     for m in messages:
                         if m["role"] == "assistant":
-                            parts += ["<|im_start|>assistant\n", m["content"] + "<|im_end|>", "\n"]
-                            answers += [False, True, False]
+                            name, rest = "", m["content"] + "<|im_end|>"
+                            if self.names and rest.split(" ")[0] in dialogues.NAMES:
+                                name, rest = rest[:rest.index(" ")], rest[rest.index(" "):]
+                            parts += ["<|im_start|>assistant\n", name, rest, "\n"]
+                            scales += [PROMPT_WEIGHT, NAME_WEIGHT, ANSWER_WEIGHT, PROMPT_WEIGHT]
                         else:
                             parts.append(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n")
-                            answers.append(False)
+                            scales.append(PROMPT_WEIGHT)
                     ends.append(len(parts))
                 encoded = [e.ids for e in tokenizer.encode_batch_fast(parts)]
                 start = 0
                 for end in ends:
                     ids = [t for p in encoded[start:end] for t in p] + [eot]
-                    scale = [ANSWER_WEIGHT if is_answer else PROMPT_WEIGHT
-                             for p, is_answer in zip(encoded[start:end], answers[start:end]) for _ in p] + [PROMPT_WEIGHT]
+                    scale = [s for p, s in zip(encoded[start:end], scales[start:end]) for _ in p] + [PROMPT_WEIGHT]
                     start = end
                     if len(ids) > width:
                         continue
