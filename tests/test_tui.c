@@ -374,6 +374,9 @@ static void lines_are_edited(void **state) {
     char *line = typed(TQ_LINE_CHAT, "hello", TQ_KEY_ENTER);
     assert_string_equal(line, "hello");
     free(line);
+    line = typed(TQ_LINE_CHAT, "hello", TQ_KEY_META + TQ_KEY_ENTER);
+    assert_string_equal(line, "hello");
+    free(line);
     tq_lineedit_begin(TQ_LINE_CHAT, "");
     assert_null(tq_lineedit_take());
     tq_lineedit_key(TQ_KEY_UP); /* history */

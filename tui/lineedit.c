@@ -133,6 +133,9 @@ void tq_lineedit_begin(tq_line kind, const char *text) {
     using_history();
     if (!edit.installed) {
         rl_callback_handler_install("", line_done);
+        /* Meta-Enter is Enter, and no way into an editing mode that needs Escape, which leaves the line here. */
+        rl_bind_key_in_map('\r', rl_newline, emacs_meta_keymap);
+        rl_bind_key_in_map('\n', rl_newline, emacs_meta_keymap);
         rl_variable_bind("bell-style", "none");
         rl_variable_bind("revert-all-at-newline", "on");
         edit.installed = true;
