@@ -374,6 +374,9 @@ static void lines_are_edited(void **state) {
     char *line = typed(TQ_LINE_CHAT, "hello", TQ_KEY_ENTER);
     assert_string_equal(line, "hello");
     free(line);
+    line = typed(TQ_LINE_CHAT, "hello", TQ_KEY_META + TQ_KEY_ENTER);
+    assert_string_equal(line, "hello");
+    free(line);
     tq_lineedit_begin(TQ_LINE_CHAT, "");
     assert_null(tq_lineedit_take());
     tq_lineedit_key(TQ_KEY_UP); /* history */
@@ -396,6 +399,22 @@ static void lines_are_edited(void **state) {
     tq_lineedit_end();
     assert_false(tq_lineedit_active(TQ_LINE_CHAT));
     tq_lineedit_key('y'); /* of no line */
+    /* A line of the history that was changed, left, and edited again: what undoing needs is freed once. */
+    for (int i = 0; i < 3; i++) {
+        tq_lineedit_begin(TQ_LINE_CHAT, NULL);
+        tq_lineedit_key(TQ_KEY_UP);
+        tq_lineedit_key('z');
+        tq_lineedit_key(i == 1 ? TQ_CTRL('r') : TQ_CTRL('v')); /* in the middle of something */
+        tq_lineedit_begin(TQ_LINE_COMMAND, "");
+        tq_lineedit_key(TQ_KEY_UP);
+        assert_string_equal(tq_lineedit_text(), "");
+        tq_lineedit_end();
+    }
+    tq_lineedit_begin(TQ_LINE_CHAT, "");
+    tq_lineedit_key(TQ_KEY_UP);
+    assert_string_equal(tq_lineedit_text(), "hello");
+    tq_lineedit_begin(TQ_LINE_CHAT, "x");
+    tq_lineedit_end();
     assert_string_equal(tq_lineedit_draft(TQ_LINE_CHAT), "x");
 }
 
@@ -536,6 +555,23 @@ static tq_app *app_with_everything(void) {
     return a;
 }
 
+static bool on_screen(const tq_canvas *c, const char *text) {
+    for (int y = 0; y < c->rows; y++)
+        if (strstr(row(c, y), text)) return true;
+    return false;
+}
+
+/* Nothing of the menu covers something else of it, however many bit configs there are. */
+static void check_choice(const tq_app *a) {
+    for (int bits = 0; bits < TQ_BITS_COUNT; bits++) {
+        char text[40];
+        snprintf(text, sizeof text, "%5s  ", tq_bits_get((tq_bits)bits)->name);
+        assert_true(on_screen(&a->canvas, text));
+    }
+    assert_true(on_screen(&a->canvas, "Enter choose   0"));
+    assert_true(on_screen(&a->canvas, "group  32"));
+}
+
 /* Every overlay and every focus at every kind of size: nothing is written outside (sanitizers see it), the frame stays
  * whole, and no cell holds what a terminal must not get. */
 static void every_screen_is_drawn(void **state) {
@@ -560,6 +596,7 @@ static void every_screen_is_drawn(void **state) {
                 assert_false(ch && (ch < 32 || ch == 127 || (a->canvas.ascii && ch > 127)));
             }
             if (rows < 20 || cols < 60) continue;
+            if (a->overlay == TQ_OVER_CHOICE) check_choice(a);
             assert_true(a->canvas.cells[cols].ch[0] == (a->canvas.ascii ? L'+' : L'┌'));
             assert_true(a->canvas.cells[(rows - 1) * cols - 1].ch[0] == (a->canvas.ascii ? L'+' : L'┘'));
         }

@@ -57,10 +57,8 @@ static void after_write(tq_app *a, const tq_event *e) {
 }
 
 static void after_load(tq_app *a, tq_event *e) {
-    if (e->rc != TQ_OK) {
-        tq_say(a, TQ_REFUSES, "%s", e->err.msg);
-        return;
-    }
+    if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
+    if (e->rc != TQ_OK) return;
     char what[96];
     const char *slash = strrchr(e->path, '/');
     snprintf(what, sizeof what, "load %.80s", slash ? slash + 1 : e->path);

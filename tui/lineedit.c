@@ -16,7 +16,7 @@ enum { INPUT_SIZE = 64, HISTORY_MAX = 500 };
 
 static struct {
     FILE *sink;
-    bool active, installed;
+    bool active, installed, dropping; /* dropping: the line that ends is wanted by nobody */
     tq_line kind;
     unsigned char input[INPUT_SIZE]; /* bytes of one key */
     size_t in, out;
@@ -40,6 +40,11 @@ static void draw_nothing(void) {}
 
 static void line_done(char *line) {
     if (!line) return;
+    if (edit.dropping) {
+        edit.dropping = false;
+        free(line);
+        return;
+    }
     if (*line) {
         HIST_ENTRY *last = history_length > 0 ? history_get(history_base + history_length - 1) : NULL;
         if (!last || strcmp(last->line, line) != 0) add_history(line);
@@ -128,16 +133,34 @@ void tq_lineedit_begin(tq_line kind, const char *text) {
     using_history();
     if (!edit.installed) {
         rl_callback_handler_install("", line_done);
+        /* Meta-Enter is Enter, and no way into an editing mode that needs Escape, which leaves the line here. */
+        rl_bind_key_in_map('\r', rl_newline, emacs_meta_keymap);
+        rl_bind_key_in_map('\n', rl_newline, emacs_meta_keymap);
         rl_variable_bind("bell-style", "none");
+        rl_variable_bind("revert-all-at-newline", "on");
         edit.installed = true;
     }
     set_line(text ? text : edit.drafts[kind] ? edit.drafts[kind] : "");
+}
+
+/* Has readline end its line: only then it lets go of what it keeps to undo, in the line and in the history that is
+ * left. Once more where a key was part of something, a search or a quoted insert. */
+static void drop_line(void) {
+    edit.dropping = true;
+    for (int i = 0; i < 4 && edit.dropping; i++) {
+        edit.input[0] = '\r';
+        edit.in = 1;
+        edit.out = 0;
+        rl_callback_read_char();
+    }
+    edit.dropping = false;
 }
 
 void tq_lineedit_end(void) {
     if (!edit.active) return;
     free(edit.drafts[edit.kind]);
     edit.drafts[edit.kind] = strdup(rl_line_buffer);
+    drop_line();
     HISTORY_STATE *now = history_get_history_state();
     if (now) edit.history[edit.kind] = *now;
     free(now);

@@ -224,15 +224,15 @@ void tq_draw_choice(tq_app *a, tq_area at) {
     if (i == SIZE_MAX) return;
     const tq_matrix *m = tq_model_matrix(a->model, i);
     size_t group = tq_plan_get(tq_draft_plan(&a->draft), i).group;
-    int height = TQ_BITS_COUNT + 5;
-    tq_area box = {at.y + (at.h - height) / 2, at.x + (at.w - 54) / 2, height, 54};
+    enum { HEIGHT = TQ_BITS_COUNT + 5, WIDTH = 54 }; /* frame, titles, groups, keys */
+    tq_area box = {at.y + (at.h - HEIGHT) / 2, at.x + (at.w - WIDTH) / 2, HEIGHT, WIDTH};
     tq_clear(&a->canvas, box);
     tq_frame(&a->canvas, box);
     tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE,
             marks ? " %zu marked, figures of %zu %s " : " %.0zu%zu %s ", marks, m->block, tq_short_label(m));
-    tq_area inner = {box.y + 1, box.x + 2, height - 2, 50};
+    tq_area inner = {box.y + 1, box.x + 2, TQ_BITS_COUNT + 1, 50};
     draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
-    draw_groups(a, box.y + height - 3, box.x + 3, box.x + 53, group);
-    tq_put(&a->canvas, box.y + height - 2, box.x + 3, box.x + 53, TQ_ST_DIM,
+    draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, group);
+    tq_put(&a->canvas, box.y + HEIGHT - 2, box.x + 3, box.x + 53, TQ_ST_DIM,
            "↑↓ Enter choose   0 4 5 6 8   [ ] group   Esc");
 }

@@ -45,6 +45,24 @@ void tq_worker_wake(tq_worker *w) {
     (void)n;
 }
 
+void tq_worker_post(tq_worker *w, tq_event *e) {
+    if (!e) return;
+    pthread_mutex_lock(&w->mutex);
+    *w->events_end = e;
+    w->events_end = &e->next;
+    pthread_mutex_unlock(&w->mutex);
+    tq_worker_wake(w);
+}
+
+tq_event *tq_worker_event(tq_job job, int rc, const tq_err *err) {
+    tq_event *e = calloc(1, sizeof *e);
+    if (!e) return NULL;
+    e->job = job;
+    e->rc = rc;
+    if (rc != TQ_OK && err) e->err = *err;
+    return e;
+}
+
 static void begin(tq_worker *w, tq_job job) { /* with the mutex held */
     w->status.job = job;
     w->status.done = w->status.total = 0;
@@ -322,9 +340,13 @@ void tq_worker_cancel(tq_worker *w) {
     tq_request *r = w->requests;
     w->requests = NULL;
     w->requests_end = &w->requests;
+    bool answering = w->status.job == TQ_JOB_CHAT; /* whose end is told by itself, and ends all questions */
     pthread_mutex_unlock(&w->mutex);
     for (tq_request *next; r; r = next) {
         next = r->next;
+        tq_event *e = r->job == TQ_JOB_CHAT && answering ? NULL : tq_worker_event(r->job, TQ_CANCELLED, NULL);
+        if (e) e->ended = true;
+        tq_worker_post(w, e);
         request_free(r);
     }
 }

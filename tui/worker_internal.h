@@ -57,6 +57,11 @@ struct tq_worker {
 /* Wakes the screen: there is something new. */
 void tq_worker_wake(tq_worker *w);
 
+/* A new event, NULL when memory is short; err is copied unless rc is TQ_OK, and may be NULL. */
+tq_event *tq_worker_event(tq_job job, int rc, const tq_err *err);
+/* Gives it to the screen; e may be NULL. */
+void tq_worker_post(tq_worker *w, tq_event *e);
+
 /* The work, called by the thread without the mutex. */
 bool tq_work_open(tq_worker *w); /* false: failed, and said so in open_err */
 void tq_work_apply(tq_worker *w);

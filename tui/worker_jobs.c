@@ -12,24 +12,6 @@
 
 enum { COARSE_TOKENS = 1024 };
 
-static void post_event(tq_worker *w, tq_event *e) {
-    if (!e) return;
-    pthread_mutex_lock(&w->mutex);
-    *w->events_end = e;
-    w->events_end = &e->next;
-    pthread_mutex_unlock(&w->mutex);
-    tq_worker_wake(w);
-}
-
-static tq_event *new_event(tq_job job, int rc, const tq_err *err) {
-    tq_event *e = calloc(1, sizeof *e);
-    if (!e) return NULL;
-    e->job = job;
-    e->rc = rc;
-    if (rc != TQ_OK && err) e->err = *err;
-    return e;
-}
-
 static void report(void *ctx, double done, double total) {
     tq_worker *w = ctx;
     pthread_mutex_lock(&w->mutex);
@@ -53,7 +35,7 @@ static void load_first_text(tq_worker *w) {
     w->status.text_tokens = name ? tq_session_text_tokens(w->session) : 0;
     snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
     pthread_mutex_unlock(&w->mutex);
-    post_event(w, new_event(TQ_JOB_TEXT, rc, &err));
+    tq_worker_post(w, tq_worker_event(TQ_JOB_TEXT, rc, &err));
 }
 
 static bool open_session(tq_worker *w) {
@@ -143,7 +125,7 @@ void tq_work_apply(tq_worker *w) {
     if (rc == TQ_CANCELLED && !w->to_apply) w->to_apply = !w->status.cancelling; /* interrupted, not given up */
     if (rc == TQ_OK && !w->to_apply) w->to_coarse = w->to_fine = w->status.text_tokens > 1;
     pthread_mutex_unlock(&w->mutex);
-    if (rc == TQ_FAIL) post_event(w, new_event(TQ_JOB_APPLY, rc, &err));
+    if (rc == TQ_FAIL) tq_worker_post(w, tq_worker_event(TQ_JOB_APPLY, rc, &err));
 }
 
 static void publish_eval(tq_worker *w, const tq_eval_result *r, bool running) {
@@ -192,17 +174,17 @@ void tq_work_eval(tq_worker *w, bool coarse) {
     }
     bool given_up = rc == TQ_CANCELLED && w->status.cancelling;
     pthread_mutex_unlock(&w->mutex);
-    if (rc == TQ_FAIL || given_up) post_event(w, new_event(TQ_JOB_EVAL, rc, &err));
+    if (rc == TQ_FAIL || given_up) tq_worker_post(w, tq_worker_event(TQ_JOB_EVAL, rc, &err));
 }
 
 /* --- inspect --- */
 
 static void post_inspected(tq_worker *w, const tq_inspected *found) {
-    tq_event *e = new_event(TQ_JOB_INSPECT, TQ_OK, NULL);
+    tq_event *e = tq_worker_event(TQ_JOB_INSPECT, TQ_OK, NULL);
     if (!e) return;
     e->inspected = malloc(sizeof *found);
     if (e->inspected) *e->inspected = *found;
-    post_event(w, e);
+    tq_worker_post(w, e);
 }
 
 void tq_work_inspect(tq_worker *w) {
@@ -228,9 +210,9 @@ void tq_work_inspect(tq_worker *w) {
 
 static bool answer_piece(void *ctx, const char *text, size_t bytes) {
     tq_worker *w = ctx;
-    tq_event *e = new_event(TQ_JOB_CHAT, TQ_OK, NULL);
+    tq_event *e = tq_worker_event(TQ_JOB_CHAT, TQ_OK, NULL);
     if (e) e->text = strndup(text, bytes);
-    post_event(w, e);
+    tq_worker_post(w, e);
     return !atomic_load(&w->cancel);
 }
 
@@ -275,7 +257,7 @@ static void run_write(tq_worker *w, const tq_request *r, tq_event *e) {
 }
 
 void tq_work_request(tq_worker *w, const tq_request *r) {
-    tq_event *e = new_event(r->job, TQ_OK, NULL);
+    tq_event *e = tq_worker_event(r->job, TQ_OK, NULL);
     if (!e) return;
     snprintf(e->path, sizeof e->path, "%s", r->path);
     e->rc = sync_plan(w, &e->err);
@@ -294,5 +276,5 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
             break;
         }
     e->ended = true;
-    post_event(w, e);
+    tq_worker_post(w, e);
 }

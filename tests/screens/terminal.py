@@ -250,7 +250,12 @@ def check_monkey():
     names = ["\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[3~", "\x1b[Z"]
     names += list("0468[]u /*-kjhlgGzZbi?!0468[]u jjkk:c\t\r\r\x12\x0c\x1b\x7f~Q量")
     with tempfile.TemporaryDirectory() as directory:
-        t = Terminal("--tokens", "1024", rows=40, cols=120, directory=directory)
+        # Some of readline's own commands leak a byte or two, and random keys find them.
+        known = os.path.join(directory, "leaks")
+        with open(known, "w") as f:
+            f.write("leak:libreadline\n")
+        leaks = f"suppressions={known}:print_suppressions=0"
+        t = Terminal("--tokens", "1024", rows=40, cols=120, directory=directory, LSAN_OPTIONS=leaks)
         t.wait("memory")
         for i in range(1500):
             t.keys(rng.choice(names))
