@@ -17,23 +17,35 @@ typedef struct byte_tables {
     __m512i low[4], high[4];
 } byte_tables;
 
-static byte_tables make_tables(const tq_packed *p) {
-    uint8_t low[256], high[256];
-    unsigned code_mask = (1u << p->code_bits) - 1, fine_mask = (1u << p->fine_bits) - 1;
+/* The levels of all n for residual code r, [16]. */
+INLINE __m256i levels_of(const tq_levels *l, int r) {
+    const __mmask16 outer = 0x8001;
+    __m256i a = _mm256_loadu_si256((const __m256i *)l->a);
+    __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)l->v));
+    __m256i fine = _mm256_mask_set1_epi16(_mm256_set1_epi16(l->fine[0][r]), outer, l->fine[1][r]);
+    return _mm256_add_epi16(a, _mm256_mullo_epi16(v, fine));
+}
+
+/* Tables are made for every few rows, so this must cost nothing beside them. */
+INLINE byte_tables make_tables(const tq_packed *p, int code_bits, int fine_bits) {
     byte_tables t;
-    for (unsigned i = 0; i < 256; i++) {
-        if (p->fine_bits) {
-            int level = tq_level(p->levels, i & 15, i >> 4 & fine_mask);
-            low[i] = (uint8_t)(level & 255);
-            high[i] = (uint8_t)((level >> 8) + 128);
-        } else {
-            low[i] = (uint8_t)(p->levels->a[i & code_mask] + 128);
-            high[i] = 0;
-        }
+    const __m128i sign = _mm_set1_epi8((char)128);
+    if (!fine_bits) {
+        __m128i a = _mm256_cvtepi16_epi8(_mm256_loadu_si256((const __m256i *)p->levels->a));
+        if (code_bits == 2) a = _mm_shuffle_epi32(a, 0); /* four codes: repeated */
+        t.low[0] = _mm512_broadcast_i32x4(_mm_xor_si128(a, sign));
+        return t;
     }
-    for (size_t i = 0; i < 4; i++) {
-        t.low[i] = _mm512_loadu_si512(low + 64 * i);
-        t.high[i] = _mm512_loadu_si512(high + 64 * i);
+    for (int i = 0; i < (fine_bits == 4 ? 4 : 1); i++) {
+        uint8_t low[64], high[64];
+        for (int r = 0; r < 4; r++) {
+            __m256i level = levels_of(p->levels, 4 * i + r);
+            _mm_storeu_si128((__m128i *)(low + 16 * r), _mm256_cvtepi16_epi8(level));
+            __m128i top = _mm256_cvtepi16_epi8(_mm256_srli_epi16(level, 8));
+            _mm_storeu_si128((__m128i *)(high + 16 * r), _mm_xor_si128(top, sign));
+        }
+        t.low[i] = _mm512_loadu_si512(low);
+        t.high[i] = _mm512_loadu_si512(high);
     }
     return t;
 }
@@ -133,7 +145,7 @@ INLINE __m512 block_product(const byte_tables *t, const uint8_t *codes, const ui
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
-    const byte_tables t = make_tables(p);
+    const byte_tables t = make_tables(p, code_bits, fine_bits);
     const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);
     const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
     const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */

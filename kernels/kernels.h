@@ -178,6 +178,9 @@ const tq_kernels *tq_kernels_find(const char *name);
  * To be called before threads use the table. */
 int tq_kernels_use(const char *name);
 
+/* Tells the CPU that this thread waits in a loop for another one. */
+void tq_spin_hint(void);
+
 /* The names this machine supports, best first; n < count. NULL past the end. */
 const char *tq_kernels_name(size_t n);
 
