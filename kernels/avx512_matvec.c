@@ -7,48 +7,7 @@
 #include "kernels/internal.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* Bytes of level[n + 16 r]. Tables of at most 64 entries fill low[0] and high[0] periodically, so that vpermb may be
- * given indexes with foreign bits above. Without a fine plane low[0] holds level + 128. */
-typedef struct byte_tables {
-    __m512i low[4], high[4];
-} byte_tables;
-
-/* The levels of all n for residual code r, [16]. */
-INLINE __m256i levels_of(const tq_levels *l, int r) {
-    const __mmask16 outer = 0x8001;
-    __m256i a = _mm256_loadu_si256((const __m256i *)l->a);
-    __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)l->v));
-    __m256i fine = _mm256_mask_set1_epi16(_mm256_set1_epi16(l->fine[0][r]), outer, l->fine[1][r]);
-    return _mm256_add_epi16(a, _mm256_mullo_epi16(v, fine));
-}
-
-/* Tables are made for every few rows, so this must cost nothing beside them. */
-INLINE byte_tables make_tables(const tq_packed *p, int code_bits, int fine_bits) {
-    byte_tables t;
-    const __m128i sign = _mm_set1_epi8((char)128);
-    if (!fine_bits) {
-        __m128i a = _mm256_cvtepi16_epi8(_mm256_loadu_si256((const __m256i *)p->levels->a));
-        if (code_bits == 2) a = _mm_shuffle_epi32(a, 0); /* four codes: repeated */
-        t.low[0] = _mm512_broadcast_i32x4(_mm_xor_si128(a, sign));
-        return t;
-    }
-    for (int i = 0; i < (fine_bits == 4 ? 4 : 1); i++) {
-        uint8_t low[64], high[64];
-        for (int r = 0; r < 4; r++) {
-            __m256i level = levels_of(p->levels, 4 * i + r);
-            _mm_storeu_si128((__m128i *)(low + 16 * r), _mm256_cvtepi16_epi8(level));
-            __m128i top = _mm256_cvtepi16_epi8(_mm256_srli_epi16(level, 8));
-            _mm_storeu_si128((__m128i *)(high + 16 * r), _mm_xor_si128(top, sign));
-        }
-        t.low[i] = _mm512_loadu_si512(low);
-        t.high[i] = _mm512_loadu_si512(high);
-    }
-    return t;
-}
+#include "kernels/avx512_tables.h"
 
 INLINE __m512i broadcast4(const int8_t *x) {
     int v;
@@ -66,16 +25,10 @@ INLINE void add_bytes(__m512i sums[2], __m512i bytes, const int8_t *hi, const in
     sums[1] = _mm512_dpbusd_epi32(sums[1], bytes, broadcast4(lo));
 }
 
-INLINE __m512i lookup256(const __m512i t[4], __m512i index, __mmask64 upper) {
-    __m512i below = _mm512_permutex2var_epi8(t[0], index, t[1]);
-    __m512i above = _mm512_permutex2var_epi8(t[2], index, t[3]);
-    return _mm512_mask_blend_epi8(upper, below, above);
-}
-
 /* n from the low nibbles of codes, r from the high nibbles of fine. */
 INLINE void add_index(block_sums *s, const byte_tables *t, __m512i codes, __m512i fine, int fine_bits, const int8_t *hi,
                       const int8_t *lo) {
-    __m512i index = _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), codes, fine, 0xca);
+    __m512i index = joint_index(codes, fine);
     if (fine_bits == 2) {
         add_bytes(s->low, _mm512_permutexvar_epi8(index, t->low[0]), hi, lo);
         add_bytes(s->high, _mm512_permutexvar_epi8(index, t->high[0]), hi, lo);
@@ -145,7 +98,7 @@ INLINE __m512 block_product(const byte_tables *t, const uint8_t *codes, const ui
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
-    const byte_tables t = make_tables(p, code_bits, fine_bits);
+    const byte_tables t = make_tables(p->levels, code_bits, fine_bits, 128);
     const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);
     const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
     const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */
