@@ -172,5 +172,6 @@ void tq_kernels_fill_avx512(tq_kernels *k) {
     tq_kernels_fill_avx512_coding(k);
     tq_kernels_fill_avx512_matvec(k);
     tq_kernels_fill_avx512_trellis(k);
+    tq_kernels_fill_avx512_gemm(k);
 }
 #endif

@@ -7,36 +7,7 @@
 #include "kernels/internal.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* Bytes of level[n + 16 r]. Tables of at most 64 entries fill low[0] and high[0] periodically, so that vpermb may be
- * given indexes with foreign bits above. Without a fine plane low[0] holds level + 128. */
-typedef struct byte_tables {
-    __m512i low[4], high[4];
-} byte_tables;
-
-static byte_tables make_tables(const tq_packed *p) {
-    uint8_t low[256], high[256];
-    unsigned code_mask = (1u << p->code_bits) - 1, fine_mask = (1u << p->fine_bits) - 1;
-    byte_tables t;
-    for (unsigned i = 0; i < 256; i++) {
-        if (p->fine_bits) {
-            int level = tq_level(p->levels, i & 15, i >> 4 & fine_mask);
-            low[i] = (uint8_t)(level & 255);
-            high[i] = (uint8_t)((level >> 8) + 128);
-        } else {
-            low[i] = (uint8_t)(p->levels->a[i & code_mask] + 128);
-            high[i] = 0;
-        }
-    }
-    for (size_t i = 0; i < 4; i++) {
-        t.low[i] = _mm512_loadu_si512(low + 64 * i);
-        t.high[i] = _mm512_loadu_si512(high + 64 * i);
-    }
-    return t;
-}
+#include "kernels/avx512_tables.h"
 
 INLINE __m512i broadcast4(const int8_t *x) {
     int v;
@@ -54,16 +25,10 @@ INLINE void add_bytes(__m512i sums[2], __m512i bytes, const int8_t *hi, const in
     sums[1] = _mm512_dpbusd_epi32(sums[1], bytes, broadcast4(lo));
 }
 
-INLINE __m512i lookup256(const __m512i t[4], __m512i index, __mmask64 upper) {
-    __m512i below = _mm512_permutex2var_epi8(t[0], index, t[1]);
-    __m512i above = _mm512_permutex2var_epi8(t[2], index, t[3]);
-    return _mm512_mask_blend_epi8(upper, below, above);
-}
-
 /* n from the low nibbles of codes, r from the high nibbles of fine. */
 INLINE void add_index(block_sums *s, const byte_tables *t, __m512i codes, __m512i fine, int fine_bits, const int8_t *hi,
                       const int8_t *lo) {
-    __m512i index = _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), codes, fine, 0xca);
+    __m512i index = joint_index(codes, fine);
     if (fine_bits == 2) {
         add_bytes(s->low, _mm512_permutexvar_epi8(index, t->low[0]), hi, lo);
         add_bytes(s->high, _mm512_permutexvar_epi8(index, t->high[0]), hi, lo);
@@ -133,7 +98,7 @@ INLINE __m512 block_product(const byte_tables *t, const uint8_t *codes, const ui
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
-    const byte_tables t = make_tables(p);
+    const byte_tables t = make_tables(p->levels, code_bits, fine_bits, 128);
     const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);
     const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
     const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */

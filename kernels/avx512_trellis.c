@@ -8,9 +8,7 @@
 #include "kernels/internal.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels/avx512_pairs.h"
 
 enum { LANES = TQ_TILE_ROWS };
 
@@ -264,6 +262,49 @@ void tq_trellis_matvec_avx512(float *y, const tq_packed *p, const tq_xq *x, size
         multiply(y, p, x, tile0, tiles, 1);
     else
         multiply(y, p, x, tile0, tiles, 0);
+}
+
+/* The two levels of 16 bits in a lane. */
+INLINE __m512i lower(__m512i levels) {
+    return _mm512_srai_epi32(_mm512_slli_epi32(levels, 16), 16);
+}
+INLINE __m512i upper(__m512i levels) {
+    return _mm512_srai_epi32(levels, 16);
+}
+
+/* Four columns of 16 rows as two pairs; code, up, down and s are those of add_columns. */
+INLINE void store_pairs(uint16_t *out, size_t ld, const byte_tables *t, __m512i code, __m512i up, __m512i down,
+                        __m512i s, __m512 scale) {
+    const __mmask64 even = 0x5555555555555555u, odd = ~even;
+    const __m512i unit = _mm512_set1_epi8(TQ_TRELLIS_UNIT);
+    __m512i v0 = _mm512_mask_permutexvar_epi8(unit, even, code, t->v);
+    __m512i v1 = _mm512_mask_permutexvar_epi8(unit, odd, code, t->v);
+    __m512i l0 = _mm512_maddubs_epi16(v0, _mm512_mask_permutexvar_epi8(s, odd, up, t->a));
+    __m512i l1 = _mm512_maddubs_epi16(v1, _mm512_mask_permutexvar_epi8(s, even, down, t->a));
+    _mm512_storeu_si512(out, tq_round_pair(lower(l0), lower(l1), scale));
+    _mm512_storeu_si512(out + ld, tq_round_pair(upper(l0), upper(l1), scale));
+}
+
+void tq_trellis_pairs_avx512(uint16_t *out, size_t ld, const tq_packed *p, size_t tile) {
+    const byte_tables t = make_tables(p->levels);
+    const int deep = tq_trellis_deep(p->levels);
+    const uint16_t *scales = tq_tile_scales(p, tile);
+    const __m512 mul = _mm512_set1_ps(p->scale_mul * p->levels->step);
+    for (size_t b = 0; b < p->blocks; b++) {
+        const uint16_t *group = scales + b / p->group_blocks * TQ_TILE_ROWS;
+        __m512 scale = _mm512_mul_ps(mul, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)group)));
+        for (size_t j = 0; j < 4; j++, out += 4 * ld) {
+            __m512i code[3], high[3];
+            for (size_t i = 0; i < 3; i++) {
+                code[i] = _mm512_loadu_si512(tq_trellis_codes(p, tile, i, b) + 64 * j);
+                high[i] = _mm512_srli_epi16(code[i], 4);
+            }
+            store_pairs(out, ld, &t, code[0], _mm512_slli_epi16(code[0], 8), _mm512_srli_epi16(code[0], 8),
+                        offsets(&t, code[1], code[2], deep), scale);
+            store_pairs(out + 2 * ld, ld, &t, high[0], _mm512_slli_epi16(code[0], 4), _mm512_srli_epi16(code[0], 12),
+                        offsets(&t, high[1], high[2], deep), scale);
+        }
+    }
 }
 
 void tq_kernels_fill_avx512_trellis(tq_kernels *k) {

@@ -52,3 +52,11 @@ unsigned tq_cpu_bundles(void) {
     return 0;
 }
 #endif
+
+void tq_spin_hint(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}

@@ -15,6 +15,7 @@ unsigned tq_cpu_bundles(void);
 void tq_kernels_fill_scalar(tq_kernels *k);
 void tq_kernels_fill_scalar_coding(tq_kernels *k);
 void tq_kernels_fill_scalar_trellis(tq_kernels *k);
+void tq_kernels_fill_scalar_gemm(tq_kernels *k);
 void tq_kernels_fill_avx2(tq_kernels *k);
 void tq_kernels_fill_avx2_exp(tq_kernels *k);
 void tq_kernels_fill_avx2_coding(tq_kernels *k);
@@ -26,10 +27,14 @@ void tq_kernels_fill_avx512_exp(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
 void tq_kernels_fill_avx512_matvec(tq_kernels *k);
 void tq_kernels_fill_avx512_trellis(tq_kernels *k);
+void tq_kernels_fill_avx512_gemm(tq_kernels *k);
 void tq_kernels_fill_neon(tq_kernels *k);
 
 /* kernels.h: unpack; shared by the tables that decode. */
 void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t blocks, int bits);
+
+/* The integer levels of one block of a tile, by the reference. */
+void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block);
 
 /* kernels.h: decode_tile and matvec of the reference, for what an instruction set does not do itself. */
 void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile);
@@ -40,6 +45,7 @@ void tq_trellis_tile_avx2(float *out, size_t ld, const tq_packed *p, size_t tile
 void tq_trellis_matvec_avx2(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
 void tq_trellis_tile_avx512(float *out, size_t ld, const tq_packed *p, size_t tile);
 void tq_trellis_matvec_avx512(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
+void tq_trellis_pairs_avx512(uint16_t *out, size_t ld, const tq_packed *p, size_t tile);
 
 /* quantize_x: the largest |128 hi + lo|, and the largest |x| of a block that still counts as zero. */
 #define TQ_XQ_MAX 8064.0f

@@ -163,6 +163,18 @@ typedef struct tq_kernels {
     /* Tile `tile` as floats (scale_mul * scale * step * level): out: [16][ld], blocks * 32 columns are written. */
     void (*decode_tile)(float *out, size_t ld, const tq_packed *p, size_t tile);
 
+    /* The same tile as bf16, in the order that gemm_bf16 reads: columns 2c and 2c + 1 of row r at out + c * ld + 2 * r.
+     * Each weight is rounded once, from decode_tile's; subnormals count as zero. */
+    void (*decode_pairs)(uint16_t *out, size_t ld, const tq_packed *p, size_t tile);
+    /* At most 16 rows of a plain bf16 matrix in that order: w: [rows, cols]; rows up to 16 and an odd column are zero.
+     */
+    void (*gather_pairs)(uint16_t *out, size_t ld, const uint16_t *w, size_t rows, size_t cols);
+    /* y: [n, ldy], columns 0 .. rows-1, = (add: +=) x times weights, summed in fp32. w: [pairs, ldw] in pairs, rows
+     * padded to 16, ldw >= 2 * that; x: [n, ldx] bf16, 2 * pairs columns. A row of y depends on its row of x alone. */
+    void (*gemm_bf16)(float *y, size_t ldy, const uint16_t *w, size_t ldw, size_t rows, const uint16_t *x, size_t ldx,
+                      size_t n, size_t pairs, int add);
+    int gemm_bf16_pays; /* whether it is faster than a good fp32 product on this instruction set */
+
     /* Rotated x: [blocks * 32] (padded with zeros by the caller) to integers. */
     void (*quantize_x)(tq_xq *dst, const float *x, size_t blocks);
     /* y[0 .. 16*tiles) = the rows of tiles tile0 .. tile0+tiles-1 times x. */
@@ -186,6 +198,9 @@ const tq_kernels *tq_kernels_find(const char *name);
 /* Makes `name` ("auto", "scalar", "avx2", "avx512", "neon") the table in use. Returns 0, or -1 if it is not supported.
  * To be called before threads use the table. */
 int tq_kernels_use(const char *name);
+
+/* Tells the CPU that this thread waits in a loop for another one. */
+void tq_spin_hint(void);
 
 /* The names this machine supports, best first; n < count. NULL past the end. */
 const char *tq_kernels_name(size_t n);

@@ -84,7 +84,7 @@ static void trellis_levels_of(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *
 }
 
 /* The integer levels of one block of a tile, [16][32]. */
-static void block_levels(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block) {
+void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block) {
     uint8_t codes[TQ_TILE_ROWS * TQ_BLOCK], fine[TQ_TILE_ROWS * TQ_BLOCK];
     size_t index = tile * p->blocks + block;
     unpack(codes, TQ_BLOCK, p->codes + index * 64 * (size_t)p->code_bits, 1, p->code_bits);
@@ -107,7 +107,7 @@ void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t til
     float mul = p->scale_mul * p->levels->step;
     for (size_t b = 0; b < p->blocks; b++) {
         int level[TQ_TILE_ROWS][TQ_BLOCK];
-        block_levels(level, p, tile, b);
+        tq_block_levels_scalar(level, p, tile, b);
         for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
             float scale = mul * tq_f16_value(scales[b / p->group_blocks * TQ_TILE_ROWS + row]);
             for (size_t col = 0; col < TQ_BLOCK; col++)
@@ -155,7 +155,7 @@ static void matvec_tile(float *y, const tq_packed *p, const tq_xq *x, size_t til
     for (size_t b = 0; b < p->blocks; b++) {
         int level[TQ_TILE_ROWS][TQ_BLOCK];
         int group_ends = (b + 1) % p->group_blocks == 0 || b + 1 == p->blocks;
-        block_levels(level, p, tile, b);
+        tq_block_levels_scalar(level, p, tile, b);
         for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
             int32_t hi = 0, lo = 0;
             for (size_t col = 0; col < TQ_BLOCK; col++) {

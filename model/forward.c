@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "model/linear.h"
+#include "quant/pages.h"
 
 /* Tokens of a prompt that go through the blocks together. */
 #define PREFILL_TOKENS 512
@@ -21,6 +22,7 @@ int tq_buffer_need(tq_buffer *b, size_t n, tq_err *err) {
     tq_buffer_free(b);
     b->data = aligned_alloc(64, bytes);
     if (!b->data) return tq_fail(err, "out of memory: %zu MiB of scratch", bytes >> 20);
+    tq_pages_advise(b->data, bytes);
     b->size = n;
     return TQ_OK;
 }

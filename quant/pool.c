@@ -9,7 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SPIN_SECONDS 40e-6
+#include "kernels/kernels.h"
+
+#define SPIN_SECONDS 60e-6
+#define SPIN_HINTS 16 /* between two looks at the clock */
 #define MAX_CPUS 4096
 
 /* The state of the pool in one word: how many threads are inside the job, whether the job still takes threads, and the
@@ -59,12 +62,15 @@ static bool has_news(tq_pool *pool, uint64_t seen) {
     return (atomic_load(&pool->state) >> JOB_SHIFT) != seen || atomic_load(&pool->quit);
 }
 
-/* Yielding instead of a pause instruction keeps the spin kind to other processes on the same core. */
+/* Not sched_yield: where another process waits for the core, that gives away a slice of milliseconds for a wait of
+ * microseconds. */
 static void wait_for_news(tq_pool *pool, uint64_t seen) {
     double until = tq_now() + SPIN_SECONDS;
     do {
-        if (has_news(pool, seen)) return;
-        sched_yield();
+        for (int i = 0; i < SPIN_HINTS; i++) {
+            if (has_news(pool, seen)) return;
+            tq_spin_hint();
+        }
     } while (tq_now() < until);
     pthread_mutex_lock(&pool->lock);
     /* The caller publishes the job first and then looks for sleepers; here it is the other way round, so that one of
@@ -112,8 +118,10 @@ static bool is_busy(tq_pool *pool) {
 static void wait_until_done(tq_pool *pool) {
     double until = tq_now() + SPIN_SECONDS;
     do {
-        if (!is_busy(pool)) return;
-        sched_yield();
+        for (int i = 0; i < SPIN_HINTS; i++) {
+            if (!is_busy(pool)) return;
+            tq_spin_hint();
+        }
     } while (tq_now() < until);
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->caller_sleeps, true);

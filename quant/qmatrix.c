@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "quant/codebook.h"
+#include "quant/pages.h"
 #include "quant/qmatrix_internal.h"
 
 #define MATVEC_WEIGHTS 32768 /* of a chunk: some microseconds of work */
@@ -37,9 +38,9 @@ void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out) {
 }
 
 static int stage_init(tq_stage *s, tq_err *err) {
-    s->codes = tq_calloc_aligned(s->shape.codes_bytes, 1);
-    s->fine = s->shape.fine_bits > 0 ? tq_calloc_aligned(s->shape.fine_bytes, 1) : NULL;
-    s->scales = tq_calloc_aligned(s->shape.scales_bytes, 1);
+    s->codes = tq_pages_alloc(s->shape.codes_bytes);
+    s->fine = s->shape.fine_bits > 0 ? tq_pages_alloc(s->shape.fine_bytes) : NULL;
+    s->scales = tq_pages_alloc(s->shape.scales_bytes);
     if (!s->codes || !s->scales || (s->shape.fine_bits > 0 && !s->fine))
         return tq_fail(err, "out of memory for %zu bytes of codes", s->shape.codes_bytes + s->shape.fine_bytes);
     s->levels = s->shape.states ? *tq_codebook_trellis(s->shape.states)
@@ -92,9 +93,9 @@ tq_qmatrix *tq_qmatrix_new(const tq_qspec *spec, size_t rows, size_t cols, tq_ro
 void tq_qmatrix_free(tq_qmatrix *q) {
     if (!q) return;
     for (size_t i = 0; i < q->stages; i++) {
-        free(q->stage[i].codes);
-        free(q->stage[i].fine);
-        free(q->stage[i].scales);
+        tq_pages_free(q->stage[i].codes);
+        tq_pages_free(q->stage[i].fine);
+        tq_pages_free(q->stage[i].scales);
     }
     free(q);
 }

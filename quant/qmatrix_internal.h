@@ -47,7 +47,7 @@ struct tq_qmatrix {
     tq_stage stage[TQ_MAX_STAGES];
 };
 
-/* An all-zero matrix with the program's own level tables; NULL with a message. */
+/* A matrix with the program's own level tables, codes and scales undefined; NULL with a message. */
 tq_qmatrix *tq_qmatrix_new(const tq_qspec *spec, size_t rows, size_t cols, tq_rotation_cache *cache, tq_err *err);
 
 /* Makes s->table say what s->levels and s->packed.scale_mul are. */

@@ -105,7 +105,7 @@ static void decode_case(kt_context *c, const kt_matrix *m, size_t ld) {
     kt_guarded_free(&want);
 }
 
-static void each_matrix(kt_context *c, void (*body)(kt_context *c, const kt_matrix *m)) {
+void kt_each_matrix(kt_context *c, void (*body)(kt_context *c, const kt_matrix *m)) {
     static const size_t groups[] = {1, 2, 4, 5, 16, 1000};
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         for (size_t blocks = 0; blocks <= BLOCKS_MAX; blocks = blocks < 6 ? blocks + 1 : blocks * 2) {
@@ -128,7 +128,7 @@ static void decode_body(kt_context *c, const kt_matrix *m) {
 }
 
 static void test_decode_tile(kt_context *c) {
-    each_matrix(c, decode_body);
+    kt_each_matrix(c, decode_body);
 }
 
 /* ---- activations ---- */
@@ -262,7 +262,7 @@ static void matvec_body(kt_context *c, const kt_matrix *m) {
 }
 
 static void test_matvec(kt_context *c) {
-    each_matrix(c, matvec_body);
+    kt_each_matrix(c, matvec_body);
 }
 
 const kt_test kt_packed_tests[] = {{"pack and unpack", test_pack},

@@ -78,6 +78,7 @@ int main(int argc, char **argv) {
         list_tests(bound, &count, isa, kt_coding_tests);
         list_tests(bound, &count, isa, kt_packed_tests);
         list_tests(bound, &count, isa, kt_trellis_tests);
+        list_tests(bound, &count, isa, kt_gemm_tests);
     }
     tests[0] = (struct CMUnitTest){"table selection", table_selection, NULL, NULL, NULL};
     for (size_t i = 0; i < count; i++)
