@@ -30,7 +30,7 @@ struct tq_evaluator {
     tq_forward *forward;
     int *ids; /* [tokens] */
     size_t ctx, windows, tokens, hidden, blocks;
-    bool score_half;
+    bool score_half, fast;
     size_t stride; /* hidden states at the input of every stride-th block are kept */
     float *base;   /* [tokens, hidden]: after the base model's last block; NULL until it has come there */
     float *work;   /* [tokens, hidden]: the state at the input of a block that is not kept */
@@ -87,6 +87,7 @@ int tq_evaluator_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n,
     e->windows = wanted / ctx ? wanted / ctx : 1;
     e->tokens = e->windows * ctx;
     e->score_half = options->score_half;
+    e->fast = options->fast;
     e->hidden = tq_model_config(m)->hidden;
     e->blocks = tq_model_config(m)->blocks;
     e->stride = choose_stride(e, memory_limit);
@@ -302,7 +303,9 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     r.total = tokens * r.block_cost * (double)left + (double)e->stats.capacity * r.head_cost;
     *out = (tq_eval_result){0};
     int rc = run_base(&r, err);
+    tq_forward_set_arithmetic(e->forward, e->fast ? TQ_ARITHMETIC_FAST : TQ_ARITHMETIC_USUAL);
     if (rc == TQ_OK && !same) rc = run_blocks(&r, q, err);
+    tq_forward_set_arithmetic(e->forward, TQ_ARITHMETIC_USUAL);
     audience a = {.partial = partial, .ctx = partial_ctx};
     if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], &a, out, err);
     out->seconds = tq_now() - start;

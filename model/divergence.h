@@ -16,6 +16,7 @@ typedef struct tq_eval_options {
     size_t ctx;      /* tokens a window; default 512 */
     size_t tokens;   /* at most so many, 0: all; rounded down to whole windows, at least one */
     bool score_half; /* score the second half of each window alone */
+    bool fast;       /* the variant in bf16 arithmetic (the base model stays in fp32) */
 } tq_eval_options;
 
 typedef struct tq_eval_result {

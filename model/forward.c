@@ -70,13 +70,15 @@ void tq_forward_free(tq_forward *f) {
     for (size_t i = 0; i < TQ_ROTATED_SLOTS; i++) {
         tq_buffer_free(&f->rotated[i].x);
         tq_buffer_free(&f->rotated[i].integers);
+        tq_buffer_free(&f->rotated[i].half);
     }
     for (size_t i = 0; i < sizeof f->mixed / sizeof f->mixed[0]; i++)
         tq_buffer_free(&f->mixed[i]);
-    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm};
+    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm, &f->half};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
         tq_buffer_free(rest[i]);
     tq_rope_table_free(&f->rope);
+    tq_qmatrix_free(f->head);
     free(f->work);
     free(f);
 }
@@ -84,6 +86,22 @@ void tq_forward_free(tq_forward *f) {
 void tq_forward_observe(tq_forward *f, tq_input_observer fn, void *ctx) {
     f->observe = fn;
     f->observe_ctx = ctx;
+}
+
+void tq_forward_set_arithmetic(tq_forward *f, tq_arithmetic a) {
+    f->arithmetic = a;
+}
+
+int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err) {
+    tq_qmatrix_free(f->head);
+    f->head = NULL;
+    return tq_qmatrix_encode(tq_model_head(f->model), spec, tq_model_rotations(f->model), f->pool, NULL, &f->head, NULL,
+                             err);
+}
+
+size_t tq_forward_head_saves(const tq_forward *f) {
+    const tq_matrix_view *w = tq_model_head(f->model);
+    return f->head ? w->rows * w->cols * tq_dtype_size(w->dtype) - tq_qmatrix_bytes(f->head) : 0;
 }
 
 /* Rows of `width` values that every step over tokens works on. */
@@ -189,11 +207,12 @@ int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *
 }
 
 int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err) {
-    (void)q; /* the head always stays as stored */
+    (void)q; /* no plan has a say in the head */
     int rc = tq_buffer_need(&f->final_norm, n * f->config->hidden, err);
     if (rc != TQ_OK) return rc;
     norm_rows(f, f->final_norm.data, h, tq_model_final_norm(f->model), n);
     tq_linear_job job = tq_linear_plain(tq_model_head(f->model), logits);
+    job.q = f->head;
     return tq_linear_run(f, &job, 1, f->final_norm.data, n, err);
 }
 

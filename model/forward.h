@@ -23,6 +23,17 @@ typedef int (*tq_input_observer)(void *ctx, const size_t *matrices, size_t count
                                  tq_err *err);
 void tq_forward_observe(tq_forward *f, tq_input_observer fn, void *ctx);
 
+/* How inputs meet the matrices. Evaluation is USUAL or EXACT, which differ where one token comes alone. */
+typedef enum tq_arithmetic {
+    TQ_ARITHMETIC_USUAL, /* one token: packed codes times 14-bit integers; more: fp32. The default */
+    TQ_ARITHMETIC_FAST,  /* more tokens: inputs and weights rounded to bf16, where the machine multiplies that faster */
+    TQ_ARITHMETIC_EXACT, /* fp32 throughout */
+} tq_arithmetic;
+void tq_forward_set_arithmetic(tq_forward *f, tq_arithmetic a);
+/* Packs the output head, which plans leave as stored, for this user of the model alone (bench). */
+int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err);
+size_t tq_forward_head_saves(const tq_forward *f); /* bytes that a token reads less for it; 0 when it is not packed */
+
 /* A sequence being continued: KV cache and recurrent state for up to ctx tokens. */
 typedef struct tq_cache tq_cache;
 tq_cache *tq_cache_new(const tq_model *m, size_t ctx, tq_err *err);

@@ -15,11 +15,12 @@ typedef struct tq_buffer {
 int tq_buffer_need(tq_buffer *b, size_t n, tq_err *err);
 void tq_buffer_free(tq_buffer *b);
 
-/* An input rotated by one of the rotations of the matrices that it meets, as floats or as integers. */
+/* An input rotated by one of the rotations of the matrices that it meets: as floats, as integers, or as bf16. */
 #define TQ_ROTATED_SLOTS 8
 typedef struct tq_rotated {
     const tq_rotation *rotation;
     tq_buffer x;        /* [n, ld] */
+    tq_buffer half;     /* [n, ld], bf16 */
     tq_buffer integers; /* backs xq */
     tq_xq xq;
 } tq_rotated;
@@ -31,6 +32,8 @@ struct tq_forward {
     tq_buffer *work; /* [threads]: per-thread scratch */
     size_t threads;
     tq_rotated rotated[TQ_ROTATED_SLOTS];
+    tq_arithmetic arithmetic;
+    tq_qmatrix *head; /* NULL: as stored */
     tq_rope_table rope;
     tq_input_observer observe; /* NULL: nobody looks */
     void *observe_ctx;
@@ -40,6 +43,7 @@ struct tq_forward {
     tq_buffer mixed[5];   /* projections of a mixer's input, and its output before the last projection */
     tq_buffer gate, up;   /* [n, intermediate] */
     tq_buffer final_norm; /* [n, hidden] */
+    tq_buffer half;       /* [n, ld]: the input of stored matrices as bf16 */
 };
 
 /* The part of a block's work that is common to its steps. */

@@ -1,4 +1,4 @@
-/* linear.c - see linear.h. All floats are single precision; work is cut into pieces by shape alone. */
+/* linear.c - see linear.h. Work is cut into pieces by shape alone. */
 #include "model/linear.h"
 
 #include <cblas.h>
@@ -10,6 +10,8 @@
 #define VECTOR_ROWS 64
 /* Inputs that one task multiplies with one panel of rows. */
 #define BLOCK_INPUTS 512
+/* Rows of a bf16 panel: with 3072 columns it leaves half of a second-level cache of 1 MiB to the inputs. */
+#define HALF_ROWS 64
 /* A panel of decoded rows holds at most so many floats: 4 MiB. */
 #define PANEL_FLOATS ((size_t)1 << 20)
 /* Inputs that one task rotates. */
@@ -21,6 +23,8 @@ typedef struct linear_run {
     size_t count;
     const float *x;
     size_t n;
+    bool vector;                      /* one input, by matrix-vector products */
+    bool half;                        /* inputs as bf16, for all jobs whose weights allow it */
     size_t first[TQ_LINEAR_JOBS + 1]; /* the first task of each job */
     tq_rotated *rotated;              /* the slot that a task fills */
 } linear_run;
@@ -40,10 +44,38 @@ static size_t panel_rows(size_t rows, size_t cols) {
     return want < fit ? want : fit;
 }
 
+/* Packed matrices go as bf16 whatever they are; stored ones when they are bf16 themselves. */
+static bool takes_half(const linear_run *run, const tq_linear_job *job) {
+    return run->half && (job->q || job->w->dtype == TQ_BF16);
+}
+
+static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
+    if (run->vector) return VECTOR_ROWS;
+    return takes_half(run, job) ? HALF_ROWS : panel_rows(job->w->rows, job->w->cols);
+}
+
+/* Inputs as bf16: [n, ld], zeros past their columns. */
+static uint16_t *half_row(const tq_buffer *b, size_t i, size_t ld) {
+    return (uint16_t *)(void *)b->data + i * ld;
+}
+
 static tq_rotated *slot_of(tq_forward *f, const tq_rotation *r) {
     for (size_t i = 0; i < TQ_ROTATED_SLOTS; i++)
         if (f->rotated[i].rotation == r) return &f->rotated[i];
     return NULL;
+}
+
+static void store_half(uint16_t *out, const float *x, size_t cols, size_t ld) {
+    tq_k()->f32_to_bf16(out, x, cols);
+    memset(out + cols, 0, (ld - cols) * sizeof *out);
+}
+
+static void halve_some(void *ctx, size_t begin, size_t end, int thread) {
+    const linear_run *run = ctx;
+    size_t cols = run->jobs[0].w->cols, ld = round_up(cols, TQ_BLOCK);
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        store_half(half_row(&run->f->half, i, ld), run->x + i * cols, cols, ld);
 }
 
 static void rotate_some(void *ctx, size_t begin, size_t end, int thread) {
@@ -52,9 +84,12 @@ static void rotate_some(void *ctx, size_t begin, size_t end, int thread) {
     size_t cols = tq_rotation_cols(r), ld = round_up(cols, TQ_BLOCK);
     float *scratch = run->f->work[thread].data;
     for (size_t i = begin; i < end; i++) {
-        float *y = run->rotated->x.data + i * ld;
+        float *y = run->half ? scratch + tq_rotation_scratch(r) : run->rotated->x.data + i * ld;
         tq_rotation_apply(r, y, run->x + i * cols, scratch);
-        memset(y + cols, 0, (ld - cols) * sizeof *y);
+        if (run->half)
+            store_half(half_row(&run->rotated->half, i, ld), y, cols, ld);
+        else
+            memset(y + cols, 0, (ld - cols) * sizeof *y);
     }
 }
 
@@ -71,30 +106,39 @@ static int slot_integers(tq_rotated *slot, size_t blocks, tq_err *err) {
     return TQ_OK;
 }
 
+static int rotate_for(linear_run *run, tq_rotated *slot, const tq_rotation *r, tq_err *err) {
+    size_t ld = round_up(tq_rotation_cols(r), TQ_BLOCK);
+    slot->rotation = r;
+    int rc = run->half ? tq_buffer_need(&slot->half, run->n * ld / 2, err) : tq_buffer_need(&slot->x, run->n * ld, err);
+    if (rc == TQ_OK && run->vector) rc = slot_integers(slot, ld / TQ_BLOCK, err);
+    if (rc == TQ_OK) rc = tq_forward_work(run->f, tq_rotation_scratch(r) + ld, err);
+    if (rc != TQ_OK) return rc;
+    run->rotated = slot;
+    tq_forward_parallel(run->f, run->n, ROTATE_INPUTS, rotate_some, run);
+    if (run->vector) tq_k()->quantize_x(&slot->xq, slot->x.data, ld / TQ_BLOCK);
+    return TQ_OK;
+}
+
 /* Rotates the inputs once for each rotation that the jobs use. */
-static int rotate_inputs(linear_run *run, tq_err *err) {
+static int prepare_inputs(linear_run *run, tq_err *err) {
     tq_forward *f = run->f;
     size_t used = 0;
+    bool stored = false;
     for (size_t i = 0; i < TQ_ROTATED_SLOTS; i++)
         f->rotated[i].rotation = NULL;
     for (size_t j = 0; j < run->count; j++) {
-        const tq_qmatrix *q = run->jobs[j].q;
-        for (size_t s = 0; q && s < tq_qmatrix_stages(q); s++) {
-            const tq_rotation *r = tq_qmatrix_rotation(q, s);
-            if (slot_of(f, r)) continue;
-            tq_rotated *slot = &f->rotated[used++];
-            size_t ld = round_up(tq_rotation_cols(r), TQ_BLOCK);
-            slot->rotation = r;
-            int rc = tq_buffer_need(&slot->x, run->n * ld, err);
-            if (rc == TQ_OK && run->n == 1) rc = slot_integers(slot, ld / TQ_BLOCK, err);
-            if (rc == TQ_OK) rc = tq_forward_work(f, tq_rotation_scratch(r), err);
+        const tq_linear_job *job = &run->jobs[j];
+        stored = stored || (!job->q && takes_half(run, job));
+        for (size_t s = 0; job->q && s < tq_qmatrix_stages(job->q); s++) {
+            const tq_rotation *r = tq_qmatrix_rotation(job->q, s);
+            int rc = slot_of(f, r) ? TQ_OK : rotate_for(run, &f->rotated[used++], r, err);
             if (rc != TQ_OK) return rc;
-            run->rotated = slot;
-            tq_forward_parallel(f, run->n, ROTATE_INPUTS, rotate_some, run);
-            if (run->n == 1) tq_k()->quantize_x(&slot->xq, slot->x.data, ld / TQ_BLOCK);
         }
     }
-    return TQ_OK;
+    if (!stored) return TQ_OK;
+    int rc = tq_buffer_need(&f->half, run->n * round_up(run->jobs[0].w->cols, TQ_BLOCK) / 2, err);
+    if (rc == TQ_OK) tq_forward_parallel(f, run->n, ROTATE_INPUTS, halve_some, run);
+    return rc;
 }
 
 static const tq_linear_job *job_of(const linear_run *run, size_t task, size_t *within) {
@@ -167,30 +211,67 @@ static void multiply_panel(const float *x, size_t ldx, size_t n, const float *pa
                 (blasint)ldx, panel, (blasint)ldp, add ? 1.0F : 0.0F, y, (blasint)ldy);
 }
 
+/* Rows r0 .. of a job times inputs i0 .. : what one task computes. */
+typedef struct piece {
+    const tq_linear_job *job;
+    size_t r0, rows, i0, n;
+    float *y;
+    float *panel;
+} piece;
+
+static void multiply_floats(const linear_run *run, const piece *p) {
+    const tq_linear_job *job = p->job;
+    size_t cols = job->w->cols, ld = round_up(cols, TQ_BLOCK);
+    if (!job->q) {
+        const float *w = stored_panel(job->w, p->r0, p->rows, p->panel);
+        multiply_panel(run->x + p->i0 * cols, cols, p->n, w, cols, p->rows, cols, p->y, job->ldy, job->add);
+        return;
+    }
+    for (size_t s = 0; s < tq_qmatrix_stages(job->q); s++) {
+        const tq_rotated *slot = slot_of(run->f, tq_qmatrix_rotation(job->q, s));
+        tq_qmatrix_decode_rows(job->q, s, p->r0, p->rows, p->panel, ld);
+        multiply_panel(slot->x.data + p->i0 * ld, ld, p->n, p->panel, ld, p->rows, cols, p->y, job->ldy, job->add || s);
+    }
+}
+
+/* The same in bf16: HALF_ROWS rows are unpacked into the second-level cache, in the order that gemm_bf16 reads. */
+static void multiply_halves(const linear_run *run, const piece *p) {
+    const tq_kernels *k = tq_k();
+    const tq_linear_job *job = p->job;
+    enum { LD = 2 * HALF_ROWS };
+    uint16_t *panel = (uint16_t *)(void *)p->panel;
+    size_t cols = job->w->cols, ld = round_up(cols, TQ_BLOCK), stages = job->q ? tq_qmatrix_stages(job->q) : 1;
+    for (size_t s = 0; s < stages; s++) {
+        const tq_buffer *x = job->q ? &slot_of(run->f, tq_qmatrix_rotation(job->q, s))->half : &run->f->half;
+        for (size_t r = 0; r < p->rows; r += TQ_TILE_ROWS) {
+            size_t row = p->r0 + r, rows = p->rows - r < TQ_TILE_ROWS ? p->rows - r : TQ_TILE_ROWS;
+            if (job->q)
+                k->decode_pairs(panel + 2 * r, LD, tq_qmatrix_packed(job->q, s), row / TQ_TILE_ROWS);
+            else
+                k->gather_pairs(panel + 2 * r, LD, (const uint16_t *)job->w->data + row * cols, rows, cols);
+        }
+        k->gemm_bf16(p->y, job->ldy, panel, LD, p->rows, half_row(x, p->i0, ld), ld, p->n, ceil_div(cols, 2),
+                     job->add || s);
+    }
+}
+
 static void multiply_block(void *ctx, size_t begin, size_t end, int thread) {
     const linear_run *run = ctx;
-    float *panel = run->f->work[thread].data;
     for (size_t task = begin; task < end; task++) {
         size_t within = 0;
         const tq_linear_job *job = job_of(run, task, &within);
-        size_t cols = job->w->cols, height = panel_rows(job->w->rows, cols), panels = ceil_div(job->w->rows, height);
-        size_t r0 = within % panels * height, i0 = within / panels * BLOCK_INPUTS;
-        size_t rows = job->w->rows - r0 < height ? job->w->rows - r0 : height;
-        size_t n = run->n - i0 < BLOCK_INPUTS ? run->n - i0 : BLOCK_INPUTS;
-        float *y = job->y + i0 * job->ldy + r0;
-        if (job->q) {
-            size_t ld = round_up(cols, TQ_BLOCK);
-            for (size_t s = 0; s < tq_qmatrix_stages(job->q); s++) {
-                const tq_rotated *slot = slot_of(run->f, tq_qmatrix_rotation(job->q, s));
-                tq_qmatrix_decode_rows(job->q, s, r0, rows, panel, ld);
-                multiply_panel(slot->x.data + i0 * ld, ld, n, panel, ld, rows, cols, y, job->ldy, job->add || s);
-            }
-        } else {
-            const float *w = stored_panel(job->w, r0, rows, panel);
-            multiply_panel(run->x + i0 * cols, cols, n, w, cols, rows, cols, y, job->ldy, job->add);
-        }
-        for (size_t i = 0; job->bias && i < n; i++)
-            tq_k()->axpy(y + i * job->ldy, 1.0F, job->bias + r0, rows);
+        size_t height = task_rows(run, job), panels = ceil_div(job->w->rows, height);
+        piece p = {.job = job, .r0 = within % panels * height, .i0 = within / panels * BLOCK_INPUTS};
+        p.rows = job->w->rows - p.r0 < height ? job->w->rows - p.r0 : height;
+        p.n = run->n - p.i0 < BLOCK_INPUTS ? run->n - p.i0 : BLOCK_INPUTS;
+        p.y = job->y + p.i0 * job->ldy + p.r0;
+        p.panel = run->f->work[thread].data;
+        if (takes_half(run, job))
+            multiply_halves(run, &p);
+        else
+            multiply_floats(run, &p);
+        for (size_t i = 0; job->bias && i < p.n; i++)
+            tq_k()->axpy(p.y + i * job->ldy, 1.0F, job->bias + p.r0, p.rows);
     }
 }
 
@@ -203,20 +284,20 @@ static int show_inputs(const linear_run *run, tq_err *err) {
 
 int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const float *x, size_t n, tq_err *err) {
     linear_run run = {.f = f, .jobs = jobs, .count = count, .x = x, .n = n};
+    run.vector = n == 1 && f->arithmetic != TQ_ARITHMETIC_EXACT;
+    run.half = n > 1 && f->arithmetic == TQ_ARITHMETIC_FAST && tq_k()->gemm_bf16_pays;
     int rc = f->observe ? show_inputs(&run, err) : TQ_OK;
-    if (rc == TQ_OK) rc = rotate_inputs(&run, err);
+    if (rc == TQ_OK) rc = prepare_inputs(&run, err);
     if (rc != TQ_OK) return rc;
     size_t panel = 0;
     for (size_t j = 0; j < count; j++) {
-        size_t rows = jobs[j].w->rows, cols = jobs[j].w->cols, height = panel_rows(rows, cols);
-        size_t tasks = n == 1 ? ceil_div(rows, VECTOR_ROWS) : ceil_div(rows, height) * ceil_div(n, BLOCK_INPUTS);
-        size_t floats = height * round_up(cols, TQ_BLOCK);
-        run.first[j + 1] = run.first[j] + tasks;
+        size_t height = task_rows(&run, &jobs[j]), floats = height * round_up(jobs[j].w->cols, TQ_BLOCK);
+        run.first[j + 1] = run.first[j] + ceil_div(jobs[j].w->rows, height) * ceil_div(n, BLOCK_INPUTS);
         if (floats > panel) panel = floats;
     }
-    if (n > 1) rc = tq_forward_work(f, panel, err);
+    if (!run.vector) rc = tq_forward_work(f, panel, err);
     if (rc != TQ_OK) return rc;
-    tq_forward_parallel(f, run.first[count], 1, n == 1 ? multiply_vector : multiply_block, &run);
+    tq_forward_parallel(f, run.first[count], 1, run.vector ? multiply_vector : multiply_block, &run);
     return TQ_OK;
 }
 

@@ -20,8 +20,8 @@ typedef struct tq_linear_job {
 
 /* Jobs that share their input (q, k and v; gate and up), so that it is rotated once for each rotation they use. x: [n,
  * cols], row-major and dense. One input goes by matrix-vector products on the codes, more by decoding panels of rows
- * into tiles that OpenBLAS multiplies. The result does not depend on the number of threads. Fails when memory is
- * short. */
+ * that OpenBLAS multiplies in fp32 or, in fast arithmetic, gemm_bf16. The result does not depend on the number of
+ * threads. Fails when memory is short. */
 int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const float *x, size_t n, tq_err *err);
 
 /* The job for matrix `role` of a block under a variant. */

@@ -94,6 +94,7 @@ int tq_session_open(const char *path, const tq_session_options *options, tq_sess
     if (choose_kernels(options->cpu, err) != TQ_OK) return TQ_FAIL;
     tq_session *s = calloc(1, sizeof *s);
     if (!s) return tq_fail(err, "%s: out of memory", path);
+    s->exact = options->exact;
     s->pool = tq_pool_new(options->threads, err);
     int rc = s->pool ? open_model(s, path, err) : TQ_FAIL;
     if (rc == TQ_OK) rc = open_tokenizer(s, err);
@@ -136,6 +137,9 @@ const tq_chat *tq_session_chat(const tq_session *s) {
 }
 tq_pool *tq_session_pool(tq_session *s) {
     return s->pool;
+}
+tq_arithmetic tq_session_arithmetic(const tq_session *s) {
+    return s->exact ? TQ_ARITHMETIC_EXACT : TQ_ARITHMETIC_FAST;
 }
 const char *tq_session_note(const tq_session *s) {
     return s->note;

@@ -15,6 +15,7 @@ typedef struct tq_session tq_session;
 typedef struct tq_session_options {
     int threads;     /* 0: physical cores */
     const char *cpu; /* NULL or "auto", "scalar", "avx2", "avx512", "neon" */
+    bool exact;      /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
 } tq_session_options;
 
 /* Opens a model: a .safetensors file, a directory, or a tq export (which comes with its plan and packed matrices).
@@ -27,7 +28,8 @@ const tq_model *tq_session_model(const tq_session *s);
 const tq_tokenizer *tq_session_tokenizer(const tq_session *s);
 const tq_chat *tq_session_chat(const tq_session *s);
 tq_pool *tq_session_pool(tq_session *s);
-const char *tq_session_note(const tq_session *s); /* "" or lines for the user, separated by '\n' */
+tq_arithmetic tq_session_arithmetic(const tq_session *s); /* of answers */
+const char *tq_session_note(const tq_session *s);         /* "" or lines for the user, separated by '\n' */
 /* The model is a tq export: its quantized matrices are there as packed only, cannot be changed, and what is measured is
  * measured against themselves. */
 bool tq_session_is_packed(const tq_session *s);

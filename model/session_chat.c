@@ -121,6 +121,7 @@ static int prepare_cache(tq_session *s, size_t tokens, tq_err *err) {
     size_t context = tq_model_config(s->model)->context;
     if (!t->forward) t->forward = tq_forward_new(s->model, s->pool, err);
     if (!t->forward) return TQ_FAIL;
+    tq_forward_set_arithmetic(t->forward, tq_session_arithmetic(s));
     if (!t->logits) t->logits = tq_calloc_aligned(tq_model_config(s->model)->vocab, sizeof *t->logits);
     if (!t->logits) return tq_fail(err, "out of memory");
     if (t->cache && tq_cache_capacity(t->cache) >= tokens) return TQ_OK;

@@ -78,7 +78,7 @@ size_t tq_session_text_tokens(const tq_session *s) {
 }
 
 static bool same_options(const tq_eval_options *a, const tq_eval_options *b) {
-    return a->ctx == b->ctx && a->tokens == b->tokens && a->score_half == b->score_half;
+    return a->ctx == b->ctx && a->tokens == b->tokens && a->score_half == b->score_half && a->fast == b->fast;
 }
 
 /* The evaluator of these options; the one that was not used for longest makes room. */

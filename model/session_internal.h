@@ -36,6 +36,7 @@ struct tq_session {
     tq_model *model;
     tq_tokenizer *tokenizer; /* NULL: none */
     tq_chat *chat;           /* NULL without a tokenizer */
+    bool exact;
     tq_pool *pool;
     char note[1024];
     bool packed;

@@ -160,6 +160,14 @@ static bool take_shape(tq_options *o, const char *v) {
     return *v == '\0' && o->shape.hidden % o->shape.heads == 0 && o->shape.heads % o->shape.kv_heads == 0 &&
            o->shape.hidden / o->shape.heads % 2 == 0;
 }
+static bool take_fast(tq_options *o, const char *v) {
+    (void)v;
+    return o->eval.fast = true;
+}
+static bool take_exact(tq_options *o, const char *v) {
+    (void)v;
+    return o->exact = true;
+}
 static bool take_json(tq_options *o, const char *v) {
     (void)v;
     return o->json = true;
@@ -222,6 +230,8 @@ const tq_option tq_option_table[] = {
     {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
      "a whole number"},
     {"score-half", NULL, MEASURED, false, take_score_half, "score the second half of each window alone", NULL},
+    {"fast", NULL, IN(TQ_CMD_EVAL), false, take_fast,
+     "the plan in bf16 arithmetic, where the machine has it (default: fp32)", NULL},
     {"questions", "FILE", IN(TQ_CMD_EVAL), false, take_questions,
      "ask these too (JSON lines of prompt or messages, and answer) and count\nthe exact answers", "a file name"},
     {"prompt", "TEXT", IN(TQ_CMD_CHAT), false, take_prompt, "answer this and stop (default: a conversation)", "a text"},
@@ -245,6 +255,8 @@ const tq_option tq_option_table[] = {
      "without MODEL: a Llama of random weights, hidden, feed-forward, blocks,\n"
      "heads, KV heads, vocabulary (default 1024,3072,12,16,8,8192)",
      "six whole numbers, hidden divisible by heads into even parts, heads by KV heads"},
+    {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
+     "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", PLANNED, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", PLANNED, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
@@ -500,7 +512,7 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
 }
 
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
-    tq_session_options options = {.threads = o->threads, .cpu = o->cpu};
+    tq_session_options options = {.threads = o->threads, .cpu = o->cpu, .exact = o->exact};
     int rc = tq_session_open(o->model, &options, out, err);
     if (rc == TQ_OK) rc = set_calibration(o, *out, err);
     if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);

@@ -55,6 +55,7 @@ typedef struct tq_options {
     tq_shape shape; /* bench; hidden 0 when a model was given */
 
     bool json;
+    bool exact;      /* --exact */
     int threads;     /* 0: physical cores */
     const char *cpu; /* NULL: the best that the machine has */
 

@@ -258,7 +258,7 @@ void tq_worker_want_plan(tq_worker *w, tq_plan *plan, uint64_t serial) {
 
 void tq_worker_want_eval(tq_worker *w, size_t ctx, size_t tokens, bool score_half) {
     pthread_mutex_lock(&w->mutex);
-    w->eval = (tq_eval_options){ctx, tokens, score_half};
+    w->eval = (tq_eval_options){.ctx = ctx, .tokens = tokens, .score_half = score_half};
     w->status.eval.tokens = 0;
     w->to_apply = true; /* and the evaluation after it */
     interrupt_background(w);
