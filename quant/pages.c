@@ -106,9 +106,9 @@ void *tq_pages_alloc(size_t n) {
 }
 
 static void join_free(region *r) {
-    for (stretch *s = r->first; s && s->next;) {
+    for (stretch *s = r->first; s;) {
         stretch *next = s->next;
-        if (s->taken || next->taken) {
+        if (!next || s->taken || next->taken) {
             s = next;
             continue;
         }
