@@ -93,7 +93,9 @@ static bool fit_row(tq_encoder *e, tq_encode_scratch *s, size_t tile, size_t row
         double unit;
         if (!tq_encode_group_z(e, s, s->row + begin, len, &unit)) return false;
         tq_k()->trellis_levels(s->level, codes[0] + begin, codes[1] + begin, codes[2] + begin, len, e->book.levels);
-        tq_encode_group_fit(e, s, len, at, unit, sum);
+        double moments[3] = {0};
+        if (unit > 0) tq_k()->moments(moments, s->z, s->level, len);
+        tq_encode_group_fit(e, moments, at, unit, sum);
     }
     return true;
 }
