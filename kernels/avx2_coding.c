@@ -92,6 +92,12 @@ static void hadamard(float *x, size_t n, float scale) {
         memory_stages(x, n, h, 2 * h < n, 4 * h >= n ? scale : 1);
 }
 
+static void rotate(float *y, const float *x, const float *signs, size_t n, float scale) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * signs[i];
+    hadamard(y, n, scale);
+}
+
 /* Steps 0 to 2 have at most 8 bounds, both shapes together; so has step 3 when there is one shape. */
 INLINE __m256i search(__m256i path, __m256 t, const __m256 tree[5], int shapes) {
     for (int s = 0; s < 4; s++) {
@@ -203,6 +209,11 @@ static void moments(double sums[3], const float *z, const float *c, size_t n) {
     sums[2] = tq_sum4d(zz);
 }
 
+static void encode_fit(uint8_t *codes, uint8_t *fine, double sums[3], const float *z, size_t n, const tq_coder *coder) {
+    static const tq_kernels own = {.encode = encode, .encode_fine = encode_fine, .levels = levels, .moments = moments};
+    tq_encode_fit_with(&own, codes, fine, sums, z, n, coder);
+}
+
 static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) {
     if (p->trellis) {
         tq_trellis_tile_avx2(out, ld, p, tile);
@@ -233,10 +244,12 @@ static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) 
 
 void tq_kernels_fill_avx2_coding(tq_kernels *k) {
     k->hadamard = hadamard;
+    k->rotate = rotate;
     k->encode = encode;
     k->encode_fine = encode_fine;
     k->levels = levels;
     k->moments = moments;
+    k->encode_fit = encode_fit;
     k->decode_tile = decode_tile;
 }
 #endif

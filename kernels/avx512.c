@@ -170,6 +170,7 @@ void tq_kernels_fill_avx512(tq_kernels *k) {
     k->read_sum = read_sum;
     tq_kernels_fill_avx512_exp(k);
     tq_kernels_fill_avx512_coding(k);
+    tq_kernels_fill_avx512_fit(k);
     tq_kernels_fill_avx512_matvec(k);
     tq_kernels_fill_avx512_trellis(k);
     tq_kernels_fill_avx512_gemm(k);

@@ -23,12 +23,15 @@ INLINE __m512 stages_1_to_8(__m512 x) {
     return stage(x, _mm512_shuffle_f32x4(x, x, 0x4e), 0xff00);
 }
 
-/* All stages of 16 * count values held in registers. */
-INLINE void hadamard_registers(float *x, int count, float scale) {
+/* All stages of 16 * count values held in registers: y = scale * H (x * signs), signs NULL for none. */
+INLINE void rotate_registers(float *y, const float *x, const float *signs, int count, float scale) {
     const __m512 s = _mm512_set1_ps(scale);
     __m512 v[16];
-    for (int i = 0; i < count; i++)
-        v[i] = stages_1_to_8(_mm512_loadu_ps(x + 16 * i));
+    for (int i = 0; i < count; i++) {
+        v[i] = _mm512_loadu_ps(x + 16 * i);
+        if (signs) v[i] = _mm512_mul_ps(v[i], _mm512_loadu_ps(signs + 16 * i));
+        v[i] = stages_1_to_8(v[i]);
+    }
     for (int h = 1; h < count; h *= 2) {
         for (int i = 0; i < count; i++) {
             if (i & h) continue;
@@ -38,7 +41,7 @@ INLINE void hadamard_registers(float *x, int count, float scale) {
         }
     }
     for (int i = 0; i < count; i++)
-        _mm512_storeu_ps(x + 16 * i, _mm512_mul_ps(v[i], s));
+        _mm512_storeu_ps(y + 16 * i, _mm512_mul_ps(v[i], s));
 }
 
 /* The stages h and 2h (or h alone) over memory in one pass. */
@@ -76,34 +79,48 @@ static void hadamard_small(float *x, size_t n, float scale) {
         x[i] *= scale;
 }
 
-static void hadamard(float *x, size_t n, float scale) {
+static void rotate_small(float *y, const float *x, const float *signs, size_t n, float scale) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = signs ? x[i] * signs[i] : x[i];
+    hadamard_small(y, n, scale);
+}
+
+INLINE void rotate_any(float *y, const float *x, const float *signs, size_t n, float scale) {
     switch (n) {
     case 16:
-        hadamard_registers(x, 1, scale);
+        rotate_registers(y, x, signs, 1, scale);
         return;
     case 32:
-        hadamard_registers(x, 2, scale);
+        rotate_registers(y, x, signs, 2, scale);
         return;
     case 64:
-        hadamard_registers(x, 4, scale);
+        rotate_registers(y, x, signs, 4, scale);
         return;
     case 128:
-        hadamard_registers(x, 8, scale);
+        rotate_registers(y, x, signs, 8, scale);
         return;
     case 256:
-        hadamard_registers(x, 16, scale);
+        rotate_registers(y, x, signs, 16, scale);
         return;
     default:
         break;
     }
     if (n < 16) {
-        hadamard_small(x, n, scale);
+        rotate_small(y, x, signs, n, scale);
         return;
     }
     for (size_t i = 0; i < n; i += 256)
-        hadamard_registers(x + i, 16, 1);
+        rotate_registers(y + i, x + i, signs ? signs + i : NULL, 16, 1);
     for (size_t h = 256; h < n; h *= 4)
-        memory_stages(x, n, h, 2 * h < n, 4 * h >= n ? scale : 1);
+        memory_stages(y, n, h, 2 * h < n, 4 * h >= n ? scale : 1);
+}
+
+static void hadamard(float *x, size_t n, float scale) {
+    rotate_any(x, x, NULL, n, scale);
+}
+
+static void rotate(float *y, const float *x, const float *signs, size_t n, float scale) {
+    rotate_any(y, x, signs, n, scale);
 }
 
 INLINE __m512i step(__m512i path, __m512 t, const float tree[16]) {
@@ -238,6 +255,7 @@ static void decode_tile(float *out, size_t ld, const tq_packed *p, size_t tile) 
 
 void tq_kernels_fill_avx512_coding(tq_kernels *k) {
     k->hadamard = hadamard;
+    k->rotate = rotate;
     k->encode = encode;
     k->encode_fine = encode_fine;
     k->levels = levels;

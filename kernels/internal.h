@@ -25,6 +25,7 @@ void tq_kernels_fill_avx2_trellis(tq_kernels *k);
 void tq_kernels_fill_avx512(tq_kernels *k);
 void tq_kernels_fill_avx512_exp(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
+void tq_kernels_fill_avx512_fit(tq_kernels *k);
 void tq_kernels_fill_avx512_matvec(tq_kernels *k);
 void tq_kernels_fill_avx512_trellis(tq_kernels *k);
 void tq_kernels_fill_avx512_gemm(tq_kernels *k);
@@ -32,6 +33,10 @@ void tq_kernels_fill_neon(tq_kernels *k);
 
 /* kernels.h: unpack; shared by the tables that decode. */
 void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t blocks, int bits);
+
+/* kernels.h: encode_fit by the four kernels it stands for, piece by piece. */
+void tq_encode_fit_with(const tq_kernels *k, uint8_t *codes, uint8_t *fine, double sums[3], const float *z, size_t n,
+                        const tq_coder *coder);
 
 /* The integer levels of one block of a tile, by the reference. */
 void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block);

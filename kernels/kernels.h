@@ -71,6 +71,25 @@ typedef struct tq_fine_search {
     int count;
 } tq_fine_search;
 
+/* All that finding the codes of one table takes, made by tq_coder_init. Beside the bounds it has a shortcut, valid when
+ * no interval holds two bounds: round(z * scale + offset) names one of 64 intervals, first[] says how many bounds lie
+ * below it, and one comparison with the next bound decides. For the residual code the intervals are those of
+ * t * 2^shift[k], the power of two of each shape being taken into inv_v and the bounds, which keeps t exact. */
+typedef struct tq_coder {
+    const tq_levels *levels; /* borrowed */
+    float bounds[16];        /* as encode takes them, infinite from count on */
+    int count;
+    tq_fine_search search; /* count 0: no residual plane */
+    int shortcut;
+    float scale, offset;
+    uint8_t first[64], fine_first[2][64];
+    float inv_v[16], fine_bounds[2][16];
+} tq_coder;
+
+/* levels is kept, bounds and search (NULL: no residual plane) are copied. */
+void tq_coder_init(tq_coder *coder, const tq_levels *levels, const float *bounds, int count,
+                   const tq_fine_search *search);
+
 /* A packed matrix, or one stage of it; everything is borrowed.
  *   codes:  [tiles][blocks][64 * code_bits] bytes, code_bits 4 or 2
  *   fine:   [tiles][blocks][64 * fine_bits] bytes, fine_bits 0 (NULL), 2 or 4
@@ -155,6 +174,13 @@ typedef struct tq_kernels {
                            const tq_levels *l);
     /* sums[0] = <z, c>, sums[1] = <c, c>, sums[2] = <z, z>, accumulated in double. */
     void (*moments)(double sums[3], const float *z, const float *c, size_t n);
+
+    /* encode, encode_fine (with search.count), levels and moments in one pass. sums are those of moments to 1e-6
+     * of their magnitudes; the squared errors with and without the best scale, which they give as differences, to 1e-6
+     * of the one without. */
+    void (*encode_fit)(uint8_t *codes, uint8_t *fine, double sums[3], const float *z, size_t n, const tq_coder *coder);
+    /* y = scale * H (x * signs): y, x, signs: [n], y may be x; n is a power of two. */
+    void (*rotate)(float *y, const float *x, const float *signs, size_t n, float scale);
 
     /* Packing of one tile: codes: [16][stride] bytes, blocks * 32 columns are taken; dst: blocks * 64 * bits bytes. */
     void (*pack)(uint8_t *dst, const uint8_t *codes, size_t stride, size_t blocks, int bits);

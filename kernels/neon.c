@@ -79,6 +79,12 @@ static void hadamard(float *x, size_t n, float scale) {
         x[i] *= scale;
 }
 
+static void rotate(float *y, const float *x, const float *signs, size_t n, float scale) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * signs[i];
+    hadamard(y, n, scale);
+}
+
 /* The tables of tq_levels; a as bytes of 8 bits for a matrix without a fine plane, as two bytes with one. */
 typedef struct byte_tables {
     int8x16_t a;
@@ -217,6 +223,7 @@ void tq_kernels_fill_neon(tq_kernels *k) {
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f32 = matvec_f32;
     k->hadamard = hadamard;
+    k->rotate = rotate;
     k->matvec = matvec;
 }
 #endif

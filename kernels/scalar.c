@@ -129,6 +129,12 @@ static void hadamard(float *x, size_t n, float scale) {
         x[i] *= scale;
 }
 
+static void rotate(float *y, const float *x, const float *signs, size_t n, float scale) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * signs[i];
+    hadamard(y, n, scale);
+}
+
 static void matvec_bf16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
     for (size_t r = 0; r < rows; r++, w += cols) {
         double sum = 0;
@@ -183,6 +189,7 @@ void tq_kernels_fill_scalar(tq_kernels *k) {
     k->sigmoid_mul = sigmoid_mul;
     k->kld_row = kld_row;
     k->hadamard = hadamard;
+    k->rotate = rotate;
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;

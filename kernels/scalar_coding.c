@@ -39,6 +39,11 @@ static void moments(double sums[3], const float *z, const float *c, size_t n) {
     }
 }
 
+static void encode_fit(uint8_t *codes, uint8_t *fine, double sums[3], const float *z, size_t n, const tq_coder *coder) {
+    static const tq_kernels own = {.encode = encode, .encode_fine = encode_fine, .levels = levels, .moments = moments};
+    tq_encode_fit_with(&own, codes, fine, sums, z, n, coder);
+}
+
 /* Where column `col` of a block lies in its packed form: byte 4 * row + offset, shifted left by shift. */
 static size_t column_place(unsigned col, int bits, unsigned *shift) {
     unsigned per_chunk = bits == 4 ? 8 : 16;
@@ -183,6 +188,7 @@ void tq_kernels_fill_scalar_coding(tq_kernels *k) {
     k->encode_fine = encode_fine;
     k->levels = levels;
     k->moments = moments;
+    k->encode_fit = encode_fit;
     k->pack = pack;
     k->unpack = unpack;
     k->decode_tile = tq_decode_tile_scalar;

@@ -43,6 +43,7 @@ void tq_codebook_init(tq_codebook *book, int code_bits, int fine_bits) {
     for (int n = 0; n < book->count; n++)
         book->bounds[n] = 0.5F * plain->step * (float)(plain->a[n] + plain->a[n + 1]);
     if (fine_bits > 0) init_search(&book->search, book->levels, fine_bits);
+    tq_coder_init(&book->coder, book->levels, book->bounds, book->count, &book->search);
 }
 
 void tq_trellis_begin(int32_t *cost, int states, const uint8_t *first) {

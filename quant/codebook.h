@@ -13,6 +13,7 @@ typedef struct tq_codebook {
     float bounds[15];        /* of the coarse code, in z; ascending */
     int count;               /* 15 or 3 */
     tq_fine_search search;   /* search.count is 0 without a residual plane */
+    tq_coder coder;          /* the same for encode_fit */
     tq_trellis trellis;      /* trellis.states is 0 for the others; it has no bounds */
 } tq_codebook;
 

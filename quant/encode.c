@@ -48,36 +48,30 @@ bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, float *w, size
     return true;
 }
 
-void tq_encode_group_fit(tq_encoder *e, const tq_encode_scratch *s, size_t len, size_t at, double unit,
-                         tq_encode_sums *sum) {
+void tq_encode_group_fit(tq_encoder *e, const double m[3], size_t at, double unit, tq_encode_sums *sum) {
     e->scale[at] = e->energy[at] = 0;
     if (unit == 0) return;
-    double m[3];
-    tq_k()->moments(m, s->z, s->level, len);
     double step = (double)e->stage->levels.step, zc = m[0] * step, cc = m[1] * step * step;
+    double left = cc > 0 ? m[2] - zc * zc / cc : m[2]; /* of a perfect fit rounding may leave less than nothing */
     sum->ww += unit * unit * m[2];
-    sum->error += unit * unit * m[2];
+    sum->error += unit * unit * fmax(left, 0);
     if (cc == 0) return;
     e->scale[at] = (float)fmin(unit * zc / cc, (double)FLT_MAX);
     e->energy[at] = (float)cc;
-    sum->error -= unit * unit * zc * zc / cc;
 }
 
 /* Codes one group of a row; at is its place among the scales. */
 static bool encode_group(tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, uint8_t *codes, uint8_t *fine,
                          size_t at, tq_encode_sums *sum) {
-    const tq_kernels *k = tq_k();
-    double unit;
+    double unit, moments[3] = {0};
     if (!tq_encode_group_z(e, s, w, len, &unit)) return false;
     if (unit == 0) {
         memset(codes, 0, len);
         memset(fine, 0, len);
     } else {
-        k->encode(codes, s->z, len, e->book.bounds, e->book.count);
-        if (e->stage->fine) k->encode_fine(fine, codes, s->z, len, &e->book.search);
-        k->levels(s->level, codes, e->stage->fine ? fine : NULL, len, e->book.levels);
+        tq_k()->encode_fit(codes, fine, moments, s->z, len, &e->book.coder);
     }
-    tq_encode_group_fit(e, s, len, at, unit, sum);
+    tq_encode_group_fit(e, moments, at, unit, sum);
     return true;
 }
 

@@ -57,10 +57,9 @@ typedef struct tq_encoder {
  * which has no z. False when a weight is not finite. */
 bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, double *unit);
 
-/* The scale that least squares gives, from s->z and s->level, and what it leaves; at: its place among the scales. With
- * unit 0 the scale is 0. */
-void tq_encode_group_fit(tq_encoder *e, const tq_encode_scratch *s, size_t len, size_t at, double unit,
-                         tq_encode_sums *sum);
+/* The scale that least squares gives, from the moments of z and its levels, and what it leaves; at: its place among the
+ * scales. With unit 0 the scale is 0 and moments are not looked at. */
+void tq_encode_group_fit(tq_encoder *e, const double moments[3], size_t at, double unit, tq_encode_sums *sum);
 
 /* Where the first scale of a row stands; those of its next groups follow TQ_TILE_ROWS apart. */
 static inline size_t tq_encode_scale_of(const tq_encoder *e, size_t row) {

@@ -169,7 +169,9 @@ static bool fit_row(tq_encoder *e, tq_encode_scratch *s, size_t tile, size_t row
         if (!tq_encode_group_z(e, s, s->row + begin, len, &unit)) return false;
         tq_k()->trellis_levels(s->level, planes[0] + offset + begin, planes[1] + offset + begin,
                                planes[2] + offset + begin, len, e->book.levels);
-        tq_encode_group_fit(e, s, len, at, unit, sum);
+        double moments[3] = {0};
+        if (unit > 0) tq_k()->moments(moments, s->z, s->level, len);
+        tq_encode_group_fit(e, moments, at, unit, sum);
     }
     return true;
 }

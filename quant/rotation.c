@@ -189,15 +189,12 @@ static void hadamard_chunks(const tq_kernels *k, float *x, const factor *f, floa
 static void factor_apply(const factor *f, float *y, const float *x, float scale, float *scratch, size_t half) {
     const tq_kernels *k = tq_k();
     if (!f->q) { /* a plain Hadamard, or none */
-        if (f->signs)
-            k->mul(y, x, f->signs, f->d);
-        else if (y != x)
-            memcpy(y, x, f->d * sizeof *y);
-        if (f->signs)
-            hadamard_chunks(k, y, f, scale);
-        else if (scale != 1.0F)
-            for (size_t i = 0; i < f->d; i++)
-                y[i] *= scale;
+        if (f->signs) {
+            k->rotate(y, x, f->signs, f->d, scale / sqrtf((float)f->d));
+            return;
+        }
+        for (size_t i = 0; i < f->d; i++)
+            y[i] = x[i] * scale;
         return;
     }
     float *t = scratch;

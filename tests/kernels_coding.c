@@ -189,6 +189,89 @@ static void test_moments(kt_context *c) {
     each_coding(c, moments_case);
 }
 
+/* Codes and residual codes are those of encode and encode_fine, whether the shortcut is taken or not. */
+static void fit_case(kt_context *c, coding *g, const tq_coder *coder, size_t n, int kind) {
+    int placement = (int)kt_below(&c->random, KT_PLACEMENTS), residual = coder->search.count > 0;
+    float *z = kt_place(&g->z, n * sizeof *z, sizeof *z, placement);
+    uint8_t *codes = kt_place(&g->codes, n, 1, placement), *fine = kt_place(&g->fine, n, 1, placement);
+    uint8_t *ref = kt_place(&g->out[0], 2 * n, 1, KT_AT_END);
+    kt_fill_floats(&c->random, z, n, kind, kind);
+    for (size_t i = 0; i < n && kind; i++)
+        if (kt_below(&c->random, 4) == 0) z[i] = coder->bounds[kt_below(&c->random, (size_t)coder->count)];
+    double sums[3], want[3];
+    memset(fine, 0x5a, n);
+    c->k->encode_fit(codes, fine, sums, z, n, coder);
+    c->s->encode(ref, z, n, coder->bounds, coder->count);
+    assert_memory_equal(codes, ref, n);
+    if (residual) {
+        c->s->encode_fine(ref + n, ref, z, n, &coder->search);
+        assert_memory_equal(fine, ref + n, n);
+    }
+    kt_check(&g->codes);
+    kt_check(&g->fine);
+    if (kind) return;
+    c->s->encode_fit(ref, ref + n, want, z, n, coder);
+    double step = (double)coder->levels->step, cross = step * want[0], energy = step * step * want[1];
+    double error = want[2] - 2 * cross + energy, got = sums[2] - 2 * step * sums[0] + step * step * sums[1];
+    double root = sqrt(fabs(error) * want[1]); /* at least the magnitude of <z - step * c, c> */
+    assert_true(fabs(sums[0] - want[0]) <= 1e-6 * (step * want[1] + root));
+    assert_true(fabs(sums[1] - want[1]) <= 1e-6 * want[1]);
+    assert_true(fabs(sums[2] - want[2]) <= 1e-6 * (fabs(error) + 2 * step * root + energy));
+    assert_true(fabs(got - error) <= 1e-6 * fabs(error) + 1e-12 * (want[2] + energy));
+    if (energy == 0) return;
+    double left = want[2] - cross * cross / energy, got_left = sums[2] - sums[0] * sums[0] / sums[1];
+    assert_true(fabs(got_left - left) <= 2e-6 * fabs(error) + 1e-12 * (want[2] + energy));
+}
+
+static void test_encode_fit(kt_context *c) {
+    static const float lloyd[] = {-2.4F, -1.84F, -1.44F, -1.1F, -0.8F, -0.52F, -0.26F, 0,
+                                  0.26F, 0.52F,  0.8F,   1.1F,  1.44F, 1.84F,  2.4F};
+    coding g;
+    coding_new(&g);
+    int shortcuts = 0;
+    for (int round = 0; round < 40; round++) {
+        tq_levels levels;
+        tq_fine_search search = {.count = round % 4 == 0 ? 0 : round % 2 ? 15 : 3};
+        float bounds[15];
+        int plain = round & 8;
+        kt_random_levels(&c->random, &levels, search.count == 0 ? 0 : search.count == 3 ? 2 : 4, 0);
+        levels.step = 2.7F / (search.count ? 32767 : 127);
+        random_bounds(&c->random, bounds, 15);
+        for (int i = 0; i < 16; i++) {
+            search.a[i] = levels.step * (float)levels.a[i];
+            search.inv_v[i] = 100 + 10 * kt_normal(&c->random);
+        }
+        for (int i = 0; i < search.count; i++)
+            for (int k = 0; k < 2; k++)
+                search.bounds[k][i] = (k ? 7 : 2) * (float)(i + 1) + (plain ? 0 : 2 * kt_normal(&c->random));
+        for (int k = 0; k < 2; k++)
+            qsort(search.bounds[k], (size_t)search.count, sizeof(float), ascending);
+        tq_coder coder;
+        tq_coder_init(&coder, &levels, plain ? lloyd : bounds, 15, &search);
+        shortcuts += coder.shortcut;
+        for (size_t n = 0; n < 300; n += 1 + n / 20)
+            for (int kind = 0; kind < 2; kind++)
+                fit_case(c, &g, &coder, n, kind);
+    }
+    assert_in_range(shortcuts, 10, 39);
+    coding_free(&g);
+}
+
+static void test_rotate(kt_context *c) {
+    float x[1024], signs[1024], y[1024], want[1024];
+    for (size_t n = 1; n <= 1024; n *= 2) {
+        kt_fill_floats(&c->random, x, n, 0, 0);
+        for (size_t i = 0; i < n; i++)
+            want[i] = x[i] * (signs[i] = kt_below(&c->random, 2) ? -1 : 1);
+        c->s->hadamard(want, n, 0.3F);
+        c->k->rotate(y, x, signs, n, 0.3F);
+        kt_same_floats(y, want, n, "rotate");
+        c->k->rotate(x, x, signs, n, 0.3F);
+        kt_same_floats(x, want, n, "rotate in place");
+    }
+}
+
 const kt_test kt_coding_tests[] = {{"hadamard", test_hadamard},       {"encode", test_encode},
                                    {"encode_fine", test_encode_fine}, {"levels", test_levels},
-                                   {"moments", test_moments},         {NULL, NULL}};
+                                   {"moments", test_moments},         {"encode_fit", test_encode_fit},
+                                   {"rotate", test_rotate},           {NULL, NULL}};

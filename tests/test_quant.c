@@ -324,7 +324,8 @@ static void check_matrix(const tq_matrix_view *w, const tq_qmatrix *q, const tq_
         }
     }
     double rel = ww > 0 ? error / ww : 0;
-    assert_true(fabs(rel - d->rel_mse) <= 1e-3 * rel + 1e-11);
+    /* Where one scale fits all of a group, nothing is left but the rounding of sums in fp32: 1e-7 of 9.5e-3. */
+    assert_true(fabs(rel - d->rel_mse) <= 1e-3 * rel + 1e-9);
     for (size_t s = 0; s < tq_qmatrix_stages(q); s++) {
         tq_rotation_apply(tq_qmatrix_rotation(q, s), rx, x, scratch);
         k()->quantize_x(&xq, rx, ld / 32);
