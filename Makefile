@@ -73,7 +73,8 @@ run: deps
 	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
 	@$(BUILD)/tqexplore
 
-tests: deps-check
+# After `all`: two makes side by side would write the same objects.
+tests: all deps-check
 	@$(MAKE) --no-print-directory test-binaries
 
 test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
