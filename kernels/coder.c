@@ -34,7 +34,7 @@ static int init_coarse(tq_coder *c) {
     float low = c->bounds[0], high = c->bounds[c->count - 1];
     if (!(high > low)) return 0;
     c->scale = scale_for(high - low);
-    c->offset = INTERVALS / 2 - c->scale * 0.5f * (low + high);
+    c->offset = 0.5f * INTERVALS - c->scale * 0.5f * (low + high);
     return find_first(c->first, c->bounds, c->count, c->scale, c->offset);
 }
 
