@@ -324,8 +324,8 @@ static void check_matrix(const tq_matrix_view *w, const tq_qmatrix *q, const tq_
         }
     }
     double rel = ww > 0 ? error / ww : 0;
-    /* Where one scale fits a group almost exactly (1 x 1; seen: 1.8e-10 off at 4.3e-8) the rounding of the sums in fp32 is
-     * left; from 4e-5 on, where the configs lie, the relative term alone counts. */
+    /* Where one scale fits a group almost exactly (1 x 1; seen: 1.8e-10 off at 4.3e-8) the rounding of the sums in fp32
+     * is left; from 4e-5 on, where the configs lie, the relative term alone counts. */
     assert_true(fabs(rel - d->rel_mse) <= 1e-3 * rel + 2.5e-10);
     for (size_t s = 0; s < tq_qmatrix_stages(q); s++) {
         tq_rotation_apply(tq_qmatrix_rotation(q, s), rx, x, scratch);
