@@ -245,9 +245,8 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
         _mm512_storeu_ps(y + (ptrdiff_t)TQ_TILE_ROWS * i, _mm512_mul_ps(sum[i], mul));
 }
 
-#ifndef TILES
-#define TILES 2
-#endif
+enum { TILES = 2 }; /* whose codes are read together */
+
 INLINE void multiply(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int deep) {
     const byte_tables t = make_tables(p->levels);
     size_t i = 0;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,19 +110,21 @@ static char *file_of(const tq_calibration *c, size_t i) {
     return n < 0 ? NULL : path;
 }
 
-/* What cannot be written is gathered again another time. */
-static void write_cached(const tq_calibration *c, size_t i, const void *data, size_t bytes) {
+/* False when it cannot be written: it is then gathered again another time. */
+static bool write_cached(const tq_calibration *c, size_t i, const void *data, size_t bytes) {
     file_head head = {.version = VERSION, .key = c->key, .bytes = bytes};
     char *path = file_of(c, i), *all = path ? malloc(sizeof head + bytes) : NULL;
+    bool ok = false;
     if (all) {
         memcpy(head.magic, MAGIC, sizeof head.magic);
         head.hash = tq_hash_bytes(TQ_HASH_SEED, data, bytes);
         memcpy(all, &head, sizeof head);
         memcpy(all + sizeof head, data, bytes);
-        (void)tq_write_file(path, all, sizeof head + bytes, NULL);
+        ok = tq_write_file(path, all, sizeof head + bytes, NULL) == TQ_OK;
     }
     free(all);
     free(path);
+    return ok;
 }
 
 /* Exactly `bytes` bytes of contents that are what they were when written, or false. */
@@ -174,7 +175,7 @@ static void write_index(const tq_calibration *c) {
     uint64_t *index = calloc(matrices + 1, sizeof *index);
     for (size_t i = 0; index && i < matrices; i++)
         index[i] = c->site_of[i];
-    if (index) write_cached(c, SIZE_MAX, index, matrices * sizeof *index);
+    if (index) (void)write_cached(c, SIZE_MAX, index, matrices * sizeof *index);
     free(index);
 }
 
@@ -205,10 +206,9 @@ static void finish_block(tq_calibration *c, size_t first) {
     for (size_t i = first; i < c->count; i++) {
         tq_calib_site *s = &c->sites[i];
         tq_gather_finish(s->xx, s->n, tq_calibration_tokens(c), true);
-        if (!c->cache_dir) continue;
-        write_cached(c, i, s->xx, square_bytes(s->n));
+        bool written = write_cached(c, i, s->xx, square_bytes(s->n));
         resident += square_bytes(s->n);
-        if (resident <= RESIDENT_BYTES) continue;
+        if (!written || resident <= RESIDENT_BYTES) continue;
         free(s->xx);
         s->xx = NULL;
     }

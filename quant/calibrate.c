@@ -114,11 +114,7 @@ static void store_scales(tq_calibration_work *c) {
     float most = 0;
     for (size_t i = 0; i < c->groups * c->ld; i++)
         most = fmaxf(most, c->scale[i]);
-    int exponent = 0;
-    frexpf(most, &exponent);
-    exponent = exponent - 14 < -126 ? -126 : exponent - 14;
-    float mul = ldexpf(1.0F, exponent);
-    s->packed.scale_mul = mul;
+    float mul = s->packed.scale_mul = tq_scale_unit(most);
     for (size_t t = 0; t < s->shape.tiles; t++) {
         for (size_t g = 0; g < c->groups; g++) {
             float *scale = c->scale + g * c->ld + t * TQ_TILE_ROWS, stored[TQ_TILE_ROWS];
@@ -187,8 +183,7 @@ static int measure(const tq_calibration_work *c, tq_distortion *d, tq_err *err) 
     }
     free(tile);
     free(rotate);
-    d->rel_mse = ww > 0 ? error / ww : 0;
-    d->cosine = ww > 0 && qq > 0 ? wq / sqrt(ww) / sqrt(qq) : 1;
+    *d = tq_distortion_of(ww, wq, qq, error);
     return ok ? TQ_OK : tq_fail(err, "out of memory for measuring");
 }
 
@@ -203,10 +198,7 @@ static int work_init(tq_calibration_work *c, const tq_qspec *spec, tq_rotation_c
     c->ld = shape->tiles * TQ_TILE_ROWS;
     c->group = tq_rotation_group(c->q->stage[0].rotation);
     c->groups = shape->groups;
-    if (shape->states)
-        tq_codebook_init_trellis(&c->book, shape->states);
-    else
-        tq_codebook_init(&c->book, shape->code_bits, shape->fine_bits);
+    tq_stage_codebook(&c->book, shape);
     size_t plane = c->cols * c->ld, square = c->cols * c->cols;
     c->target = tq_calloc_aligned(plane, sizeof *c->target);
     c->error = tq_calloc_aligned(plane, sizeof *c->error);

@@ -178,17 +178,23 @@ static void add_tiles(const tq_encoder *e, tq_encode_sums *total) {
     }
 }
 
-/* With the largest scale known, a power of two brings it just below 2^14: fp16 then keeps 11 bits of every scale down
- * to 2^-28 of the largest. */
+float tq_scale_unit(float most) {
+    int exponent = 0;
+    frexpf(most, &exponent);
+    return ldexpf(1.0F, exponent - 14 < -126 ? -126 : exponent - 14);
+}
+
+tq_distortion tq_distortion_of(double ww, double wq, double qq, double error) {
+    return (tq_distortion){.rel_mse = ww > 0 ? error / ww : 0,
+                           .cosine = ww > 0 && qq > 0 ? wq / sqrt(ww) / sqrt(qq) : 1};
+}
+
 static void finish_scales(tq_encoder *e, tq_pool *pool) {
     size_t per_tile = e->stage->shape.groups * TQ_TILE_ROWS;
     float most = 0;
     for (size_t i = 0; i < e->stage->shape.tiles * per_tile; i++)
         if (e->scale[i] > most) most = e->scale[i];
-    int exponent = 0;
-    frexpf(most, &exponent);
-    exponent = exponent - 14 < -126 ? -126 : exponent - 14;
-    e->stage->packed.scale_mul = ldexpf(1.0F, exponent);
+    e->stage->packed.scale_mul = tq_scale_unit(most);
     tq_pool_run(pool, e->stage->shape.tiles, 4096 / per_tile, finish_tiles, e);
     tq_stage_write_table(e->stage);
 }
@@ -247,10 +253,7 @@ static int encode_stage(tq_encoder *e, size_t index, tq_pool *pool, tq_encode_su
     e->index = index;
     e->stage = &e->q->stage[index];
     const tq_stage_shape *shape = &e->stage->shape;
-    if (shape->states)
-        tq_codebook_init_trellis(&e->book, shape->states);
-    else
-        tq_codebook_init(&e->book, shape->code_bits, shape->fine_bits);
+    tq_stage_codebook(&e->book, shape);
     int rc = shape->states ? tq_encode_trellis(e, pool, err) : sweep_tiles(e, pool, encode_tiles, err);
     if (rc != TQ_OK) return rc;
     if (atomic_load(&e->bad_row) != SIZE_MAX) return fail_at_bad_row(e, err);
@@ -341,10 +344,7 @@ int tq_qmatrix_encode(const tq_matrix_view *w, const tq_qspec *spec, tq_rotation
         return rc;
     }
     tq_progress_report(progress, e.work_total, e.work_total);
-    if (distortion) {
-        distortion->rel_mse = total.ww > 0 ? total.error / total.ww : 0;
-        distortion->cosine = total.ww > 0 && total.qq > 0 ? total.wq / sqrt(total.ww) / sqrt(total.qq) : 1;
-    }
+    if (distortion) *distortion = tq_distortion_of(total.ww, total.wq, total.qq, total.error);
     *out = e.q;
     return TQ_OK;
 }

@@ -5,7 +5,7 @@
 
 #include "quant/calibrate_internal.h"
 
-/* What a block of columns gets from the errors of all columns in `range`: pull: [n, ld], n <= TQ_FEEDBACK_COLS. */
+/* What a block of columns gets from the errors of columns from .. to-1: pull: [n, ld], n <= TQ_FEEDBACK_COLS. */
 typedef struct block_pull {
     const tq_calibration_work *c;
     const float *weight; /* [cols, cols]: L or H */
@@ -89,28 +89,6 @@ static void code_with_pull(const tq_calibration_work *c, size_t k, const float *
         error[r] = target[r] - scale[r] * level[r];
 }
 
-int tq_feedback(tq_calibration_work *c, tq_err *err) {
-    column_scratch s;
-    int rc = scratch_new(c, &s, err);
-    if (rc != TQ_OK) goto out;
-    for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
-        size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
-        block_pull b = {c, c->factor, s.pull, begin, end - begin, end, c->cols};
-        run_pull(&b);
-        for (size_t k = end; k-- > begin;) {
-            float *pull = s.pull + (k - begin) * c->ld;
-            code_with_pull(c, k, pull, &s);
-            for (size_t j = begin; j < k; j++)
-                tq_k()->axpy(s.pull + (j - begin) * c->ld, c->factor[k * c->cols + j], c->error + k * c->ld, c->ld);
-        }
-        rc = tq_calibration_step(c, (double)(end - begin) * (double)c->rows, err);
-        end = begin;
-    }
-out:
-    scratch_free(&s);
-    return rc;
-}
-
 /* Codes column k again with all others known: the best target is w_k + sum_{j != k} e_j H_jk / H_kk. pull holds the
  * sum over all j and is spent; s->change becomes what the column's error changed by. */
 static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, column_scratch *s) {
@@ -125,19 +103,27 @@ static void sweep_column(const tq_calibration_work *c, size_t k, float *pull, co
         s->change[r] += error[r];
 }
 
-int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
+/* All columns from the last to the first, a block at a time: what comes into the block in one product, what happens in
+ * it column by column. At first the columns that are already coded pull by L; again, all of them by H. */
+static int run_columns(tq_calibration_work *c, bool again, tq_err *err) {
+    const float *weight = again ? c->h : c->factor;
     column_scratch s;
     int rc = scratch_new(c, &s, err);
     if (rc != TQ_OK) goto out;
-    s.again = true;
+    s.again = again;
     for (size_t end = c->cols; rc == TQ_OK && end > 0;) {
         size_t begin = (end - 1) / TQ_FEEDBACK_COLS * TQ_FEEDBACK_COLS;
-        block_pull b = {c, c->h, s.pull, begin, end - begin, 0, c->cols};
+        block_pull b = {c, weight, s.pull, begin, end - begin, again ? 0 : end, c->cols};
         run_pull(&b);
         for (size_t k = end; k-- > begin;) {
-            sweep_column(c, k, s.pull + (k - begin) * c->ld, &s);
+            float *pull = s.pull + (k - begin) * c->ld;
+            const float *change = again ? s.change : c->error + k * c->ld;
+            if (again)
+                sweep_column(c, k, pull, &s);
+            else
+                code_with_pull(c, k, pull, &s);
             for (size_t j = begin; j < k; j++)
-                tq_k()->axpy(s.pull + (j - begin) * c->ld, c->h[k * c->cols + j], s.change, c->ld);
+                tq_k()->axpy(s.pull + (j - begin) * c->ld, weight[k * c->cols + j], change, c->ld);
         }
         rc = tq_calibration_step(c, (double)(end - begin) * (double)c->rows, err);
         end = begin;
@@ -145,4 +131,12 @@ int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
 out:
     scratch_free(&s);
     return rc;
+}
+
+int tq_feedback(tq_calibration_work *c, tq_err *err) {
+    return run_columns(c, false, err);
+}
+
+int tq_feedback_sweep(tq_calibration_work *c, tq_err *err) {
+    return run_columns(c, true, err);
 }

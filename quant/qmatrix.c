@@ -37,6 +37,13 @@ void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out) {
         k->bf16_to_f32(out, (const uint16_t *)(const void *)row, w->cols);
 }
 
+void tq_stage_codebook(tq_codebook *book, const tq_stage_shape *shape) {
+    if (shape->states)
+        tq_codebook_init_trellis(book, shape->states);
+    else
+        tq_codebook_init(book, shape->code_bits, shape->fine_bits);
+}
+
 static int stage_init(tq_stage *s, tq_err *err) {
     s->codes = tq_pages_alloc(s->shape.codes_bytes);
     s->fine = s->shape.fine_bits > 0 ? tq_pages_alloc(s->shape.fine_bytes) : NULL;

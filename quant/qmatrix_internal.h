@@ -53,6 +53,16 @@ tq_qmatrix *tq_qmatrix_new(const tq_qspec *spec, size_t rows, size_t cols, tq_ro
 /* Makes s->table say what s->levels and s->packed.scale_mul are. */
 void tq_stage_write_table(tq_stage *s);
 
+/* The codebook of a stage's own tables. */
+void tq_stage_codebook(tq_codebook *book, const tq_stage_shape *shape);
+
+/* scale_mul for scales of which `most` is the largest: the power of two that brings it just below 2^14. fp16 then keeps
+ * 11 bits of every scale down to 2^-28 of the largest. */
+float tq_scale_unit(float most);
+
+/* From ||W||^2, <W, Q>, ||Q||^2 and ||W - Q||^2. */
+tq_distortion tq_distortion_of(double ww, double wq, double qq, double error);
+
 /* Trellis codes of one column: z: [rows16], coordinates of N(0,1), rows16 a multiple of 16 (what pads it may be 0);
  * codes: [rows16], of which the columns' codes of all 16 sequences are; level: [rows16], what they decode to, in z
  * (step applied); again: codes hold a path, the one found is no worse. book: of tq_codebook_init_trellis. work:

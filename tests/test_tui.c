@@ -529,7 +529,7 @@ static tq_app *app_with_everything(void) {
     assert_true(tq_draft_push(&a->draft, plan_with("*down*=4:row"), "0 linear_attn.in_proj_qkv keep → 4"));
     a->measured[5] = (tq_measured){.known = true,
                                    .spec = tq_plan_spec(tq_draft_plan(&a->draft), 5),
-                                   .distortion = {.rel_mse = 9.2e-3, .cosine = 1}};
+                                   .figures.distortion = {.rel_mse = 9.2e-3, .cosine = 1}};
     a->eval = (tq_eval_options){.ctx = 512};
     a->status = (tq_status){.kernels = "avx512", .threads = 64, .job = TQ_JOB_EVAL, .done = 1, .total = 3};
     a->status.eval = (tq_eval_result){.tokens = 4088, .ppl_base = 11.9, .ppl = 1e9, .kld_mean = 12.5, .kld_p99 = 99};

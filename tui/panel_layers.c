@@ -73,7 +73,7 @@ static int measured_state(const tq_app *a, size_t i) {
 
 static double mse_of(const tq_app *a, size_t i) {
     tq_choice c = tq_plan_get(tq_draft_plan(&a->draft), i);
-    return c.bits == TQ_BITS_KEEP ? 0 : a->measured[i].distortion.rel_mse;
+    return c.bits == TQ_BITS_KEEP ? 0 : a->measured[i].figures.distortion.rel_mse;
 }
 
 static double weights_of(const tq_app *a, size_t i) {
@@ -116,7 +116,7 @@ static void draw_matrix(view *v, int y, size_t i) {
     cell(v, y, COL_MIB, TQ_ST_NORMAL, tq_fmt_mib(bytes, text));
     put_mse(v, y, mse, state);
     if (state < 0) return;
-    double cosine = c.bits == TQ_BITS_KEEP ? 1 : a->measured[i].distortion.cosine;
+    double cosine = c.bits == TQ_BITS_KEEP ? 1 : a->measured[i].figures.distortion.cosine;
     snprintf(text, sizeof text, "%s%.5f", state == 0 ? "~" : "", cosine);
     cell(v, y, COL_COSINE, state == 0 ? TQ_ST_STALE : TQ_ST_NORMAL, text);
     if (mse > 0) cell(v, y, COL_BAR, tq_damage_style(mse), tq_block_glyph(mse * weights_of(a, i) / v->most));

@@ -31,8 +31,7 @@ bool tq_job_background(tq_job job);
 typedef struct tq_measured {
     bool known;
     tq_qspec spec;
-    tq_distortion distortion;
-    tq_matrix_figures figures; /* whether and how well it is calibrated */
+    tq_matrix_figures figures;
 } tq_measured;
 
 /* The serial of the plan that the session opens with; later ones come with tq_worker_want_plan. */

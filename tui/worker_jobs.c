@@ -81,7 +81,7 @@ bool tq_work_open(tq_worker *w) {
 static void publish_measured(tq_worker *w, size_t i) { /* with the mutex held */
     tq_matrix_figures f = tq_session_figures(w->session, i);
     if (!f.ready) return;
-    w->measured[i] = (tq_measured){true, tq_plan_spec(tq_session_plan(w->session), i), f.distortion, f};
+    w->measured[i] = (tq_measured){true, tq_plan_spec(tq_session_plan(w->session), i), f};
 }
 
 static void after_matrix(void *ctx, size_t matrix) {
