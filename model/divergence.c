@@ -28,7 +28,8 @@ struct tq_evaluator {
     const tq_model *model;
     tq_pool *pool;
     tq_forward *forward;
-    int *ids; /* [tokens] */
+    tq_forward *against; /* of another base model; NULL: the base is the model as stored */
+    int *ids;            /* [tokens] */
     size_t ctx, windows, tokens, hidden, blocks;
     bool score_half, fast;
     size_t stride; /* hidden states at the input of every stride-th block are kept */
@@ -114,11 +115,23 @@ void tq_evaluator_free(tq_evaluator *e) {
         free(e->kept[b]);
     tq_divergence_stats_free(&e->stats);
     tq_forward_free(e->forward);
+    tq_forward_free(e->against);
     free(e->kept);
     free(e->base);
     free(e->work);
     free(e->ids);
     free(e);
+}
+
+int tq_evaluator_against(tq_evaluator *e, const tq_model *base, tq_err *err) {
+    const tq_config *a = tq_model_config(e->model), *b = tq_model_config(base);
+    if (a->hidden != b->hidden || a->blocks != b->blocks || a->vocab != b->vocab)
+        return tq_fail(err,
+                       "hidden size %zu, %zu blocks, %zu tokens in the vocabulary, expected %zu, %zu and %zu as in the "
+                       "model that is evaluated",
+                       b->hidden, b->blocks, b->vocab, a->hidden, a->blocks, a->vocab);
+    e->against = tq_forward_new(base, e->pool, err);
+    return e->against ? TQ_OK : TQ_FAIL;
 }
 
 /* The nearest block up to `block` whose input is kept; embeddings are made again. */
@@ -134,7 +147,7 @@ void tq_evaluator_touch(tq_evaluator *e, size_t block) {
 
 /* Block e->at.block over all windows, a group at a time. A group counts when it is done, so that cancelling leaves no
  * half-run state behind. */
-static int run_block(eval_run *r, tq_variant q, tq_err *err) {
+static int run_block(eval_run *r, tq_forward *forward, tq_variant q, tq_err *err) {
     tq_evaluator *e = r->e;
     size_t b = e->at.block, group_windows = GROUP_TOKENS / e->ctx ? GROUP_TOKENS / e->ctx : 1;
     size_t groups = (e->windows + group_windows - 1) / group_windows, size = group_windows * e->ctx;
@@ -148,10 +161,10 @@ static int run_block(eval_run *r, tq_variant q, tq_err *err) {
     while (e->at.group < groups) {
         size_t first = e->at.group * size, n = min_size(size, e->tokens - first), bytes = n * e->hidden * sizeof *h;
         if (!from)
-            rc = tq_forward_embed(e->forward, e->ids + first, n, h, err);
+            rc = tq_forward_embed(forward, e->ids + first, n, h, err);
         else
             memcpy(h, from + first * e->hidden, bytes);
-        if (rc == TQ_OK) rc = tq_forward_block(e->forward, q, b, h, n / e->ctx, e->ctx, r->progress, err);
+        if (rc == TQ_OK) rc = tq_forward_block(forward, q, b, h, n / e->ctx, e->ctx, r->progress, err);
         if (rc != TQ_OK) break;
         memcpy(*to + first * e->hidden, h, bytes);
         e->at.group++;
@@ -165,15 +178,16 @@ static int run_block(eval_run *r, tq_variant q, tq_err *err) {
     return TQ_OK;
 }
 
-static int run_blocks(eval_run *r, tq_variant q, tq_err *err) {
+static int run_blocks(eval_run *r, tq_forward *forward, tq_variant q, tq_err *err) {
     int rc = TQ_OK;
     while (rc == TQ_OK && r->e->at.block < r->e->blocks)
-        rc = run_block(r, q, err);
+        rc = run_block(r, forward, q, err);
     return rc;
 }
 
 /* The first block in which the variant is not the base model; their number when there is none. */
 static size_t first_difference(const tq_evaluator *e, tq_variant q) {
+    if (e->against) return 0;
     for (size_t i = 0; q && i < tq_model_matrices(e->model); i++)
         if (q[i]) return tq_model_matrix(e->model, i)->block; /* they are ordered by block */
     return e->blocks;
@@ -183,7 +197,7 @@ static size_t first_difference(const tq_evaluator *e, tq_variant q) {
 static int run_base(eval_run *r, tq_err *err) {
     tq_evaluator *e = r->e;
     if (e->base) return TQ_OK;
-    int rc = run_blocks(r, NULL, err);
+    int rc = run_blocks(r, e->against ? e->against : e->forward, NULL, err);
     if (rc != TQ_OK) return rc;
     e->base = new_state(e, err);
     if (!e->base) return TQ_FAIL;
@@ -217,8 +231,8 @@ static void score_some(void *ctx, size_t begin, size_t end, int thread) {
 }
 
 /* Scores one chunk. h: [2 * n, hidden] and logits: [2 * n, vocab] are scratch: the base model's part, then the
- * variant's, through the head together so that it is read once. A variant whose states are the base model's own is not
- * computed again. */
+ * variant's, through the head together so that it is read once (another base model has its own). A variant whose states
+ * are the base model's own is not computed again. */
 static int score(score_chunk *c, const float *quant, float *h, float *logits, tq_err *err) {
     tq_evaluator *e = c->r->e;
     bool same = quant == e->base;
@@ -227,7 +241,11 @@ static int score(score_chunk *c, const float *quant, float *h, float *logits, tq
         memcpy(h + i * e->hidden, e->base + at, e->hidden * sizeof *h);
         if (!same) memcpy(h + (c->n + i) * e->hidden, quant + at, e->hidden * sizeof *h);
     }
-    int rc = tq_forward_logits(e->forward, c->r->q, h, same ? c->n : 2 * c->n, logits, err);
+    size_t together = e->against || same ? c->n : 2 * c->n;
+    int rc =
+        tq_forward_logits(e->against ? e->against : e->forward, e->against ? NULL : c->r->q, h, together, logits, err);
+    if (rc == TQ_OK && e->against)
+        rc = tq_forward_logits(e->forward, c->r->q, h + c->n * e->hidden, c->n, logits + c->n * c->vocab, err);
     if (rc != TQ_OK) return rc;
     c->base = logits;
     c->quant = same ? logits : logits + c->n * c->vocab;
@@ -304,7 +322,7 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     *out = (tq_eval_result){0};
     int rc = run_base(&r, err);
     tq_forward_set_arithmetic(e->forward, e->fast ? TQ_ARITHMETIC_FAST : TQ_ARITHMETIC_USUAL);
-    if (rc == TQ_OK && !same) rc = run_blocks(&r, q, err);
+    if (rc == TQ_OK && !same) rc = run_blocks(&r, e->forward, q, err);
     tq_forward_set_arithmetic(e->forward, TQ_ARITHMETIC_USUAL);
     audience a = {.partial = partial, .ctx = partial_ctx};
     if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], &a, out, err);

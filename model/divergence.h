@@ -41,12 +41,17 @@ int tq_evaluator_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n,
                      size_t memory_limit, tq_evaluator **out, tq_err *err);
 void tq_evaluator_free(tq_evaluator *e);
 
+/* From now on P is what another model predicts, and the evaluator's model is the variant, also where nothing of it is
+ * quantized. `base` is borrowed and must have the same hidden size, number of blocks and vocabulary. To be called
+ * before the first run. */
+int tq_evaluator_against(tq_evaluator *e, const tq_model *base, tq_err *err);
+
 /* Blocks from `block` on must be run again at the next tq_evaluator_run. A new evaluator is dirty from 0. */
 void tq_evaluator_touch(tq_evaluator *e, size_t block);
 
 /* Runs what is missing and scores. Calls partial (may be NULL) with running figures about ten times while scoring.
  * Cancel leaves the evaluator usable: what was run stays, what was not is still dirty. With q all NULL kld is exactly
- * 0. */
+ * 0, but against another model. */
 int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
                      void (*partial)(void *ctx, const tq_eval_result *so_far), void *partial_ctx, tq_eval_result *out,
                      tq_err *err);

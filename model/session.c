@@ -69,12 +69,17 @@ static int open_distortion(tq_session *s, tq_err *err) {
     return rc;
 }
 
-static int open_model(tq_session *s, const char *path, tq_err *err) {
+int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err) {
     tq_config *config = calloc(1, sizeof *config);
-    int rc = config ? tq_source_open(path, &s->source, err) : tq_fail(err, "%s: out of memory", path);
-    if (rc == TQ_OK) rc = tq_config_load(tq_source_dir(s->source), config, err);
-    if (rc == TQ_OK) rc = tq_model_bind(s->source, config, &s->model, err);
+    int rc = config ? tq_source_open(path, source, err) : tq_fail(err, "%s: out of memory", path);
+    if (rc == TQ_OK) rc = tq_config_load(tq_source_dir(*source), config, err);
+    if (rc == TQ_OK) rc = tq_model_bind(*source, config, model, err);
     free(config);
+    return rc;
+}
+
+static int open_model(tq_session *s, const char *path, tq_err *err) {
+    int rc = tq_session_bind(path, &s->source, &s->model, err);
     if (rc != TQ_OK) return rc;
     add_note(s, tq_model_note(s->model));
     s->packed = tq_packed_source(s->source);
@@ -122,6 +127,8 @@ void tq_session_close(tq_session *s) {
     tq_tokenizer_free(s->tokenizer);
     tq_model_free(s->model);
     tq_source_close(s->source);
+    tq_model_free(s->reference);
+    tq_source_close(s->reference_source);
     tq_pool_free(s->pool);
     free(s);
 }

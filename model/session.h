@@ -88,6 +88,10 @@ int tq_session_set_calibration(tq_session *s, const char *path, const tq_calib_o
 /* The calibration text is the one that is evaluated: figures then say little. False while none is read. */
 bool tq_session_calibrates_on_text(const tq_session *s);
 
+/* What the model is measured against from now on, instead of itself as stored: another model of the same sizes and
+ * tokens, as a checkpoint that another program quantized is against the original. NULL: itself again. */
+int tq_session_set_reference(tq_session *s, const char *path, tq_err *err);
+
 /* Applies what is stale, then evaluates. Evaluators are kept per options (two at most), so that a coarse and a fine
  * evaluation are both incremental. */
 int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *p,

@@ -77,6 +77,34 @@ size_t tq_session_text_tokens(const tq_session *s) {
     return s->text_tokens;
 }
 
+int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
+    tq_source *source = NULL;
+    tq_model *model = NULL;
+    int rc = path ? tq_session_bind(path, &source, &model, err) : TQ_OK;
+    if (rc != TQ_OK) {
+        tq_source_close(source);
+        return rc;
+    }
+    drop_evaluators(s);
+    tq_model_free(s->reference);
+    tq_source_close(s->reference_source);
+    s->reference = model;
+    s->reference_source = source;
+    return TQ_OK;
+}
+
+/* A new evaluator of the session's model, against its reference when it has one. */
+static int new_evaluator(tq_session *s, const tq_eval_options *o, tq_evaluator **out, tq_err *err) {
+    tq_err inner = {{0}};
+    int rc = tq_evaluator_new(s->model, s->pool, s->text_ids, s->text_tokens, o, 0, out, err);
+    if (rc != TQ_OK || !s->reference) return rc;
+    rc = tq_evaluator_against(*out, s->reference, &inner);
+    if (rc == TQ_OK) return TQ_OK;
+    tq_evaluator_free(*out);
+    *out = NULL;
+    return tq_fail(err, "%s: %s", tq_source_path(s->reference_source), inner.msg);
+}
+
 static bool same_options(const tq_eval_options *a, const tq_eval_options *b) {
     return a->ctx == b->ctx && a->tokens == b->tokens && a->score_half == b->score_half && a->fast == b->fast;
 }
@@ -96,7 +124,7 @@ static int get_evaluator(tq_session *s, const tq_eval_options *o, tq_evaluator *
     tq_evaluator_free(slot->evaluator);
     *slot = (tq_eval_slot){0};
     tq_evaluator *e = NULL;
-    int rc = tq_evaluator_new(s->model, s->pool, s->text_ids, s->text_tokens, o, 0, &e, err);
+    int rc = new_evaluator(s, o, &e, err);
     if (rc != TQ_OK) return rc;
     *slot = (tq_eval_slot){.options = *o, .evaluator = e, .used = ++s->uses};
     *out = e;

@@ -34,6 +34,8 @@ typedef struct tq_session_calibration {
 struct tq_session {
     tq_source *source;
     tq_model *model;
+    tq_source *reference_source; /* NULL, as reference: the model as stored */
+    tq_model *reference;
     tq_tokenizer *tokenizer; /* NULL: none */
     tq_chat *chat;           /* NULL without a tokenizer */
     bool exact;
@@ -76,6 +78,7 @@ int tq_session_apply_asym(tq_session *s, const tq_progress *p, void (*after)(voi
 void tq_session_take(tq_session *s, size_t i, tq_qmatrix *q, const tq_calibrated *figures);
 void tq_session_drop_calibration(tq_session *s);
 
+int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);
 void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */
 void tq_talk_free(tq_talk *t);

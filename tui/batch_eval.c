@@ -39,6 +39,7 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
          tq_json_memory(root, &memory) && questions_json(root, e) && tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
+         (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
          cJSON_AddBoolToObject(root, "score_half", o->eval.score_half);
     if (ok) return root;
@@ -46,10 +47,11 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     return NULL;
 }
 
-static void print_eval(const tq_session *s, const evaluation *e) {
+static void print_eval(const char *against, const tq_session *s, const evaluation *e) {
     const tq_eval_result *r = &e->r;
     tq_memory m = tq_session_memory(s);
     printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
+    if (against) printf("against     %s\n", against);
     printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
     printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
            r->kld_stderr, r->kld_median, r->kld_p90, r->kld_p99, r->kld_p999, r->kld_max);
@@ -78,6 +80,7 @@ int tq_run_eval(const tq_options *o) {
     tq_batch_begin(&b);
     tq_batch_step(&b, "quantizing");
     int rc = tq_options_open(o, &s, &err);
+    if (rc == TQ_OK && o->against) rc = tq_session_set_reference(s, o->against, &err);
     if (rc == TQ_OK) rc = tq_batch_text(o, s, &err);
     if (rc == TQ_OK && o->questions) rc = tq_questions_load(o->questions, &questions, &err);
     if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
@@ -91,7 +94,7 @@ int tq_run_eval(const tq_options *o) {
         if (o->json)
             rc = tq_batch_json(eval_json(o, s, &e), &err);
         else
-            print_eval(s, &e);
+            print_eval(o->against, s, &e);
     }
     if (rc == TQ_OK) rc = tq_batch_flush(&err);
     tq_questions_free(questions);

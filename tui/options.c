@@ -70,6 +70,10 @@ static bool take_text(tq_options *o, const char *v) {
     o->text = v;
     return *v != '\0';
 }
+static bool take_against(tq_options *o, const char *v) {
+    o->against = v;
+    return *v != '\0';
+}
 static bool take_states(tq_options *o, const char *v) {
     o->states = strcmp(v, "16") == 0 ? 16 : strcmp(v, "256") == 0 ? 256 : 0;
     return o->states != 0;
@@ -230,6 +234,10 @@ const tq_option tq_option_table[] = {
     {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
      "a whole number"},
     {"score-half", NULL, MEASURED, false, take_score_half, "score the second half of each window alone", NULL},
+    {"against", "MODEL", IN(TQ_CMD_EVAL), false, take_against,
+     "measure against this model of the same sizes (default: MODEL as stored),\n"
+     "as for a checkpoint that another program quantized",
+     "a model"},
     {"fast", NULL, IN(TQ_CMD_EVAL), false, take_fast,
      "the plan in bf16 arithmetic, where the machine has it (default: fp32)", NULL},
     {"questions", "FILE", IN(TQ_CMD_EVAL), false, take_questions,

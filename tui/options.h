@@ -41,7 +41,8 @@ typedef struct tq_options {
     const char *calib; /* --calib FILE or NULL */
     tq_calib_options calib_options;
 
-    const char *text; /* --text FILE or NULL */
+    const char *text;    /* --text FILE or NULL */
+    const char *against; /* --against MODEL or NULL */
     tq_eval_options eval;
     const char *questions; /* --questions FILE or NULL */
 
