@@ -99,6 +99,11 @@ quality: all
 	quant/tools/quality.py $(BUILD)/tqexplore $(MODEL) --text $(TEXT) --calib $(CALIB) \
 	    $(if $(QUESTIONS),--questions $(QUESTIONS))
 
+# What calibrated encoding of one matrix costs by its inputs; STATES=256 for the slow search.
+STATES ?= 16
+calibrate-cost: deps $(BUILD)/quant/tools/calibrate_cost
+	$(BUILD)/quant/tools/calibrate_cost $(STATES)
+
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
@@ -130,6 +135,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables quality install uninstall format screenshot lint clean
+.PHONY: all deps deps-check run tests test-binaries check tables quality calibrate-cost install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

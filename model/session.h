@@ -85,7 +85,7 @@ size_t tq_session_text_tokens(const tq_session *s);
  * cache_dir (NULL: in memory). */
 int tq_session_set_calibration(tq_session *s, const char *path, const tq_calib_options *o, const char *cache_dir,
                                tq_err *err);
-/* The calibration text is the one that is evaluated: figures then say little. False while none is read. */
+/* The plan in force is calibrated on the text that is evaluated: figures then flatter it. False while none is read. */
 bool tq_session_calibrates_on_text(const tq_session *s);
 
 /* What the model is measured against from now on, instead of itself as stored: another model of the same sizes and

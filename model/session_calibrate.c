@@ -34,7 +34,8 @@ int tq_session_set_calibration(tq_session *s, const char *path, const tq_calib_o
 }
 
 bool tq_session_calibrates_on_text(const tq_session *s) {
-    return s->text_name && s->calibration.c && strcmp(s->text_hash, s->calibration.text_hash) == 0;
+    return s->text_name && s->calibration.c && tq_plan_common(s->plan).calibrate != TQ_CALIBRATE_NONE &&
+           strcmp(s->text_hash, s->calibration.text_hash) == 0;
 }
 
 /* Reads the text, if that is yet to be done. */

@@ -143,48 +143,78 @@ static int store(tq_calibration_work *c, tq_err *err) {
     return TQ_OK;
 }
 
-/* Errors against the target of a packed matrix, by columns: e: [cols, ld]. */
-static int decoded_errors(const tq_calibration_work *c, const tq_qmatrix *q, float *e, tq_err *err) {
-    size_t width = q->stage[0].shape.blocks * TQ_BLOCK;
-    float *tile = tq_calloc_aligned(TQ_TILE_ROWS * width, sizeof *tile);
-    if (!tile) return tq_fail(err, "out of memory for decoding");
-    for (size_t r0 = 0; r0 < c->rows; r0 += TQ_TILE_ROWS) {
-        size_t n = c->rows - r0 < TQ_TILE_ROWS ? c->rows - r0 : TQ_TILE_ROWS;
-        tq_qmatrix_decode_rows(q, 0, r0, n, tile, width);
-        for (size_t k = 0; k < c->cols; k++)
-            for (size_t r = 0; r < n; r++)
-                e[k * c->ld + r0 + r] = c->target[k * c->ld + r0 + r] - tile[r * width + k];
+/* Decoding a packed matrix tile by tile. */
+typedef struct decode_job {
+    const tq_calibration_work *c;
+    const tq_qmatrix *q;
+    size_t width, size; /* of a row; of a thread's floats */
+    float *scratch;     /* [threads, size]: a tile, a row, what the rotation needs */
+    float *e;           /* [cols, ld] errors against the target, or NULL */
+    double (*sums)[4];  /* [tiles]: ww, wq, qq and error against the weights themselves, or NULL */
+} decode_job;
+
+static void tile_errors(const decode_job *j, size_t r0, size_t rows, const float *tile) {
+    const tq_calibration_work *c = j->c;
+    for (size_t k = 0; k < c->cols; k++)
+        for (size_t r = 0; r < rows; r++)
+            j->e[k * c->ld + r0 + r] = c->target[k * c->ld + r0 + r] - tile[r * j->width + k];
+}
+
+static void tile_sums(const decode_job *j, size_t r0, size_t rows, const float *tile, float *row, double sums[4]) {
+    for (size_t r = 0; r < rows; r++) {
+        tq_matrix_row(j->c->w, r0 + r, row);
+        tq_rotation_apply(j->q->stage[0].rotation, row, row, row + j->width);
+        for (size_t k = 0; k < j->c->cols; k++) {
+            double w = (double)row[k], q = (double)tile[r * j->width + k];
+            sums[0] += w * w;
+            sums[1] += w * q;
+            sums[2] += q * q;
+            sums[3] += (w - q) * (w - q);
+        }
     }
-    free(tile);
+}
+
+static void decode_tiles(void *ctx, size_t begin, size_t end, int thread) {
+    const decode_job *j = ctx;
+    float *tile = j->scratch + (size_t)thread * j->size, *row = tile + TQ_TILE_ROWS * j->width;
+    for (size_t t = begin; t < end; t++) {
+        size_t r0 = t * TQ_TILE_ROWS, left = j->c->rows - r0, rows = left < TQ_TILE_ROWS ? left : TQ_TILE_ROWS;
+        tq_qmatrix_decode_rows(j->q, 0, r0, rows, tile, j->width);
+        if (j->e) tile_errors(j, r0, rows, tile);
+        if (j->sums) tile_sums(j, r0, rows, tile, row, j->sums[t]);
+    }
+}
+
+static int decode_all(decode_job *j, tq_err *err) {
+    const tq_calibration_work *c = j->c;
+    j->width = j->q->stage[0].shape.blocks * TQ_BLOCK;
+    size_t rotate = (tq_rotation_scratch(j->q->stage[0].rotation) + 15) / 16 * 16 + 16;
+    j->size = (TQ_TILE_ROWS + 1) * j->width + rotate;
+    j->scratch = tq_calloc_aligned((size_t)tq_pool_threads(c->pool) * j->size, sizeof *j->scratch);
+    if (!j->scratch) return tq_fail(err, "out of memory for decoding %zu x %zu", c->rows, c->cols);
+    tq_pool_run(c->pool, j->q->stage[0].shape.tiles, 4, decode_tiles, j);
+    free(j->scratch);
     return TQ_OK;
 }
 
-/* Of the stored codes against the weights themselves. */
+/* Errors against the target of a packed matrix, by columns: e: [cols, ld]. */
+static int decoded_errors(const tq_calibration_work *c, const tq_qmatrix *q, float *e, tq_err *err) {
+    decode_job j = {.c = c, .q = q, .e = e};
+    return decode_all(&j, err);
+}
+
+/* Of the stored codes against the weights themselves; sums are added in the order of the tiles. */
 static int measure(const tq_calibration_work *c, tq_distortion *d, tq_err *err) {
-    const tq_rotation *rotation = c->q->stage[0].rotation;
-    size_t width = c->q->stage[0].shape.blocks * TQ_BLOCK;
-    float *tile = tq_calloc_aligned((TQ_TILE_ROWS + 1) * width, sizeof *tile), *row = tile;
-    float *rotate = tq_calloc_aligned(tq_rotation_scratch(rotation) + 16, sizeof *rotate);
-    double ww = 0, wq = 0, qq = 0, error = 0;
-    bool ok = tile && rotate;
-    if (ok) row = tile + TQ_TILE_ROWS * width;
-    for (size_t r = 0; ok && r < c->rows; r++) {
-        size_t within = r % TQ_TILE_ROWS, n = c->rows - r < TQ_TILE_ROWS ? c->rows - r : TQ_TILE_ROWS;
-        if (within == 0) tq_qmatrix_decode_rows(c->q, 0, r, n, tile, width);
-        tq_matrix_row(c->w, r, row);
-        tq_rotation_apply(rotation, row, row, rotate);
-        for (size_t k = 0; k < c->cols; k++) {
-            double w = (double)row[k], q = (double)tile[within * width + k];
-            ww += w * w;
-            wq += w * q;
-            qq += q * q;
-            error += (w - q) * (w - q);
-        }
-    }
-    free(tile);
-    free(rotate);
-    *d = tq_distortion_of(ww, wq, qq, error);
-    return ok ? TQ_OK : tq_fail(err, "out of memory for measuring");
+    size_t tiles = c->q->stage[0].shape.tiles;
+    decode_job j = {.c = c, .q = c->q, .sums = calloc(tiles, sizeof *j.sums)};
+    double all[4] = {0};
+    int rc = j.sums ? decode_all(&j, err) : tq_fail(err, "out of memory for measuring");
+    for (size_t t = 0; rc == TQ_OK && t < tiles; t++)
+        for (int i = 0; i < 4; i++)
+            all[i] += j.sums[t][i];
+    free(j.sums);
+    *d = tq_distortion_of(all[0], all[1], all[2], all[3]);
+    return rc;
 }
 
 /* --- the whole --- */

@@ -72,6 +72,16 @@ static void tq_act_group_more(tq_app *a) {
     tq_edit_group(a, 1);
 }
 
+static void tq_act_calibrate(tq_app *a) {
+    tq_err err;
+    int next = (int)tq_plan_common(tq_draft_plan(&a->draft)).calibrate + 1;
+    const char *name = tq_calibrate_name((tq_calibrate)(next % TQ_CALIBRATE_COUNT));
+    if (!tq_edit_common(a, "calibrate", name, &err))
+        tq_say(a, TQ_REFUSES, "%s", err.msg);
+    else
+        tq_say(a, TQ_SAYS, "calibrate %s", name);
+}
+
 static void tq_act_undo(tq_app *a) {
     tq_edit_undo(a);
 }

@@ -90,6 +90,9 @@ int tq_run_eval(const tq_options *o) {
     if (rc == TQ_OK) {
         tq_batch_end(&b);
         tq_batch_notes(s);
+        if (tq_session_calibrates_on_text(s))
+            fputs("tqexplore: note: the plan is calibrated on the text that is evaluated: its figures are flattered\n",
+                  stderr);
         e.seconds = tq_now() - start;
         if (o->json)
             rc = tq_batch_json(eval_json(o, s, &e), &err);

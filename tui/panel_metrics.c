@@ -31,6 +31,9 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     x = tq_putf(&a->canvas, y, x + bar + 2, end, TQ_ST_NORMAL, "%s of %s MiB  %.0f %%", tq_fmt_mib(m.total, total),
                 tq_fmt_mib(m.baseline, base), 100 * part);
     x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_NORMAL, wide ? "%.2f bits/weight" : "%.2f bpw", m.bpw_linear);
+    tq_calibrate how = tq_plan_common(tq_draft_plan(&a->draft)).calibrate;
+    if (how != TQ_CALIBRATE_NONE && end - x >= 10)
+        x = tq_putf(&a->canvas, y, x + 1, end, TQ_ST_NORMAL, "%s", tq_calibrate_name(how));
     if (end - x >= 56) x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, "  (model %.2f)", m.bpw_model);
     size_t state = tq_model_state_bytes(a->model, a->eval.ctx);
     if (end - x >= 34)
@@ -117,7 +120,9 @@ static void draw_perplexity(tq_app *a, int y, int x, int end, bool progress) {
     figures f = figures_of(a);
     bool tight = end - x < 70;
     x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "PPL") + (tight ? 2 : 5);
-    if (f.r) {
+    if (f.r && a->status.flattered) {
+        tq_put(&a->canvas, y, x, end, TQ_ST_WARN, "flattered: calibrated on this very text");
+    } else if (f.r) {
         tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
         const char *stale = f.stale ? "~" : "";
         tq_text n;

@@ -49,6 +49,7 @@ typedef struct tq_status {
     bool eval_running;    /* eval will be refined */
     size_t eval_goal;     /* scored tokens that it will rest on */
     size_t text_tokens;   /* 0: no text */
+    bool flattered;       /* the plan is calibrated on that very text */
     char text_name[128];
 } tq_status;
 

@@ -112,6 +112,7 @@ static int apply(tq_worker *w, tq_err *err) {
     pthread_mutex_lock(&w->mutex);
     for (size_t i = 0; i < tq_model_matrices(w->model); i++)
         publish_measured(w, i);
+    w->status.flattered = tq_session_calibrates_on_text(w->session);
     pthread_mutex_unlock(&w->mutex);
     tq_worker_wake(w);
     return rc;
@@ -234,6 +235,7 @@ static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     w->status.text_tokens = tq_session_text_tokens(w->session);
     snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
     w->status.eval.tokens = 0;
+    w->status.flattered = tq_session_calibrates_on_text(w->session);
     w->to_coarse = w->to_fine = w->status.text_tokens > 1;
     pthread_mutex_unlock(&w->mutex);
 }
