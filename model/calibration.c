@@ -14,7 +14,7 @@
 #include "model/tensor_writer.h"
 
 /* Moments that may stay in memory although they are in the cache. */
-#define RESIDENT_BYTES ((size_t)512 << 20)
+#define RESIDENT_BYTES ((size_t)64 << 20)
 #define MAGIC "tqmoment"
 #define VERSION 1
 
