@@ -1,7 +1,6 @@
 /* calibration.c - one pass over a text, and the cache of what it gave. See calibration.h. */
 #include "model/calibration.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,20 +35,6 @@ char *tq_cache_dir(void) {
     return NULL;
 }
 
-/* mkdir -p; false when it cannot be. */
-static bool make_dirs(const char *path) {
-    char *part = strdup(path);
-    bool ok = part != NULL;
-    for (char *slash = part ? strchr(part + 1, '/') : NULL; ok; slash = strchr(slash + 1, '/')) {
-        if (slash) *slash = '\0';
-        ok = mkdir(part, 0700) == 0 || errno == EEXIST;
-        if (!slash) break;
-        *slash = '/';
-    }
-    free(part);
-    return ok;
-}
-
 static uint64_t make_key(const tq_model *m, const char *text_hash, size_t windows) {
     char hash[17];
     uint64_t numbers[] = {VERSION, TQ_CALIB_CTX, windows};
@@ -74,7 +59,7 @@ int tq_calibration_new(const tq_model *m, tq_pool *pool, const int *ids, size_t 
     c->ids = malloc(c->windows * TQ_CALIB_CTX * sizeof *c->ids);
     c->sites = calloc(matrices + 1, sizeof *c->sites);
     c->site_of = malloc((matrices + 1) * sizeof *c->site_of);
-    c->cache_dir = cache_dir && make_dirs(cache_dir) ? strdup(cache_dir) : NULL;
+    c->cache_dir = cache_dir && tq_make_dirs(cache_dir) ? strdup(cache_dir) : NULL;
     if (!c->ids || !c->sites || !c->site_of) {
         tq_calibration_free(c);
         return tq_fail(err, "out of memory");

@@ -122,6 +122,9 @@ void tq_session_close(tq_session *s) {
     free(s->bytes);
     free(s->calibrated);
     tq_session_drop_calibration(s);
+    tq_session_drop_tuning(s);
+    free(s->tuning.path);
+    free(s->tuning.state_dir);
     tq_plan_free(s->plan);
     tq_chat_free(s->chat);
     tq_tokenizer_free(s->tokenizer);

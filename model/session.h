@@ -3,6 +3,7 @@
 #ifndef TQ_SESSION_H
 #define TQ_SESSION_H
 
+#include "model/budget.h"
 #include "model/calibration.h"
 #include "model/chat.h"
 #include "model/divergence.h"
@@ -91,6 +92,50 @@ bool tq_session_calibrates_on_text(const tq_session *s);
 /* What the model is measured against from now on, instead of itself as stored: another model of the same sizes and
  * tokens, as a checkpoint that another program quantized is against the original. NULL: itself again. */
 int tq_session_set_reference(tq_session *s, const char *path, tq_err *err);
+
+/* The text by which matrices are compared, read when it is first needed; path NULL: the calibration text when there is
+ * one, else the one that is evaluated. Measurements are kept in state_dir (NULL: in memory). */
+int tq_session_set_tuning(tq_session *s, const char *path, const char *state_dir, tq_err *err);
+/* Matrices are compared on the text that is evaluated: figures then flatter. False while none is read. */
+bool tq_session_tunes_on_text(const tq_session *s);
+const char *tq_session_tuning_name(const tq_session *s); /* NULL: none is read */
+
+/* Measures what each matrix costs alone, or what is missing of that; see sensitivity.h. base NULL: all kept as stored,
+ * with the residual, rotation and seed of the plan in force. */
+int tq_session_sweep(tq_session *s, const tq_plan *base, const tq_sweep_options *o, const tq_progress *p,
+                     void (*after)(void *ctx, size_t matrix), void *ctx, tq_err *err);
+const tq_sensitivity *tq_session_sensitivity(const tq_session *s); /* NULL: no sweep was begun */
+/* The table for budgets: sweeps what is missing with all matrices kept, codes the other choices, and measures the
+ * uniform plans of the sweep's configs with options o. Borrowed, until the next sweep, text or change of residual,
+ * rotation or seed. */
+int tq_session_costs(tq_session *s, const tq_sweep_options *sweep, const tq_eval_options *o, const tq_progress *p,
+                     const tq_costs **out, tq_err *err);
+
+/* Evaluates a plan that is not put in force: what is packed for the plan in force stays, too. */
+int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options *o, const tq_progress *p,
+                       tq_eval_result *out, tq_err *err);
+
+/* A plan within a target, beside the uniform one; see tq_session_auto. */
+typedef struct tq_tried {
+    tq_plan *plan; /* NULL: there is none */
+    tq_budget budget;
+    double foretold; /* KLD, with the plan's own calibration in mind */
+    tq_eval_result eval;
+} tq_tried;
+typedef struct tq_auto_result {
+    tq_tried solved, uniform;
+    bool kept_uniform; /* which is better, and in force */
+    bool in_reach;     /* false: no plan that was tried measured a KLD within the target */
+} tq_auto_result;
+void tq_auto_result_free(tq_auto_result *r);
+
+/* Solves for the target (plan: the choices of the pinned matrices, and what all have in common), measures that plan and
+ * the best uniform one within the target, and puts the better in force, applied and evaluated. For a KLD, the target is
+ * tightened or eased until what is measured meets it. Calibration and states are those of plan; costs were measured
+ * with plain codes, and what is foretold is scaled by the uniform plan. step (may be NULL) is told what begins. */
+int tq_session_auto(tq_session *s, const tq_costs *costs, const tq_target *t, const bool *pinned, const tq_plan *plan,
+                    const tq_eval_options *o, const tq_progress *p, void (*step)(void *ctx, const char *what),
+                    void *ctx, tq_auto_result *out, tq_err *err);
 
 /* Applies what is stale, then evaluates. Evaluators are kept per options (two at most), so that a coarse and a fine
  * evaluation are both incremental. */

@@ -24,6 +24,7 @@ static void drop_evaluators(tq_session *s) {
 
 void tq_session_drop_text(tq_session *s) {
     drop_evaluators(s);
+    tq_session_drop_costs(s);
     free(s->text_name);
     free(s->text_ids);
     s->text_name = NULL;

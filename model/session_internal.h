@@ -31,6 +31,19 @@ typedef struct tq_session_calibration {
     tq_calibration *c;  /* NULL until it was needed */
 } tq_session_calibration;
 
+/* What matrices cost alone. */
+typedef struct tq_session_tuning {
+    char *path, *state_dir; /* NULL: none */
+    char *name;             /* from here on: of the text, NULL until it was read */
+    char hash[17];
+    int *ids; /* [tokens] */
+    size_t tokens;
+    tq_sensitivity *sensitivity; /* NULL: no sweep yet */
+    tq_common common;            /* of its base plan, which keeps all matrices when `plain` */
+    bool plain;
+    tq_costs *costs; /* NULL: not made yet */
+} tq_session_tuning;
+
 struct tq_session {
     tq_source *source;
     tq_model *model;
@@ -62,6 +75,7 @@ struct tq_session {
     tq_eval_result last_eval;
     tq_eval_options last_options;
 
+    tq_session_tuning tuning;
     tq_talk talk;
 };
 
@@ -80,6 +94,8 @@ void tq_session_drop_calibration(tq_session *s);
 
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);
+void tq_session_drop_tuning(tq_session *s); /* its text and all that was measured; what is in the journal stays */
+void tq_session_drop_costs(tq_session *s);  /* what rests on the text that is evaluated */
 void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */
 void tq_talk_free(tq_talk *t);
 

@@ -210,6 +210,19 @@ size_t tq_free_space(const char *path) {
     return bytes;
 }
 
+bool tq_make_dirs(const char *path) {
+    char *part = strdup(path);
+    bool ok = part != NULL;
+    for (char *slash = part ? strchr(part + 1, '/') : NULL; ok; slash = strchr(slash + 1, '/')) {
+        if (slash) *slash = '\0';
+        ok = mkdir(part, 0700) == 0 || errno == EEXIST;
+        if (!slash) break;
+        *slash = '/';
+    }
+    free(part);
+    return ok;
+}
+
 int tq_write_file(const char *path, const void *data, size_t bytes, tq_err *err) {
     char *temp = NULL;
     int fd = -1;

@@ -22,6 +22,8 @@ void tq_writer_abort(tq_writer *w); /* removes the temporary file; NULL is fine 
 
 /* Bytes free for this user on the file system of `path` (or of its nearest existing parent); 0 when unknown. */
 size_t tq_free_space(const char *path);
+/* mkdir -p, for this user alone; false when it cannot be. */
+bool tq_make_dirs(const char *path);
 /* Writes a whole small file atomically. */
 int tq_write_file(const char *path, const void *data, size_t bytes, tq_err *err);
 /* Reads a whole file of at most max bytes, NUL added after the end; the caller frees *out. */

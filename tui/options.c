@@ -193,10 +193,12 @@ static bool take_cpu(tq_options *o, const char *v) {
 /* --- tables --- */
 
 #define IN(command) (1U << (command))
-#define PLANNED                                                                                                        \
-    (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_LAYERS) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_BENCH))
-#define MEASURED (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPORT))
-#define BATCH (IN(TQ_CMD_LAYERS) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_BENCH))
+#define EVERY (IN(TQ_CMD_COUNT) - 1)
+#define PLANNED (EVERY & ~IN(TQ_CMD_AUTO)) /* auto makes the plan */
+#define CODED (EVERY & ~IN(TQ_CMD_SWEEP))  /* a sweep has plain codes */
+#define TUNED (IN(TQ_CMD_SWEEP) | IN(TQ_CMD_AUTO))
+#define MEASURED (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_AUTO))
+#define BATCH (EVERY & ~IN(TQ_CMD_EXPLORE))
 
 const tq_option tq_option_table[] = {
     {"plan", "FILE", PLANNED, false, take_plan, "a saved plan", "a file name"},
@@ -207,30 +209,30 @@ const tq_option tq_option_table[] = {
      "the label (mlp.down_proj) or BLOCK.label (3.mlp.down_proj); '*'\n"
      "crosses dots",
      "GLOB=BITS[:GROUP]"},
-    {"residual", "KIND", PLANNED, false, take_residual, "nested (default) or independent", "nested or independent"},
-    {"rotation", "KIND", PLANNED, false, take_rotation, "hadamard (default), qr or none", "hadamard, qr or none"},
-    {"rotation-seed", "N", PLANNED, false, take_rotation_seed, "of the random signs or matrix (default 42)",
+    {"residual", "KIND", EVERY, false, take_residual, "nested (default) or independent", "nested or independent"},
+    {"rotation", "KIND", EVERY, false, take_rotation, "hadamard (default), qr or none", "hadamard, qr or none"},
+    {"rotation-seed", "N", EVERY, false, take_rotation_seed, "of the random signs or matrix (default 42)",
      "a whole number up to 10^15"},
-    {"seed", "N", PLANNED & ~(IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPLORE)), false, take_rotation_seed,
+    {"seed", "N", EVERY & ~(IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPLORE)), false, take_rotation_seed,
      "the same as --rotation-seed", "a whole number up to 10^15"},
-    {"states", "N", PLANNED, false, take_states, "of the encoder of 4t: 16 (default), or 256, more faithful and slower",
+    {"states", "N", CODED, false, take_states, "of the encoder of 4t: 16 (default), or 256, more faithful and slower",
      "16 or 256"},
-    {"calibrate", "MODE", PLANNED, false, take_calibrate,
+    {"calibrate", "MODE", CODED, false, take_calibrate,
      "none (default); ldlq: codes found with error feedback under the\n"
      "inputs that a text gives; ldlq-asym: under those that the quantized\n"
      "layers before produce",
      "none, ldlq or ldlq-asym"},
-    {"calib", "FILE", PLANNED, false, take_calib,
+    {"calib", "FILE", EVERY, false, take_calib,
      "the text to calibrate on (default for the sample model: its calib.txt)", "a file name"},
-    {"calib-tokens", "N", PLANNED, false, take_calib_tokens, "at most so many tokens of it (default 65536)",
+    {"calib-tokens", "N", CODED, false, take_calib_tokens, "at most so many tokens of it (default 65536)",
      "a whole number from 512"},
-    {"lambda", "X", PLANNED, false, take_lambda,
+    {"lambda", "X", CODED, false, take_lambda,
      "shrinkage of the second moments, of their mean diagonal (default 0.025)", "a number from 0.000001 to 100"},
-    {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE), false, take_text,
+    {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE) | TUNED, false, take_text,
      "what to evaluate (default for the sample model: its eval.txt)", "a file name"},
     {"text", "FILE", IN(TQ_CMD_EXPORT), false, take_text, "evaluate on this text first, figures go into the plan",
      "a file name"},
-    {"ctx", "N", MEASURED, false, take_ctx, "tokens a window (default 512)", "a whole number from 4"},
+    {"ctx", "N", MEASURED | TUNED, false, take_ctx, "tokens a window (default 512)", "a whole number from 4"},
     {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
      "a whole number"},
     {"score-half", NULL, MEASURED, false, take_score_half, "score the second half of each window alone", NULL},
@@ -242,6 +244,22 @@ const tq_option tq_option_table[] = {
      "the plan in bf16 arithmetic, where the machine has it (default: fp32)", NULL},
     {"questions", "FILE", IN(TQ_CMD_EVAL), false, take_questions,
      "ask these too (JSON lines of prompt or messages, and answer) and count\nthe exact answers", "a file name"},
+    {"size", "BYTES", IN(TQ_CMD_AUTO), false, tq_take_target_size, "the target: bytes of the whole model, as in 400MiB",
+     "a size such as 400MiB"},
+    {"bpw", "X", IN(TQ_CMD_AUTO), false, tq_take_target_bpw,
+     "or bits a weight over the quantizable matrices, scales included", "a number from 1 to 64"},
+    {"kld", "X", IN(TQ_CMD_AUTO), false, tq_take_target_kld, "or a KL divergence, for as few bytes as can be",
+     "a number from 0 to 100"},
+    {"pin", "GLOB=BITS[:GROUP]", IN(TQ_CMD_AUTO), true, tq_take_pin,
+     "these matrices have this config, the others are chosen; repeatable", "GLOB=BITS[:GROUP]"},
+    {"config", "BITS[:GROUP]", IN(TQ_CMD_SWEEP), true, tq_take_config,
+     "measure every matrix at this (default 4t, 4+2 and 4+4); repeatable", "4, 4t, 4+2 or 4+4, and a group"},
+    {"tune-text", "FILE", IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_tune_text,
+     "compare matrices on this text (default: that of --calib, else the one\n"
+     "that is evaluated)",
+     "a file name"},
+    {"tune-tokens", "N", IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_tune_tokens,
+     "at most so many tokens of it (default 2048)", "a whole number from 4"},
     {"prompt", "TEXT", IN(TQ_CMD_CHAT), false, take_prompt, "answer this and stop (default: a conversation)", "a text"},
     {"max-tokens", "N", IN(TQ_CMD_CHAT), false, take_max_tokens, "at most so many tokens an answer (default 256)",
      "a whole number from 1"},
@@ -258,7 +276,8 @@ const tq_option tq_option_table[] = {
      "hf:   the effect written back as bf16, for transformers",
      "plan, tq or hf"},
     {"out", "PATH", IN(TQ_CMD_EXPORT), false, take_out, "a file for plan, else a directory", "a path"},
-    {"force", NULL, IN(TQ_CMD_EXPORT), false, take_force, "overwrite an earlier export", NULL},
+    {"out", "FILE", IN(TQ_CMD_AUTO), false, take_out, "save the plan there", "a path"},
+    {"force", NULL, IN(TQ_CMD_EXPORT) | IN(TQ_CMD_AUTO), false, take_force, "overwrite an earlier one", NULL},
     {"shape", "H,F,B,A,K,V", IN(TQ_CMD_BENCH), false, take_shape,
      "without MODEL: a Llama of random weights, hidden, feed-forward, blocks,\n"
      "heads, KV heads, vocabulary (default 1024,3072,12,16,8,8192)",
@@ -266,11 +285,11 @@ const tq_option tq_option_table[] = {
     {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
      "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
-    {"threads", "N", PLANNED, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
-    {"cpu", "NAME", PLANNED, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
+    {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
+    {"cpu", "NAME", EVERY, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
      "auto, scalar, avx2, avx512 or neon"},
-    {"help", NULL, PLANNED, false, NULL, "this", NULL},
-    {"version", NULL, PLANNED, false, NULL, "the version", NULL},
+    {"help", NULL, EVERY, false, NULL, "this", NULL},
+    {"version", NULL, EVERY, false, NULL, "the version", NULL},
     {0},
 };
 
@@ -280,6 +299,8 @@ const tq_command_row tq_command_table[TQ_CMD_COUNT] = {
     [TQ_CMD_EVAL] = {"eval", "MODEL", "perplexity and KL divergence against the model as stored", true},
     [TQ_CMD_CHAT] = {"chat", "MODEL", "talk to the quantized model", true},
     [TQ_CMD_EXPORT] = {"export", "MODEL", "write the plan or the quantized model", true},
+    [TQ_CMD_SWEEP] = {"sweep", "MODEL", "measure what each matrix costs alone, goes on where it was", true},
+    [TQ_CMD_AUTO] = {"auto", "MODEL", "the plan of the least divergence within a size, or of the least size", true},
     [TQ_CMD_BENCH] = {"bench", "[MODEL]", "encode, decode and prefill beside the machine's read bandwidth", false},
 };
 
@@ -430,6 +451,7 @@ static int check_together(tq_options *o, tq_err *err) {
     if (o->calibrate_given && o->calibrate != TQ_CALIBRATE_NONE && o->residual_given &&
         o->residual != TQ_RESIDUAL_NESTED)
         return tq_fail(err, "--calibrate needs --residual nested");
+    if (tq_check_tuning(o, err) != TQ_OK) return TQ_FAIL;
     if (o->shape.hidden && o->model) return tq_fail(err, "bench: --shape is for a bench without MODEL");
     return TQ_OK;
 }
@@ -466,6 +488,8 @@ tq_parsed tq_options_parse(int argc, char **argv, tq_options *o, tq_err *err) {
 
 void tq_options_free(tq_options *o) {
     free(o->rules);
+    free(o->configs);
+    free(o->pins);
     free(o->sample_dir);
     *o = (tq_options){0};
 }

@@ -12,6 +12,8 @@ typedef enum tq_command {
     TQ_CMD_EVAL,
     TQ_CMD_CHAT,
     TQ_CMD_EXPORT,
+    TQ_CMD_SWEEP,
+    TQ_CMD_AUTO,
     TQ_CMD_BENCH,
     TQ_CMD_COUNT
 } tq_command;
@@ -21,7 +23,7 @@ typedef struct tq_shape {
     size_t hidden, intermediate, blocks, heads, kv_heads, vocab;
 } tq_shape;
 
-/* Strings are borrowed from argv, but for sample_dir and rules, which tq_options_free releases. */
+/* Strings are borrowed from argv, but for sample_dir and the lists, which tq_options_free releases. */
 typedef struct tq_options {
     tq_command command;
     const char *model; /* never NULL after parsing, but for bench without MODEL */
@@ -45,6 +47,16 @@ typedef struct tq_options {
     const char *against; /* --against MODEL or NULL */
     tq_eval_options eval;
     const char *questions; /* --questions FILE or NULL */
+
+    /* sweep and auto */
+    const char *tune_text; /* --tune-text FILE or NULL */
+    size_t tune_tokens;    /* 0: the default */
+    tq_choice *configs;    /* [n_configs] --config */
+    size_t n_configs;
+    unsigned targets; /* how many of --size, --bpw, --kld were given */
+    tq_target target;
+    const char **pins; /* [n_pins] --pin */
+    size_t n_pins;
 
     const char *prompt; /* --prompt TEXT or NULL */
     tq_chat_options chat;
@@ -81,6 +93,10 @@ int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err);
  * no text loaded when there is neither (tq_session_text_name is then NULL). */
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
 
+/* Tells the session what matrices are compared on, and where measurements are kept. */
+int tq_options_tuning(const tq_options *o, tq_session *s, tq_err *err);
+tq_sweep_options tq_options_sweep(const tq_options *o);
+
 /* Opens the session that the options describe, plan included, text not. */
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err);
 
@@ -89,6 +105,8 @@ int tq_run_layers(const tq_options *o);
 int tq_run_eval(const tq_options *o);
 int tq_run_chat(const tq_options *o);
 int tq_run_export(const tq_options *o);
+int tq_run_sweep(const tq_options *o);
+int tq_run_auto(const tq_options *o);
 int tq_run_bench(const tq_options *o);
 
 #endif

@@ -15,6 +15,16 @@ typedef struct tq_option {
 } tq_option;
 extern const tq_option tq_option_table[]; /* ends with a row without a name */
 
+/* The values of sweep and auto (options_tune.c), and what they cannot do without. */
+bool tq_take_config(tq_options *o, const char *v);
+bool tq_take_tune_text(tq_options *o, const char *v);
+bool tq_take_tune_tokens(tq_options *o, const char *v);
+bool tq_take_target_size(tq_options *o, const char *v);
+bool tq_take_target_bpw(tq_options *o, const char *v);
+bool tq_take_target_kld(tq_options *o, const char *v);
+bool tq_take_pin(tq_options *o, const char *v);
+int tq_check_tuning(const tq_options *o, tq_err *err);
+
 typedef struct tq_command_row {
     const char *name;  /* "" for the explorer */
     const char *model; /* "MODEL" or "[MODEL]" */
