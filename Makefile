@@ -90,14 +90,15 @@ tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
 	mv quant/codebook_trellis_tables.h.new quant/codebook_trellis_tables.h
 	clang-format -i quant/codebook_tables.h quant/codebook_trellis_tables.h
 
-# The table of quant/README.md; MODEL= takes another model, which then needs TEXT= and CALIB=.
+# The table of quant/README.md; MODEL= takes another model, which then needs TEXT= and CALIB=. PEERS= is a directory of
+# models that other programs quantized, see quality.py.
 MODEL ?= samples/tiny-qwen3.5
 TEXT ?= samples/eval.txt
 CALIB ?= samples/calib.txt
 QUESTIONS ?= $(if $(filter samples/tiny-qwen3.5,$(MODEL)),samples/questions.jsonl)
 quality: all
 	quant/tools/quality.py $(BUILD)/tqexplore $(MODEL) --text $(TEXT) --calib $(CALIB) \
-	    $(if $(QUESTIONS),--questions $(QUESTIONS))
+	    $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(PEERS),--peers $(PEERS))
 
 # What calibrated encoding of one matrix costs by its inputs; STATES=256 for the slow search.
 STATES ?= 16
