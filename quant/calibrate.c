@@ -209,7 +209,7 @@ static int measure(const tq_calibration_work *c, tq_distortion *d, tq_err *err) 
     decode_job j = {.c = c, .q = c->q, .sums = calloc(tiles, sizeof *j.sums)};
     double all[4] = {0};
     int rc = j.sums ? decode_all(&j, err) : tq_fail(err, "out of memory for measuring");
-    for (size_t t = 0; rc == TQ_OK && t < tiles; t++)
+    for (size_t t = 0; rc == TQ_OK && j.sums && t < tiles; t++)
         for (int i = 0; i < 4; i++)
             all[i] += j.sums[t][i];
     free(j.sums);

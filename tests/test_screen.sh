@@ -151,7 +151,7 @@ tour() { # COLS ROWS OPTIONS
 # Files, questions, resizing and the shell, once.
 files() {
     start 120 40
-    typed "stty -a >before; clear; $tq $model --text $text --tokens 1024 --plan ../80x24/tour.json; stty -a >after" && keys Enter
+    typed "stty -a >before; clear; $tq $model --text $text --tokens 1024 --calib-tokens 8192 --plan ../80x24/tour.json; stty -a >after" && keys Enter
     wait_for 'plan ../80x24/tour.json' 'KLD     0.' && settled
     t resize-window -t 0 -x 100 -y 30 && settled
     compare resized-100x30
@@ -162,6 +162,14 @@ files() {
     compare resized-60x20
     t resize-window -t 0 -x 120 -y 40 && settled
     compare resized-back
+    keys C
+    wait_for '/weight ldlq' 'calibrate ldlq' && settled
+    compare calibrated
+    typed ":text $root/samples/calib.txt" && keys Enter
+    wait_for 'flattered: calibrated on this very text' && settled
+    typed ":text $text" && keys Enter
+    wait_for 'text eval.txt' && settled
+    keys u && settled
     keys 4
     wait_for '*4 ' && settled
     keys q

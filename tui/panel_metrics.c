@@ -107,7 +107,7 @@ static void draw_last_change(tq_app *a, int y, int x, int end) {
     if (known)
         tq_fmt_kld_change(before->eval.kld_mean, now->eval.kld_mean, kld);
     else
-        snprintf(kld, sizeof kld, "…");
+        snprintf(kld, sizeof kld, now->eval_known ? "?" : "…"); /* of the plan before there is no figure to come */
     /* Means over different tokens differ by that too, but for the 0 of the model as stored. */
     const char *about = known && before->eval.tokens != now->eval.tokens && before->eval.kld_max > 0 ? "~" : "";
     tq_fmt_mib_signed(was, is, mib);

@@ -1,5 +1,6 @@
 /* What calibrated encoding of one matrix costs, by the number of its inputs: seconds and memory; run by
- * `make calibrate-cost`. The second moment is made up, as it is known by then: a diagonal and some strong directions. */
+ * `make calibrate-cost`. The second moment is made up, as it is known by then: a diagonal and some strong directions.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -55,15 +56,14 @@ static int measure(size_t n, int states, tq_pool *pool, tq_rotation_cache *cache
     tq_calibrated figures = {0};
     tq_distortion d;
     int rc = w && xx && u ? TQ_OK : tq_fail(err, "out of memory for %zu inputs", n);
-    if (rc == TQ_OK) {
-        fill(w, ROWS * n, n);
-        make_moment(xx, u, n);
-    }
+    if (rc != TQ_OK) goto out;
+    fill(w, ROWS * n, n);
+    make_moment(xx, u, n);
     size_t before = peak_mib();
     tq_matrix_view view = {w, TQ_F32, ROWS, n};
     tq_moment moment = {n, xx, NULL};
     double start = tq_now();
-    if (rc == TQ_OK) rc = tq_qmatrix_encode(&view, &spec, cache, pool, NULL, &plain, &d, err);
+    rc = tq_qmatrix_encode(&view, &spec, cache, pool, NULL, &plain, &d, err);
     double plain_seconds = tq_now() - start;
     start = tq_now();
     if (rc == TQ_OK)
@@ -72,6 +72,7 @@ static int measure(size_t n, int states, tq_pool *pool, tq_rotation_cache *cache
     if (rc == TQ_OK)
         printf("| %d x %zu | %d | %.0f ms | %.0f ms | %.2f | %zu MiB |\n", ROWS, n, states, 1e3 * plain_seconds,
                1e3 * seconds, figures.weighted / figures.plain, peak_mib() - before);
+out:
     tq_qmatrix_free(plain);
     tq_qmatrix_free(q);
     free(w);
