@@ -1,7 +1,7 @@
 # tqexplore
 #
 #   make run      build, and open the explorer on the sample model
-#   make check    build, and run all tests
+#   make check    build, and run all tests        make check-cross   the kernels, on emulated machines
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
 #   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
 #
@@ -41,7 +41,7 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TEST_AUX_SRC := $(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c)))
 TEST_AUX := $(TEST_AUX_SRC:%.c=$(BUILD)/%.o)
-FORMATTED := $(foreach d,$(FOLDERS) tests,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
+FORMATTED := $(foreach d,$(FOLDERS) quant/tools tests tests/cross,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
 
 # The libraries are looked for when make starts; what deps had to install is found by the second make.
 all: deps
@@ -66,8 +66,8 @@ $(BUILD)/tqexplore: $(OBJ)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_AUX) $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS) -lcmocka
 
-deps deps-check:
-	@.ci/deps $(if $(filter deps-check,$@),check,build)
+deps deps-check deps-cross:
+	@.ci/deps $(or $(patsubst deps-%,%,$(filter-out deps,$@)),build)
 
 run: deps
 	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
@@ -81,6 +81,20 @@ test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
 
 check: tests
 	@tests/run.sh $(BUILD)
+
+# Kernels and their tests alone, without a library: they run where there is none. The first rule needs a compiler for that
+# machine; the second runs them, and this machine's program as on an old one.
+KERNEL_TEST := $(filter $(BUILD)/kernels/%,$(OBJ)) $(BUILD)/tests/test_kernels.o \
+               $(filter $(BUILD)/tests/kernels_%,$(TEST_AUX))
+$(BUILD)/test_kernels_alone: TQ_CFLAGS += -Itests/cross
+$(BUILD)/test_kernels_alone: $(KERNEL_TEST)
+	$(CC) -static -o $@ $^ -lm
+
+check-cross: deps-cross
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore $(BUILD)/tests/test_kernels
+	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64 SANITIZE= PKG_CFLAGS= \
+	    $(BUILD)/aarch64/test_kernels_alone
+	@tests/cross.sh $(BUILD)
 
 # The committed tables, trained again from N(0,1); tests train the scalar ones as well and compare.
 tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
@@ -130,6 +144,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables quality install uninstall format screenshot lint clean
+.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)
