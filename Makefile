@@ -55,6 +55,10 @@ AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx5
 $(BUILD)/kernels/avx2.o $(BUILD)/kernels/avx2_%.o: ISA = $(AVX2)
 $(BUILD)/kernels/avx512.o $(BUILD)/kernels/avx512_%.o: ISA = $(AVX512)
 endif
+ifeq ($(ARCH),aarch64)
+$(BUILD)/kernels/neon_dotprod.o: ISA = -march=armv8.2-a+dotprod
+$(BUILD)/kernels/neon_i8mm.o: ISA = -march=armv8.2-a+dotprod+i8mm
+endif
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -46,9 +46,9 @@ END
 }
 
 cases=(
-    "arm_kernels cortex-a53 neon avx2"
-    "arm_kernels cortex-a76 neon avx2"
-    "arm_kernels max neon avx2"
+    "arm_kernels cortex-a53 neon neon-dotprod"
+    "arm_kernels cortex-a76 neon-dotprod neon-i8mm"
+    "arm_kernels max neon-i8mm avx2"
     "x86_kernels Nehalem scalar avx2"
     "x86_best Haswell avx2 avx512"
     "old_program Nehalem scalar avx2"

@@ -179,7 +179,7 @@ static bool take_threads(tq_options *o, const char *v) {
     return true;
 }
 static bool take_cpu(tq_options *o, const char *v) {
-    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon"};
+    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon", "neon-dotprod", "neon-i8mm"};
     o->cpu = v;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(v, names[i]) == 0) return true;
@@ -260,7 +260,7 @@ const tq_option tq_option_table[] = {
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", PLANNED, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", PLANNED, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
-     "auto, scalar, avx2, avx512 or neon"},
+     "auto, scalar, avx2, avx512, neon, neon-dotprod or neon-i8mm"},
     {"help", NULL, PLANNED, false, NULL, "this", NULL},
     {"version", NULL, PLANNED, false, NULL, "the version", NULL},
     {0},
