@@ -37,6 +37,7 @@ struct tq_evaluator {
     float **kept;  /* [blocks + 1], entry b: [tokens, hidden], the state at the input of block b, or NULL */
     cursor at;     /* groups from at.group on have their state at the input of at.block, the others at its output */
     tq_divergence_stats stats;
+    double seconds[TQ_PART_COUNT]; /* of the last run */
 };
 
 /* One call of tq_evaluator_run. */
@@ -124,6 +125,10 @@ void tq_evaluator_free(tq_evaluator *e) {
 /* The nearest block up to `block` whose input is kept; embeddings are made again. */
 static cursor restart_at(const tq_evaluator *e, size_t block) {
     return (cursor){.block = is_kept(e, block) ? block : block / e->stride * e->stride};
+}
+
+const double *tq_evaluator_seconds(const tq_evaluator *e) {
+    return e->seconds;
 }
 
 void tq_evaluator_touch(tq_evaluator *e, size_t block) {
@@ -231,7 +236,9 @@ static int score(score_chunk *c, const float *quant, float *h, float *logits, tq
     if (rc != TQ_OK) return rc;
     c->base = logits;
     c->quant = same ? logits : logits + c->n * c->vocab;
+    double start = tq_now();
     tq_pool_run(e->pool, c->n, 1, score_some, c);
+    e->seconds[TQ_PART_KLD] += tq_now() - start;
     for (size_t i = 0; i < c->n; i++)
         tq_divergence_stats_add(&e->stats, &c->rows[i]);
     return TQ_OK;
@@ -302,12 +309,15 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     if (e->base && same) left = 0;
     r.total = tokens * r.block_cost * (double)left + (double)e->stats.capacity * r.head_cost;
     *out = (tq_eval_result){0};
+    e->seconds[TQ_PART_KLD] = 0;
+    tq_forward_reset_seconds(e->forward);
     int rc = run_base(&r, err);
     tq_forward_set_arithmetic(e->forward, e->fast ? TQ_ARITHMETIC_FAST : TQ_ARITHMETIC_USUAL);
     if (rc == TQ_OK && !same) rc = run_blocks(&r, q, err);
     tq_forward_set_arithmetic(e->forward, TQ_ARITHMETIC_USUAL);
     audience a = {.partial = partial, .ctx = partial_ctx};
     if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], &a, out, err);
+    memcpy(e->seconds, tq_forward_seconds(e->forward), TQ_PART_KLD * sizeof *e->seconds);
     out->seconds = tq_now() - start;
     out->blocks_run = r.blocks_run;
     return rc;

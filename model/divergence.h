@@ -44,6 +44,9 @@ void tq_evaluator_free(tq_evaluator *e);
 /* Blocks from `block` on must be run again at the next tq_evaluator_run. A new evaluator is dirty from 0. */
 void tq_evaluator_touch(tq_evaluator *e, size_t block);
 
+/* Where the time went, [TQ_PART_COUNT]; see forward.h. Starts anew with every run. */
+const double *tq_evaluator_seconds(const tq_evaluator *e);
+
 /* Runs what is missing and scores. Calls partial (may be NULL) with running figures about ten times while scoring.
  * Cancel leaves the evaluator usable: what was run stays, what was not is still dirty. With q all NULL kld is exactly
  * 0. */

@@ -160,6 +160,15 @@ static bool take_shape(tq_options *o, const char *v) {
     return *v == '\0' && o->shape.hidden % o->shape.heads == 0 && o->shape.heads % o->shape.kv_heads == 0 &&
            o->shape.hidden / o->shape.heads % 2 == 0;
 }
+static bool take_head(tq_options *o, const char *v) {
+    const tq_bits_traits *bits = tq_bits_find(v);
+    o->head_given = bits != NULL;
+    if (bits) o->head = bits->id;
+    return bits != NULL;
+}
+static bool take_rounds(tq_options *o, const char *v) {
+    return parse_size(v, 1, 64, &o->rounds);
+}
 static bool take_fast(tq_options *o, const char *v) {
     (void)v;
     return o->eval.fast = true;
@@ -255,6 +264,10 @@ const tq_option tq_option_table[] = {
      "without MODEL: a Llama of random weights, hidden, feed-forward, blocks,\n"
      "heads, KV heads, vocabulary (default 1024,3072,12,16,8,8192)",
      "six whole numbers, hidden divisible by heads into even parts, heads by KV heads"},
+    {"head", "BITS", IN(TQ_CMD_BENCH), false, take_head,
+     "of the output head (default: 4+4 beside packed matrices, else keep)", "keep, 4, 4t, 4+2 or 4+4"},
+    {"rounds", "N", IN(TQ_CMD_BENCH), false, take_rounds,
+     "measure everything so many times in turn, and take medians (default 1)", "a whole number from 1 to 64"},
     {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
      "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
