@@ -1,9 +1,10 @@
 /* divergence.h - what quantization does to the model's predictions: KL divergence from the base model and perplexity.
  *
  * Windows of ctx tokens without overlap; every position but the first of a window is scored (its token predicted from
- * those before), or the second half alone. P is the model's own weights in fp32 arithmetic. No logits are kept: the
- * base model's last hidden states are, and its logits are recomputed a chunk at a time. The quantized model's hidden
- * state at every block's input is kept too, so that after a change in block b only blocks b.. run again. */
+ * those before), or the second half alone. P is the model's own weights in fp32 arithmetic. The base model's last
+ * hidden states are kept, and of its logits those of the first positions, up to 256 MiB; the other logits, and all of
+ * the variant's, are made a chunk at a time. The quantized model's hidden state at every block's input is kept too, so
+ * that after a change in block b only blocks b.. run again. */
 #ifndef TQ_DIVERGENCE_H
 #define TQ_DIVERGENCE_H
 
