@@ -4,6 +4,7 @@
 #   make check    build, and run all tests        make check-cross   the kernels, on emulated machines
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
 #   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
+#   make bench    measures this machine and writes the tables of kernels/README.md
 #
 # WERROR=-Werror makes warnings errors; SANITIZE=1 builds with AddressSanitizer and UBSan into build-sanitize.
 
@@ -117,6 +118,10 @@ quality: all
 	quant/tools/quality.py $(BUILD)/tqexplore $(MODEL) --text $(TEXT) --calib $(CALIB) \
 	    $(if $(QUESTIONS),--questions $(QUESTIONS))
 
+# The tables of kernels/README.md; some minutes, in which the machine should do nothing else.
+bench: all
+	tests/make/make_bench.py $(BUILD)/tqexplore kernels/README.md
+
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
@@ -148,6 +153,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality install uninstall format screenshot lint clean
+.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality bench install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

@@ -131,16 +131,25 @@ static int measure_encodes(const encode_run *e, tq_session *s, tq_batch *b, tq_b
 
 /* --- the whole --- */
 
-/* What /proc/cpuinfo calls the machine; "" where that says nothing. */
+/* The value of a line of /proc/cpuinfo, "name : value"; false when it is another line. */
+static bool take_value(const char *line, const char *name, char *out, size_t size) {
+    size_t n = strlen(name);
+    const char *colon = strchr(line, ':');
+    if (!colon || strncmp(line, name, n) != 0 || strspn(line + n, " \t") != (size_t)(colon - line) - n) return false;
+    (void)snprintf(out, size, "%.*s", (int)strcspn(colon + 1 + (colon[1] == ' '), "\n"), colon + 1 + (colon[1] == ' '));
+    return true;
+}
+
+/* What /proc/cpuinfo calls the machine, with its family and model; "" where that says nothing. */
 static void name_machine(char *out, size_t size) {
     FILE *f = fopen("/proc/cpuinfo", "re");
-    char line[256];
+    char line[256], name[40] = "", family[8] = "", model[8] = "";
     *out = '\0';
-    while (f && !*out && fgets(line, sizeof line, f)) {
-        const char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
-        if (value) (void)snprintf(out, size, "%.*s", (int)strcspn(value + 2, "\n"), value + 2);
-    }
+    while (f && (!*name || !*family || !*model) && fgets(line, sizeof line, f))
+        (void)(take_value(line, "model name", name, sizeof name) || take_value(line, "model", model, sizeof model) ||
+               take_value(line, "cpu family", family, sizeof family));
     if (f) (void)fclose(f);
+    if (*name) (void)snprintf(out, size, "%s (family %s, model %s)", name, family, model);
 }
 
 static int open_model(const tq_options *o, tq_session **s, tq_err *err) {
