@@ -1,9 +1,10 @@
 # tqexplore
 #
 #   make run      build, and open the explorer on the sample model
-#   make check    build, and run all tests
+#   make check    build, and run all tests        make check-cross   the kernels, on emulated machines
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
 #   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
+#   make bench    measures this machine and writes the tables of kernels/README.md
 #
 # WERROR=-Werror makes warnings errors; SANITIZE=1 builds with AddressSanitizer and UBSan into build-sanitize.
 
@@ -41,7 +42,7 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TEST_AUX_SRC := $(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c)))
 TEST_AUX := $(TEST_AUX_SRC:%.c=$(BUILD)/%.o)
-FORMATTED := $(foreach d,$(FOLDERS) tests,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
+FORMATTED := $(foreach d,$(FOLDERS) quant/tools tests tests/cross,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
 
 # The libraries are looked for when make starts; what deps had to install is found by the second make.
 all: deps
@@ -55,6 +56,10 @@ AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx5
 $(BUILD)/kernels/avx2.o $(BUILD)/kernels/avx2_%.o: ISA = $(AVX2)
 $(BUILD)/kernels/avx512.o $(BUILD)/kernels/avx512_%.o: ISA = $(AVX512)
 endif
+ifeq ($(ARCH),aarch64)
+$(BUILD)/kernels/neon_dotprod.o: ISA = -march=armv8.2-a+dotprod
+$(BUILD)/kernels/neon_i8mm.o: ISA = -march=armv8.2-a+dotprod+i8mm
+endif
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -66,8 +71,8 @@ $(BUILD)/tqexplore: $(OBJ)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_AUX) $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS) -lcmocka
 
-deps deps-check:
-	@.ci/deps $(if $(filter deps-check,$@),check,build)
+deps deps-check deps-cross:
+	@.ci/deps $(or $(patsubst deps-%,%,$(filter-out deps,$@)),build)
 
 run: deps
 	@$(MAKE) --no-print-directory $(BUILD)/tqexplore
@@ -81,6 +86,20 @@ test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
 
 check: tests
 	@tests/run.sh $(BUILD)
+
+# Kernels and their tests alone, without a library: they run where there is none. The first rule needs a compiler for that
+# machine; the second runs them, and this machine's program as on an old one.
+KERNEL_TEST := $(filter $(BUILD)/kernels/%,$(OBJ)) $(BUILD)/tests/test_kernels.o \
+               $(filter $(BUILD)/tests/kernels_%,$(TEST_AUX))
+$(BUILD)/test_kernels_alone: TQ_CFLAGS += -Itests/cross
+$(BUILD)/test_kernels_alone: $(KERNEL_TEST)
+	$(CC) -static -o $@ $^ -lm
+
+check-cross: deps-cross
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore $(BUILD)/tests/test_kernels
+	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64 SANITIZE= PKG_CFLAGS= \
+	    $(BUILD)/aarch64/test_kernels_alone
+	@tests/cross.sh $(BUILD)
 
 # The committed tables, trained again from N(0,1); tests train the scalar ones as well and compare.
 tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
@@ -104,6 +123,10 @@ quality: all
 STATES ?= 16
 calibrate-cost: deps $(BUILD)/quant/tools/calibrate_cost
 	$(BUILD)/quant/tools/calibrate_cost $(STATES)
+
+# The tables of kernels/README.md; some minutes, in which the machine should do nothing else.
+bench: all
+	tests/make/make_bench.py $(BUILD)/tqexplore kernels/README.md
 
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
@@ -136,6 +159,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables quality calibrate-cost install uninstall format screenshot lint clean
+.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality calibrate-cost bench install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

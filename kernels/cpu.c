@@ -43,10 +43,21 @@ unsigned tq_cpu_bundles(void) {
         bundles |= TQ_CPU_AVX512;
     return bundles;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+/* NEON is part of the base architecture; of the rest the kernel tells. Bits as in the kernel's asm/hwcap.h. */
+unsigned tq_cpu_bundles(void) {
+    const unsigned long dotprod = 1UL << 20, i8mm = 1UL << 13;
+    unsigned bundles = TQ_CPU_NEON;
+    if (!(getauxval(AT_HWCAP) & dotprod)) return bundles;
+    bundles |= TQ_CPU_NEON_DOTPROD;
+    return getauxval(AT_HWCAP2) & i8mm ? bundles | TQ_CPU_NEON_I8MM : bundles;
+}
 #elif defined(__aarch64__)
 unsigned tq_cpu_bundles(void) {
     return TQ_CPU_NEON;
-} /* part of the base architecture */
+}
 #else
 unsigned tq_cpu_bundles(void) {
     return 0;

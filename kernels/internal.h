@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* A named bundle holds every CPU feature that its files are compiled for. */
-enum { TQ_CPU_AVX2 = 1, TQ_CPU_AVX512 = 2, TQ_CPU_NEON = 4 };
+enum { TQ_CPU_AVX2 = 1, TQ_CPU_AVX512 = 2, TQ_CPU_NEON = 4, TQ_CPU_NEON_DOTPROD = 8, TQ_CPU_NEON_I8MM = 16 };
 
 /* The bundles that both the CPU and the operating system support (cpu.c). */
 unsigned tq_cpu_bundles(void);
@@ -30,6 +30,11 @@ void tq_kernels_fill_avx512_matvec(tq_kernels *k);
 void tq_kernels_fill_avx512_trellis(tq_kernels *k);
 void tq_kernels_fill_avx512_gemm(tq_kernels *k);
 void tq_kernels_fill_neon(tq_kernels *k);
+void tq_kernels_fill_neon_coding(tq_kernels *k);
+void tq_kernels_fill_neon_matvec(tq_kernels *k);
+void tq_kernels_fill_neon_trellis(tq_kernels *k);
+void tq_kernels_fill_neon_dotprod(tq_kernels *k);
+void tq_kernels_fill_neon_i8mm(tq_kernels *k);
 
 /* kernels.h: unpack; shared by the tables that decode. */
 void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t blocks, int bits);

@@ -1,7 +1,7 @@
 /* kernels.c - the table of kernels and which of them is in use. */
 #include "kernels/internal.h"
 
-enum { TABLES_MAX = 3 };
+enum { TABLES_MAX = 4 };
 
 static tq_kernels tables[TABLES_MAX]; /* worst first; each starts as a copy of the one before it */
 static size_t tables_count;
@@ -25,6 +25,8 @@ static void init_tables(void) {
     if (bundles & TQ_CPU_AVX512) add_table("avx512", tq_kernels_fill_avx512);
 #elif defined(__aarch64__)
     if (bundles & TQ_CPU_NEON) add_table("neon", tq_kernels_fill_neon);
+    if (bundles & TQ_CPU_NEON_DOTPROD) add_table("neon-dotprod", tq_kernels_fill_neon_dotprod);
+    if (bundles & TQ_CPU_NEON_I8MM) add_table("neon-i8mm", tq_kernels_fill_neon_i8mm);
 #endif
 }
 

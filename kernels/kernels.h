@@ -136,7 +136,7 @@ typedef struct tq_kld_row {
 } tq_kld_row;
 
 typedef struct tq_kernels {
-    const char *name; /* "scalar", "avx2", "avx512", "neon" */
+    const char *name; /* "scalar", "avx2", "avx512", "neon", "neon-dotprod", "neon-i8mm" */
 
     /* Conversions of n values; rounding is to nearest even, NaN stays NaN. */
     void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);
@@ -221,7 +221,7 @@ const tq_kernels *tq_k(void);
 /* The table of one instruction set by name, or NULL when this build or this CPU has none (tests, benchmarks). */
 const tq_kernels *tq_kernels_find(const char *name);
 
-/* Makes `name` ("auto", "scalar", "avx2", "avx512", "neon") the table in use. Returns 0, or -1 if it is not supported.
+/* Makes `name` ("auto" or that of a table) the one in use. Returns 0, or -1 if it is not supported.
  * To be called before threads use the table. */
 int tq_kernels_use(const char *name);
 

@@ -1,4 +1,4 @@
-/* neon.c - AArch64: the kernels that decoding text spends its time in. The rest stays with the scalar reference. */
+/* neon.c - AArch64: conversions, vectors, plain matrices. What needs e^x stays with the scalar reference. */
 #include "kernels/internal.h"
 
 #if defined(__aarch64__)
@@ -85,145 +85,88 @@ static void rotate(float *y, const float *x, const float *signs, size_t n, float
     hadamard(y, n, scale);
 }
 
-/* The tables of tq_levels; a as bytes of 8 bits for a matrix without a fine plane, as two bytes with one. */
-typedef struct byte_tables {
-    int8x16_t a;
-    uint8x16_t a_low, a_high, outer, fine[2];
-    int8x16_t v;
-} byte_tables;
-
-static byte_tables make_tables(const tq_levels *l) {
-    uint8_t low[16], high[16];
-    const uint8_t outer[16] = {255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255};
-    byte_tables t;
-    for (size_t i = 0; i < 16; i++) {
-        low[i] = (uint8_t)(l->a[i] & 255);
-        high[i] = (uint8_t)(l->a[i] >> 8 & 255);
-    }
-    t.a_low = vld1q_u8(low);
-    t.a_high = vld1q_u8(high);
-    t.a = vreinterpretq_s8_u8(t.a_low);
-    t.v = vld1q_s8(l->v);
-    t.outer = vld1q_u8(outer);
-    t.fine[0] = vld1q_u8(l->fine[0]);
-    t.fine[1] = vld1q_u8(l->fine[1]);
-    return t;
+/* Conversions as F16C does them: a signalling NaN becomes quiet. */
+static void f16_to_f32(float *dst, const uint16_t *src, size_t n) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(dst + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(src + i))));
+    for (; i < n; i++)
+        dst[i] = tq_f16_value(src[i]);
 }
 
-/* Codes of four rows and the four columns from 4 * group on. */
-INLINE uint8x16_t codes_at(const uint8_t *plane, int group, int bits) {
-    int per_byte = 8 / bits;
-    uint8x16_t v = vld1q_u8(plane + 64 * (group / per_byte));
-    v = vshlq_u8(v, vdupq_n_s8((int8_t)(-(group % per_byte) * bits)));
-    return vandq_u8(v, vdupq_n_u8((uint8_t)((1 << bits) - 1)));
+static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1_u16(dst + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(src + i))));
+    for (; i < n; i++)
+        dst[i] = tq_f16_code(src[i]);
 }
 
-INLINE int8x8_t broadcast4(const int8_t *x) {
-    int32_t v;
-    memcpy(&v, x, sizeof v);
-    return vreinterpret_s8_s32(vdup_n_s32(v));
+static void mul(float *y, const float *x, const float *w, size_t n) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(y + i, vmulq_f32(vld1q_f32(x + i), vld1q_f32(w + i)));
+    for (; i < n; i++)
+        y[i] = x[i] * w[i];
 }
 
-/* Sums of four rows over one block, levels of 8 bits; four products of at most 127 * 64 fit in 16 bits. */
-INLINE int32x4_t block_bytes(const byte_tables *t, const uint8_t *codes, const int8_t *x, int bits) {
-    int32x4_t rows01 = vdupq_n_s32(0), rows23 = rows01;
-    for (int half = 0; half < 2; half++) {
-        int16x8_t low = vdupq_n_s16(0), high = low;
-        for (int group = 4 * half; group < 4 * half + 4; group++) {
-            int8x16_t level = vqtbl1q_s8(t->a, codes_at(codes, group, bits));
-            int8x8_t xs = broadcast4(x + 4 * group);
-            low = vmlal_s8(low, vget_low_s8(level), xs);
-            high = vmlal_s8(high, vget_high_s8(level), xs);
+static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps) {
+    float scale = 1 / __builtin_sqrtf(dot(x, x, n) / (float)n + eps);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(y + i, vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), scale), vld1q_f32(w + i)));
+    for (; i < n; i++)
+        y[i] = x[i] * scale * w[i];
+}
+
+static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
+    for (size_t r = 0; r < rows; r++, w += cols) {
+        float32x4_t s0 = vdupq_n_f32(0), s1 = s0;
+        size_t i = 0;
+        for (; i + 8 <= cols; i += 8) {
+            float16x8_t v = vreinterpretq_f16_u16(vld1q_u16(w + i));
+            s0 = vfmaq_f32(s0, vcvt_f32_f16(vget_low_f16(v)), vld1q_f32(x + i));
+            s1 = vfmaq_f32(s1, vcvt_high_f32_f16(v), vld1q_f32(x + i + 4));
         }
-        rows01 = vpadalq_s16(rows01, low);
-        rows23 = vpadalq_s16(rows23, high);
-    }
-    return vpaddq_s32(rows01, rows23);
-}
-
-INLINE int16x8_t level16(uint8x8_t low, uint8x8_t high, int8x8_t v, uint8x8_t fine) {
-    uint16x8_t a = vorrq_u16(vmovl_u8(low), vshll_n_u8(high, 8));
-    return vmlaq_s16(vreinterpretq_s16_u16(a), vmovl_s8(v), vreinterpretq_s16_u16(vmovl_u8(fine)));
-}
-
-INLINE int32x4_t block_fine(const byte_tables *t, const uint8_t *codes, const uint8_t *fine, const int8_t *x,
-                            int fine_bits) {
-    int32x4_t row[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
-    for (int group = 0; group < 8; group++) {
-        uint8x16_t n = codes_at(codes, group, 4), r = codes_at(fine, group, fine_bits);
-        uint8x16_t outer = vqtbl1q_u8(t->outer, n);
-        uint8x16_t shape = vbslq_u8(outer, vqtbl1q_u8(t->fine[1], r), vqtbl1q_u8(t->fine[0], r));
-        uint8x16_t low = vqtbl1q_u8(t->a_low, n), high = vqtbl1q_u8(t->a_high, n);
-        int8x16_t v = vqtbl1q_s8(t->v, n);
-        int16x8_t rows01 = level16(vget_low_u8(low), vget_low_u8(high), vget_low_s8(v), vget_low_u8(shape));
-        int16x8_t rows23 = level16(vget_high_u8(low), vget_high_u8(high), vget_high_s8(v), vget_high_u8(shape));
-        int16x4_t xs = vget_low_s16(vmovl_s8(broadcast4(x + 4 * group)));
-        row[0] = vmlal_s16(row[0], vget_low_s16(rows01), xs);
-        row[1] = vmlal_s16(row[1], vget_high_s16(rows01), xs);
-        row[2] = vmlal_s16(row[2], vget_low_s16(rows23), xs);
-        row[3] = vmlal_s16(row[3], vget_high_s16(rows23), xs);
-    }
-    return vpaddq_s32(vpaddq_s32(row[0], row[1]), vpaddq_s32(row[2], row[3]));
-}
-
-INLINE float32x4_t block_product(const byte_tables *t, const uint8_t *codes, const uint8_t *fine, const tq_xq *x,
-                                 size_t b, int code_bits, int fine_bits) {
-    const int8_t *hi = x->hi + b * TQ_BLOCK, *lo = x->lo + b * TQ_BLOCK;
-    int32x4_t high = fine_bits ? block_fine(t, codes, fine, hi, fine_bits) : block_bytes(t, codes, hi, code_bits);
-    int32x4_t low = fine_bits ? block_fine(t, codes, fine, lo, fine_bits) : block_bytes(t, codes, lo, code_bits);
-    return vfmaq_n_f32(vcvtq_f32_s32(low), vcvtq_f32_s32(high), 128);
-}
-
-/* The order of rounding is that of the scalar reference. */
-INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
-                        int fine_bits) {
-    const byte_tables t = make_tables(p->levels);
-    const float mul = p->scale_mul * p->levels->step;
-    const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
-    const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */
-    const uint16_t *scales = tq_tile_scales(p, tile0);
-    for (size_t i = 0; i < tiles; i++) {
-        float32x4_t sum[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-        for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
-            size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
-            float32x4_t group_sum[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-            for (; b < end; b++, codes += 64 * code_bits, fine += 64 * fine_bits) {
-                for (size_t q = 0; q < 4; q++) {
-                    float32x4_t f = block_product(&t, codes + 16 * q, fine + 16 * q, x, b, code_bits, fine_bits);
-                    group_sum[q] = vfmaq_n_f32(group_sum[q], f, x->scale[b]);
-                }
-            }
-            for (size_t q = 0; q < 4; q++) {
-                float32x4_t scale = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(scales + 4 * q)));
-                sum[q] = vfmaq_f32(sum[q], scale, group_sum[q]);
-            }
-        }
-        for (size_t q = 0; q < 4; q++)
-            vst1q_f32(y + TQ_TILE_ROWS * i + 4 * q, vmulq_n_f32(sum[q], mul));
+        float sum = vaddvq_f32(vaddq_f32(s0, s1));
+        for (; i < cols; i++)
+            sum = __builtin_fmaf(tq_f16_value(w[i]), x[i], sum);
+        y[r] = sum;
     }
 }
 
-static void matvec(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles) {
-    if (p->trellis)
-        tq_matvec_scalar(y, p, x, tile0, tiles);
-    else if (p->fine_bits == 4)
-        matvec_bits(y, p, x, tile0, tiles, 4, 4);
-    else if (p->fine_bits == 2)
-        matvec_bits(y, p, x, tile0, tiles, 4, 2);
-    else if (p->code_bits == 4)
-        matvec_bits(y, p, x, tile0, tiles, 4, 0);
-    else
-        matvec_bits(y, p, x, tile0, tiles, 2, 0);
+static uint64_t read_sum(const void *p, size_t bytes) {
+    uint64x2_t sum[4] = {vdupq_n_u64(0), vdupq_n_u64(0), vdupq_n_u64(0), vdupq_n_u64(0)};
+    const uint8_t *at = p;
+    size_t i = 0;
+    for (; i + 64 <= bytes; i += 64)
+        for (size_t j = 0; j < 4; j++)
+            sum[j] = vaddq_u64(sum[j], vreinterpretq_u64_u8(vld1q_u8(at + i + 16 * j)));
+    uint64_t total = vaddvq_u64(vaddq_u64(vaddq_u64(sum[0], sum[1]), vaddq_u64(sum[2], sum[3])));
+    for (; i < bytes; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, at + i, bytes - i < 8 ? bytes - i : 8);
+        total += word;
+    }
+    return total;
 }
 
 void tq_kernels_fill_neon(tq_kernels *k) {
     k->bf16_to_f32 = bf16_to_f32;
+    k->f16_to_f32 = f16_to_f32;
+    k->f32_to_f16 = f32_to_f16;
     k->dot = dot;
     k->axpy = axpy;
+    k->mul = mul;
+    k->rmsnorm = rmsnorm;
     k->matvec_bf16 = matvec_bf16;
+    k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;
     k->hadamard = hadamard;
     k->rotate = rotate;
-    k->matvec = matvec;
+    k->read_sum = read_sum;
+    tq_kernels_fill_neon_coding(k);
+    tq_kernels_fill_neon_matvec(k);
+    tq_kernels_fill_neon_trellis(k);
 }
 #endif

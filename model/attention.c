@@ -171,8 +171,10 @@ int tq_attention_run(const tq_block_run *r, tq_err *err) {
                           tq_linear_role(f, r->q, r->w, TQ_ROLE_V, a.v, a.kv, false)};
     rc = tq_linear_run(f, in, 3, f->x.data, n, err);
     if (rc != TQ_OK) return rc;
+    double start = tq_now();
     tq_forward_parallel(f, n, 8, prepare_tokens, &a);
     rc = attend(&a, err);
+    f->seconds[TQ_PART_ATTENTION] += tq_now() - start;
     if (rc != TQ_OK) return rc;
     tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_O, r->h, c->hidden, true);
     return tq_linear_run(f, &out, 1, a.out, n, err);

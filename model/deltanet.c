@@ -201,7 +201,9 @@ int tq_deltanet_run(const tq_block_run *r, tq_err *err) {
                           tq_linear_plain(&r->w->side[TQ_SIDE_A], d.decay),
                           tq_linear_plain(&r->w->side[TQ_SIDE_B], d.beta)};
     rc = tq_linear_run(f, in, 4, f->x.data, n, err);
+    double start = tq_now();
     if (rc == TQ_OK) rc = run_state(&d, n, err);
+    f->seconds[TQ_PART_DELTANET] += tq_now() - start;
     if (rc != TQ_OK) return rc;
     tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_OUT, r->h, c->hidden, true);
     return tq_linear_run(f, &out, 1, d.out, n, err);

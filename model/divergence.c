@@ -11,6 +11,9 @@
 #define GROUP_TOKENS 2048
 /* Logits of base and variant held at a time, in floats: 32 MiB. */
 #define CHUNK_FLOATS ((size_t)8 << 20)
+/* Logits of the base model that are kept, so that an evaluation after a change makes the variant's alone: of as many
+ * positions, from the first on, as fit into 256 MiB. */
+#define BASE_LOGITS_FLOATS ((size_t)64 << 20)
 #define CHUNK_MIN 16
 #define CHUNK_MAX 256
 #define DEFAULT_MEMORY ((size_t)2 << 30)
@@ -32,12 +35,15 @@ struct tq_evaluator {
     int *ids;            /* [tokens] */
     size_t ctx, windows, tokens, hidden, blocks;
     bool score_half, fast;
-    size_t stride; /* hidden states at the input of every stride-th block are kept */
-    float *base;   /* [tokens, hidden]: after the base model's last block; NULL until it has come there */
-    float *work;   /* [tokens, hidden]: the state at the input of a block that is not kept */
-    float **kept;  /* [blocks + 1], entry b: [tokens, hidden], the state at the input of block b, or NULL */
-    cursor at;     /* groups from at.group on have their state at the input of at.block, the others at its output */
+    size_t stride;      /* hidden states at the input of every stride-th block are kept */
+    float *base;        /* [tokens, hidden]: after the base model's last block; NULL until it has come there */
+    float *work;        /* [tokens, hidden]: the state at the input of a block that is not kept */
+    float **kept;       /* [blocks + 1], entry b: [tokens, hidden], the state at the input of block b, or NULL */
+    float *base_logits; /* [logits_room, vocab]: of the first scored positions; NULL until they are made, or no room */
+    size_t logits_room, logits_known; /* positions: kept at most, and made so far */
+    cursor at; /* groups from at.group on have their state at the input of at.block, the others at its output */
     tq_divergence_stats stats;
+    double seconds[TQ_PART_COUNT]; /* of the last run */
 };
 
 /* One call of tq_evaluator_run. */
@@ -118,6 +124,7 @@ void tq_evaluator_free(tq_evaluator *e) {
     tq_forward_free(e->against);
     free(e->kept);
     free(e->base);
+    free(e->base_logits);
     free(e->work);
     free(e->ids);
     free(e);
@@ -137,6 +144,10 @@ int tq_evaluator_against(tq_evaluator *e, const tq_model *base, tq_err *err) {
 /* The nearest block up to `block` whose input is kept; embeddings are made again. */
 static cursor restart_at(const tq_evaluator *e, size_t block) {
     return (cursor){.block = is_kept(e, block) ? block : block / e->stride * e->stride};
+}
+
+const double *tq_evaluator_seconds(const tq_evaluator *e) {
+    return e->seconds;
 }
 
 void tq_evaluator_touch(tq_evaluator *e, size_t block) {
@@ -230,26 +241,52 @@ static void score_some(void *ctx, size_t begin, size_t end, int thread) {
     }
 }
 
-/* Scores one chunk. h: [2 * n, hidden] and logits: [2 * n, vocab] are scratch: the base model's part, then the
- * variant's, through the head together so that it is read once (another base model has its own). A variant whose states
- * are the base model's own is not computed again. */
+/* Logits of a chunk's positions from their hidden states. h: [n, hidden] is scratch. How many go through the head
+ * together depends on the chunk alone, so that equal states give equal logits. */
+static int chunk_logits(const score_chunk *c, tq_forward *forward, tq_variant q, const float *state, float *h,
+                        float *logits, tq_err *err) {
+    tq_evaluator *e = c->r->e;
+    for (size_t i = 0; i < c->n; i++)
+        memcpy(h + i * e->hidden, state + scored_position(e, c->first + i) * e->hidden, e->hidden * sizeof *h);
+    c->r->done += (double)c->n * c->r->head_cost;
+    return tq_forward_logits(forward, q, h, c->n, logits, err);
+}
+
+/* Memory for the logits of as many positions as may be kept, in whole chunks. Without it they are made every time. */
+static void make_room(tq_evaluator *e, size_t vocab, size_t chunk) {
+    size_t room = min_size(e->stats.capacity, BASE_LOGITS_FLOATS / vocab);
+    if (e->base_logits) return;
+    if (room < e->stats.capacity) room = room / chunk * chunk;
+    e->base_logits = room ? malloc(room * vocab * sizeof(float)) : NULL;
+    e->logits_room = e->base_logits ? room : 0;
+}
+
+/* The base model's part: kept, or made into `logits`. */
+static int base_logits(score_chunk *c, float *h, float *logits, tq_err *err) {
+    tq_evaluator *e = c->r->e;
+    size_t end = c->first + c->n;
+    if (end <= e->logits_room) logits = e->base_logits + c->first * c->vocab;
+    c->base = logits;
+    if (end <= e->logits_known) return TQ_OK;
+    int rc = chunk_logits(c, e->against ? e->against : e->forward, NULL, e->base, h, logits, err);
+    if (rc == TQ_OK && end <= e->logits_room) e->logits_known = end; /* chunks come in order */
+    return rc;
+}
+
+/* Scores one chunk. h: [n, hidden] and logits: [2 * n, vocab] are scratch. A variant whose states are the base model's
+ * own is not computed again. */
 static int score(score_chunk *c, const float *quant, float *h, float *logits, tq_err *err) {
     tq_evaluator *e = c->r->e;
-    bool same = quant == e->base;
-    for (size_t i = 0; i < c->n; i++) {
-        size_t at = scored_position(e, c->first + i) * e->hidden;
-        memcpy(h + i * e->hidden, e->base + at, e->hidden * sizeof *h);
-        if (!same) memcpy(h + (c->n + i) * e->hidden, quant + at, e->hidden * sizeof *h);
+    int rc = base_logits(c, h, logits, err);
+    c->quant = c->base;
+    if (rc == TQ_OK && quant != e->base) {
+        c->quant = logits + c->n * c->vocab;
+        rc = chunk_logits(c, e->forward, c->r->q, quant, h, logits + c->n * c->vocab, err);
     }
-    size_t together = e->against || same ? c->n : 2 * c->n;
-    int rc =
-        tq_forward_logits(e->against ? e->against : e->forward, e->against ? NULL : c->r->q, h, together, logits, err);
-    if (rc == TQ_OK && e->against)
-        rc = tq_forward_logits(e->forward, c->r->q, h + c->n * e->hidden, c->n, logits + c->n * c->vocab, err);
     if (rc != TQ_OK) return rc;
-    c->base = logits;
-    c->quant = same ? logits : logits + c->n * c->vocab;
+    double start = tq_now();
     tq_pool_run(e->pool, c->n, 1, score_some, c);
+    e->seconds[TQ_PART_KLD] += tq_now() - start;
     for (size_t i = 0; i < c->n; i++)
         tq_divergence_stats_add(&e->stats, &c->rows[i]);
     return TQ_OK;
@@ -283,7 +320,7 @@ static int score_all(eval_run *r, const float *quant, audience *a, tq_eval_resul
     tq_evaluator *e = r->e;
     size_t vocab = tq_model_config(e->model)->vocab, size = CHUNK_FLOATS / (2 * vocab);
     size = size < CHUNK_MIN ? CHUNK_MIN : min_size(size, CHUNK_MAX);
-    float *h = malloc(2 * size * e->hidden * sizeof *h), *logits = malloc(2 * size * vocab * sizeof *logits);
+    float *h = malloc(size * e->hidden * sizeof *h), *logits = malloc(2 * size * vocab * sizeof *logits);
     tq_kld_row *rows = calloc(size, sizeof *rows);
     int rc = TQ_OK;
     if (!h || !logits || !rows) {
@@ -291,11 +328,11 @@ static int score_all(eval_run *r, const float *quant, audience *a, tq_eval_resul
         goto done;
     }
     tq_divergence_stats_reset(&e->stats);
+    make_room(e, vocab, size);
     for (size_t i = 0; i < e->stats.capacity; i += size) {
         score_chunk c = {.r = r, .first = i, .n = min_size(size, e->stats.capacity - i), .vocab = vocab, .rows = rows};
         rc = tq_progress_cancelled(r->progress) ? tq_cancelled(err) : score(&c, quant, h, logits, err);
         if (rc != TQ_OK) goto done;
-        r->done += (double)c.n * r->head_cost;
         tell(r, a, out);
     }
     tq_divergence_stats_result(&e->stats, out);
@@ -313,19 +350,23 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     const tq_config *c = tq_model_config(e->model);
     eval_run r = {.e = e, .q = q, .progress = p};
     r.block_cost = (double)tq_model_matrix_weights(e->model) / (double)e->blocks;
-    r.head_cost = 2.0 * (double)c->vocab * (double)c->hidden;
+    r.head_cost = (double)c->vocab * (double)c->hidden;
     size_t difference = first_difference(e, q);
     bool same = difference == e->blocks;
     size_t left = e->base ? e->blocks - e->at.block : 2 * e->blocks - e->at.block - restart_at(e, difference).block;
     if (e->base && same) left = 0;
-    r.total = tokens * r.block_cost * (double)left + (double)e->stats.capacity * r.head_cost;
+    size_t rows = e->stats.capacity - e->logits_known + (same ? 0 : e->stats.capacity);
+    r.total = tokens * r.block_cost * (double)left + (double)rows * r.head_cost;
     *out = (tq_eval_result){0};
+    e->seconds[TQ_PART_KLD] = 0;
+    tq_forward_reset_seconds(e->forward);
     int rc = run_base(&r, err);
     tq_forward_set_arithmetic(e->forward, e->fast ? TQ_ARITHMETIC_FAST : TQ_ARITHMETIC_USUAL);
     if (rc == TQ_OK && !same) rc = run_blocks(&r, e->forward, q, err);
     tq_forward_set_arithmetic(e->forward, TQ_ARITHMETIC_USUAL);
     audience a = {.partial = partial, .ctx = partial_ctx};
     if (rc == TQ_OK) rc = score_all(&r, same ? e->base : e->kept[e->blocks], &a, out, err);
+    memcpy(e->seconds, tq_forward_seconds(e->forward), TQ_PART_KLD * sizeof *e->seconds);
     out->seconds = tq_now() - start;
     out->blocks_run = r.blocks_run;
     return rc;

@@ -1,9 +1,10 @@
 /* divergence.h - what quantization does to the model's predictions: KL divergence from the base model and perplexity.
  *
  * Windows of ctx tokens without overlap; every position but the first of a window is scored (its token predicted from
- * those before), or the second half alone. P is the model's own weights in fp32 arithmetic. No logits are kept: the
- * base model's last hidden states are, and its logits are recomputed a chunk at a time. The quantized model's hidden
- * state at every block's input is kept too, so that after a change in block b only blocks b.. run again. */
+ * those before), or the second half alone. P is the model's own weights in fp32 arithmetic. The base model's last
+ * hidden states are kept, and of its logits those of the first positions, up to 256 MiB; the other logits, and all of
+ * the variant's, are made a chunk at a time. The quantized model's hidden state at every block's input is kept too, so
+ * that after a change in block b only blocks b.. run again. */
 #ifndef TQ_DIVERGENCE_H
 #define TQ_DIVERGENCE_H
 
@@ -48,6 +49,9 @@ int tq_evaluator_against(tq_evaluator *e, const tq_model *base, tq_err *err);
 
 /* Blocks from `block` on must be run again at the next tq_evaluator_run. A new evaluator is dirty from 0. */
 void tq_evaluator_touch(tq_evaluator *e, size_t block);
+
+/* Where the time went, [TQ_PART_COUNT]; see forward.h. Starts anew with every run. */
+const double *tq_evaluator_seconds(const tq_evaluator *e);
 
 /* Runs what is missing and scores. Calls partial (may be NULL) with running figures about ten times while scoring.
  * Cancel leaves the evaluator usable: what was run stays, what was not is still dirty. With q all NULL kld is exactly

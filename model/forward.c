@@ -88,6 +88,19 @@ void tq_forward_observe(tq_forward *f, tq_input_observer fn, void *ctx) {
     f->observe_ctx = ctx;
 }
 
+const char *tq_part_name(tq_part part) {
+    static const char *const names[TQ_PART_COUNT] = {"rotation", "matrices", "attention", "deltanet", "logits", "kld"};
+    return names[part];
+}
+
+const double *tq_forward_seconds(const tq_forward *f) {
+    return f->seconds;
+}
+
+void tq_forward_reset_seconds(tq_forward *f) {
+    memset(f->seconds, 0, sizeof f->seconds);
+}
+
 void tq_forward_set_arithmetic(tq_forward *f, tq_arithmetic a) {
     f->arithmetic = a;
 }
@@ -208,12 +221,17 @@ int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *
 
 int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err) {
     (void)q; /* no plan has a say in the head */
+    double start = tq_now(), rotation = f->seconds[TQ_PART_ROTATION], matrices = f->seconds[TQ_PART_MATRICES];
     int rc = tq_buffer_need(&f->final_norm, n * f->config->hidden, err);
     if (rc != TQ_OK) return rc;
     norm_rows(f, f->final_norm.data, h, tq_model_final_norm(f->model), n);
     tq_linear_job job = tq_linear_plain(tq_model_head(f->model), logits);
     job.q = f->head;
-    return tq_linear_run(f, &job, 1, f->final_norm.data, n, err);
+    rc = tq_linear_run(f, &job, 1, f->final_norm.data, n, err);
+    f->seconds[TQ_PART_ROTATION] = rotation;
+    f->seconds[TQ_PART_MATRICES] = matrices;
+    f->seconds[TQ_PART_LOGITS] += tq_now() - start;
+    return rc;
 }
 
 /* Tokens `done` .. of an append through all blocks; h: [n, hidden]. */

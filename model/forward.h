@@ -30,6 +30,21 @@ typedef enum tq_arithmetic {
     TQ_ARITHMETIC_EXACT, /* fp32 throughout */
 } tq_arithmetic;
 void tq_forward_set_arithmetic(tq_forward *f, tq_arithmetic a);
+/* Where the time of a forward pass goes, in seconds of the calling thread since tq_forward_new or the last reset. What
+ * is in none of them is norms, embeddings and the MLP's product of two vectors. */
+typedef enum tq_part {
+    TQ_PART_ROTATION, /* inputs rotated and rounded, but for the head */
+    TQ_PART_MATRICES, /* products of the blocks' matrices */
+    TQ_PART_ATTENTION,
+    TQ_PART_DELTANET,
+    TQ_PART_LOGITS, /* final norm and output head */
+    TQ_PART_KLD,    /* of an evaluation */
+    TQ_PART_COUNT
+} tq_part;
+const char *tq_part_name(tq_part part);                /* "rotation", "matrices", ... */
+const double *tq_forward_seconds(const tq_forward *f); /* [TQ_PART_COUNT] */
+void tq_forward_reset_seconds(tq_forward *f);
+
 /* Packs the output head, which plans leave as stored, for this user of the model alone (bench). */
 int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err);
 size_t tq_forward_head_saves(const tq_forward *f); /* bytes that a token reads less for it; 0 when it is not packed */

@@ -37,6 +37,7 @@ struct tq_forward {
     tq_rope_table rope;
     tq_input_observer observe; /* NULL: nobody looks */
     void *observe_ctx;
+    double seconds[TQ_PART_COUNT];
     double reported;      /* when progress was last reported */
     tq_buffer h;          /* [n, hidden]: hidden states of tq_forward_append */
     tq_buffer x;          /* [n, hidden]: normalised input of a mixer or an MLP */

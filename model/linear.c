@@ -287,8 +287,10 @@ int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const 
     run.vector = n == 1 && f->arithmetic != TQ_ARITHMETIC_EXACT;
     run.half = n > 1 && f->arithmetic == TQ_ARITHMETIC_FAST && tq_k()->gemm_bf16_pays;
     int rc = f->observe ? show_inputs(&run, err) : TQ_OK;
+    double start = tq_now();
     if (rc == TQ_OK) rc = prepare_inputs(&run, err);
     if (rc != TQ_OK) return rc;
+    double prepared = tq_now();
     size_t panel = 0;
     for (size_t j = 0; j < count; j++) {
         size_t height = task_rows(&run, &jobs[j]), floats = height * round_up(jobs[j].w->cols, TQ_BLOCK);
@@ -298,6 +300,8 @@ int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const 
     if (!run.vector) rc = tq_forward_work(f, panel, err);
     if (rc != TQ_OK) return rc;
     tq_forward_parallel(f, run.first[count], 1, run.vector ? multiply_vector : multiply_block, &run);
+    f->seconds[TQ_PART_ROTATION] += prepared - start;
+    f->seconds[TQ_PART_MATRICES] += tq_now() - prepared;
     return TQ_OK;
 }
 

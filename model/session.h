@@ -15,7 +15,7 @@ typedef struct tq_session tq_session;
 
 typedef struct tq_session_options {
     int threads;     /* 0: physical cores */
-    const char *cpu; /* NULL or "auto", "scalar", "avx2", "avx512", "neon" */
+    const char *cpu; /* NULL, "auto", or the name of a table of kernels */
     bool exact;      /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
 } tq_session_options;
 

@@ -1,5 +1,5 @@
 /* test_kernels.c - every kernel of every instruction set against the scalar reference.
- * usage: test_kernels [--seed N] [--bench [ISA]] */
+ * usage: test_kernels [--seed N] [--isa ISA] [--bench [ISA]]      ISA: only this one, which has to be there */
 #include "tests/kernels_tests.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,11 +56,20 @@ static void list_tests(bound_test *bound, size_t *count, const char *isa, const 
     }
 }
 
+/* All tests of one instruction set. */
+static void list_isa(bound_test *bound, size_t *count, const char *isa) {
+    list_tests(bound, count, isa, kt_float_tests);
+    list_tests(bound, count, isa, kt_coding_tests);
+    list_tests(bound, count, isa, kt_packed_tests);
+    list_tests(bound, count, isa, kt_trellis_tests);
+    list_tests(bound, count, isa, kt_gemm_tests);
+}
+
 int main(int argc, char **argv) {
     static bound_test bound[TESTS_MAX];
     static struct CMUnitTest tests[TESTS_MAX + 1];
     size_t count = 0;
-    const char *isa;
+    const char *isa, *only = NULL;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--bench")) {
             kt_bench(i + 1 < argc ? argv[i + 1] : NULL);
@@ -70,19 +79,22 @@ int main(int argc, char **argv) {
             seed = strtoull(argv[++i], NULL, 0);
             continue;
         }
-        fprintf(stderr, "usage: %s [--seed N] [--bench [ISA]]\n", argv[0]);
+        if (!strcmp(argv[i], "--isa") && i + 1 < argc) {
+            only = argv[++i];
+            continue;
+        }
+        fprintf(stderr, "usage: %s [--seed N] [--isa ISA] [--bench [ISA]]\n", argv[0]);
         return 2;
     }
-    for (size_t i = 0; (isa = tq_kernels_name(i)); i++) {
-        list_tests(bound, &count, isa, kt_float_tests);
-        list_tests(bound, &count, isa, kt_coding_tests);
-        list_tests(bound, &count, isa, kt_packed_tests);
-        list_tests(bound, &count, isa, kt_trellis_tests);
-        list_tests(bound, &count, isa, kt_gemm_tests);
+    if (only && !tq_kernels_find(only)) {
+        fprintf(stderr, "%s: no kernels for %s, best here: %s\n", argv[0], only, tq_kernels_name(0));
+        return 2;
     }
+    for (size_t i = 0; (isa = tq_kernels_name(i)); i++)
+        if (!only || !strcmp(only, isa)) list_isa(bound, &count, isa);
     tests[0] = (struct CMUnitTest){"table selection", table_selection, NULL, NULL, NULL};
     for (size_t i = 0; i < count; i++)
         tests[i + 1] = (struct CMUnitTest){bound[i].name, run_bound, NULL, NULL, &bound[i]};
-    printf("seed %llu\n", (unsigned long long)seed);
+    printf("seed %llu, best here: %s\n", (unsigned long long)seed, tq_kernels_name(0));
     return _cmocka_run_group_tests("kernels", tests, count + 1, NULL, NULL);
 }

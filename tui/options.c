@@ -164,6 +164,15 @@ static bool take_shape(tq_options *o, const char *v) {
     return *v == '\0' && o->shape.hidden % o->shape.heads == 0 && o->shape.heads % o->shape.kv_heads == 0 &&
            o->shape.hidden / o->shape.heads % 2 == 0;
 }
+static bool take_head(tq_options *o, const char *v) {
+    const tq_bits_traits *bits = tq_bits_find(v);
+    o->head_given = bits != NULL;
+    if (bits) o->head = bits->id;
+    return bits != NULL;
+}
+static bool take_rounds(tq_options *o, const char *v) {
+    return parse_size(v, 1, 64, &o->rounds);
+}
 static bool take_fast(tq_options *o, const char *v) {
     (void)v;
     return o->eval.fast = true;
@@ -183,7 +192,7 @@ static bool take_threads(tq_options *o, const char *v) {
     return true;
 }
 static bool take_cpu(tq_options *o, const char *v) {
-    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon"};
+    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon", "neon-dotprod", "neon-i8mm"};
     o->cpu = v;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(v, names[i]) == 0) return true;
@@ -282,12 +291,16 @@ const tq_option tq_option_table[] = {
      "without MODEL: a Llama of random weights, hidden, feed-forward, blocks,\n"
      "heads, KV heads, vocabulary (default 1024,3072,12,16,8,8192)",
      "six whole numbers, hidden divisible by heads into even parts, heads by KV heads"},
+    {"head", "BITS", IN(TQ_CMD_BENCH), false, take_head,
+     "of the output head (default: 4+4 beside packed matrices, else keep)", "keep, 4, 4t, 4+2 or 4+4"},
+    {"rounds", "N", IN(TQ_CMD_BENCH), false, take_rounds,
+     "measure everything so many times in turn, and take medians (default 1)", "a whole number from 1 to 64"},
     {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
      "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
-     "auto, scalar, avx2, avx512 or neon"},
+     "auto, scalar, avx2, avx512, neon, neon-dotprod or neon-i8mm"},
     {"help", NULL, EVERY, false, NULL, "this", NULL},
     {"version", NULL, EVERY, false, NULL, "the version", NULL},
     {0},

@@ -66,6 +66,9 @@ typedef struct tq_options {
     bool force;
 
     tq_shape shape; /* bench; hidden 0 when a model was given */
+    bool head_given;
+    tq_bits head; /* bench: of the output head */
+    size_t rounds;
 
     bool json;
     bool exact;      /* --exact */

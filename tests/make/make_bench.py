@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""The measured table of kernels/README.md: `tqexplore bench` on a model of random weights, written between two markers.
+
+    tests/make/make_bench.py PROGRAM README [--rounds N] [--shape H,F,B,A,K,V] [--cpu NAME ...]
+
+Each table of kernels is one run, in which everything is measured in turn N times; what is printed are medians, and
+medians of the ratios of a round. The machine should do nothing else meanwhile.
+"""
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+
+BEGIN, END = "<!-- make bench -->\n", "<!-- end of make bench -->\n"
+LLAMA_418M = "1024,3072,28,16,8,32000"
+
+
+def run(program, shape, rounds, cpu):
+    words = [program, "bench", "--json", "--shape", shape, "--rounds", str(rounds)] + (["--cpu", cpu] if cpu else [])
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def ratio(above, below, field):
+    rounds = f"{field}_rounds"
+    return statistics.median(a / b for a, b in zip(above[rounds], below[rounds]))
+
+
+def encode_rate(r, bits, states=None):
+    rates = [e["mweights_per_s"] for e in r["encode"]
+             if e["bits"] == bits and e["group"] == 128 and (states is None or e["states"] == states)]
+    return f"{rates[0]:,.0f}" if rates and rates[0] >= 10 else f"{rates[0]:.1f}" if rates else ""
+
+
+def speed_table(r):
+    four = next(d for d in r["decode"] if d["bits"] == "4")
+    lines = [f"`{r['cpu']}`; memory is read at {r['read_gbps']:.1f} GB/s from ordinary pages, at "
+             f"{r['read_huge_gbps']:.1f} GB/s from huge ones.", "",
+             "| config | head | encode Mweights/s | decode tok/s | of read bandwidth | of that of `4` | prefill tok/s |",
+             "|---|---|---|---|---|---|---|"]
+    for d, p in zip(r["decode"], r["prefill"]):
+        trellis = d["bits"] == "4t"
+        encode = encode_rate(r, d["bits"], 16 if trellis else None)
+        if trellis:
+            encode += f"; 256 states {encode_rate(r, '4t', 256)}"
+        lines.append(f"| {d['bits']} | {d['head']} | {encode} | {d['tok_per_s']:.1f} | "
+                     f"{100 * d['share_of_read']:.0f} % | {100 * ratio(d, four, 'tok_per_s'):.0f} % | "
+                     f"{p['tok_per_s']:.0f} |")
+    return lines
+
+
+def share_table(r):
+    parts = list(r["decode"][0]["shares"])
+    if not any(d["shares"]["deltanet"] for d in r["decode"]):
+        parts.remove("deltanet")  # a Llama has none
+    rows = [(f"decode {d['bits']}", d["shares"]) for d in r["decode"]]
+    rows.append(("evaluation", r["evaluation"]["shares"]))
+    lines = ["Where the time goes, in per cent:", "", f"| | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
+    for name, shares in rows:
+        lines.append(f"| {name} | " + " | ".join(f"{100 * shares[p]:.1f}" for p in parts) + " |")
+    return lines
+
+
+def evaluation_line(r):
+    e = r["evaluation"]
+    full, last = (statistics.median(a / b for a, b in zip(e[f"{x}_rounds"], e[f"{y}_rounds"]))
+                  for x, y in (("full_seconds", "prefill_seconds"), ("last_block_seconds", "full_seconds")))
+    return (f"KL divergence of {e['tokens']:.0f} tokens at `{e['bits']}` with the base model cached takes "
+            f"{e['full_seconds']:.2f} s, {full:.2f} times a prompt of as many tokens in fp32; after a change in the last "
+            f"block {last:.2f} of that.")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("readme")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shape", default=LLAMA_418M)
+    parser.add_argument("--cpu", action="append", help="a table of kernels, repeatable (default: the best, and avx2)")
+    args = parser.parse_args()
+    runs = [run(args.program, args.shape, args.rounds, cpu) for cpu in args.cpu or [None]]
+    if not args.cpu and runs[0]["cpu"] == "avx512":
+        runs.append(run(args.program, args.shape, args.rounds, "avx2"))
+    first = runs[0]
+    text = [f"Measured on {datetime.date.today().isoformat()}: {first['machine']}, {first['threads']:.0f} threads; a Llama of "
+            f"{first['model']['weights'] / 1e6:.0f} M random weights (`--shape {args.shape}`); encoding with groups of 128. "
+            f"Medians of {first['rounds']:.0f} rounds, in each of which everything is measured in turn.", ""]
+    for r in runs:
+        text += speed_table(r) + [""]
+    text += share_table(first) + ["", evaluation_line(first)]
+    readme = open(args.readme, encoding="utf-8").read()
+    if BEGIN not in readme or END not in readme:
+        sys.exit(f"{args.readme}: the markers {BEGIN.strip()} and {END.strip()} are missing")
+    head, rest = readme.split(BEGIN, 1)
+    tail = rest.split(END, 1)[1]
+    with open(args.readme, "w", encoding="utf-8") as out:
+        out.write(head + BEGIN + "\n".join(text) + "\n" + END + tail)
+
+
+if __name__ == "__main__":
+    main()

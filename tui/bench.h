@@ -1,0 +1,71 @@
+/* bench.h - what a benchmark finds, and the parts that find it. */
+#ifndef TQ_BENCH_H
+#define TQ_BENCH_H
+
+#include "tui/batch.h"
+
+#define TQ_BENCH_ROUNDS 64 /* at most */
+#define TQ_BENCH_ENCODES 64
+#define TQ_BENCH_SPEEDS (TQ_BITS_COUNT + 1)
+
+/* One figure of every round; all that is compared is measured once a round, one after the other. */
+typedef struct tq_samples {
+    double value[TQ_BENCH_ROUNDS];
+    size_t n;
+} tq_samples;
+void tq_samples_add(tq_samples *s, double value);
+double tq_samples_median(const tq_samples *s); /* NaN without any */
+
+typedef struct tq_bench_encode {
+    tq_choice choice;
+    int states; /* of a trellis, else 0 */
+    tq_samples mweights_per_s;
+} tq_bench_encode;
+
+/* One way to hold the model: its matrices and its output head. */
+typedef struct tq_bench_speed {
+    const char *bits; /* "4", or "plan" */
+    tq_bits head;     /* keep: as stored */
+    size_t token_bytes;
+    tq_samples tok_per_s, gbps, share, prefill; /* share: of the bandwidth of ordinary pages in the same round */
+    double part[TQ_PART_COUNT], seconds;        /* of decoding */
+} tq_bench_speed;
+
+/* What KL divergence costs, of the first row with packed matrices; seconds. */
+typedef struct tq_bench_eval {
+    const char *bits; /* NULL: not measured */
+    size_t tokens;
+    tq_samples prefill, full,
+        last; /* a prompt in fp32; all blocks, the base cached; after a change in the last block */
+    double part[TQ_PART_COUNT], seconds; /* of full */
+} tq_bench_eval;
+
+typedef struct tq_bench_result {
+    const char *cpu; /* the table of kernels */
+    char machine[64];
+    int threads;
+    size_t rounds;
+    tq_samples read_gbps,
+        read_huge_gbps; /* from pages of 4 KiB, as of a mapped file, and from huge ones, as of codes */
+    tq_bench_encode encode[TQ_BENCH_ENCODES];
+    size_t n_encode;
+    tq_bench_speed speed[TQ_BENCH_SPEEDS];
+    size_t n_speed;
+    tq_bench_eval eval;
+    size_t model_bytes, model_weights;
+} tq_bench_result;
+
+/* Every way to hold the model in memory, side by side or, when there is too little of that, one after the other. */
+typedef struct tq_bench_models tq_bench_models;
+
+/* Fills in the rows of r->speed. */
+int tq_bench_models_new(const tq_options *o, tq_session *s, tq_batch *b, tq_bench_result *r, tq_bench_models **out,
+                        tq_err *err);
+void tq_bench_models_free(tq_bench_models *m);
+/* Decode and prefill of every row once, then the evaluation; read_gbps is that of the round. */
+int tq_bench_models_round(tq_bench_models *m, double read_gbps, tq_err *err);
+
+void tq_bench_print(const tq_bench_result *r);
+cJSON *tq_bench_json(const tq_bench_result *r); /* NULL when memory is short */
+
+#endif
