@@ -16,6 +16,7 @@
 #include "tui/app_internal.h"
 #include "tui/format.h"
 #include "tui/keys.h"
+#include "tui/tune.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 
@@ -526,6 +527,7 @@ static tq_app *app_with_everything(void) {
     a->targets = calloc(tq_model_matrices(model), sizeof *a->targets);
     assert_non_null(a->measured);
     assert_non_null(a->targets);
+    assert_true(tq_tune_init(&a->tune, tq_model_matrices(model)));
     assert_true(tq_draft_push(&a->draft, plan_with("*down*=4:row"), "0 linear_attn.in_proj_qkv keep → 4"));
     a->measured[5] = (tq_measured){.known = true,
                                    .spec = tq_plan_spec(tq_draft_plan(&a->draft), 5),
@@ -561,6 +563,17 @@ static bool on_screen(const tq_canvas *c, const char *text) {
     return false;
 }
 
+/* Nothing known of matrices alone; something of some; with pins; and sorted. */
+static void show_tuning(tq_app *a, int step) {
+    double keys[64] = {0, 3, 1};
+    for (size_t i = 0; i < a->tune.matrices; i++) {
+        a->tune.felt[i] = step && i % 3 ? (tq_felt){1.23e-3 * (double)i, 6.1e-3} : (tq_felt){0};
+        a->tune.pinned[i] = step > 1 && i % 4 == 0;
+    }
+    assert_true(a->tune.matrices <= sizeof keys / sizeof *keys);
+    assert_true(tq_table_sort(&a->table, step > 2 ? keys : NULL));
+}
+
 /* Nothing of the menu covers something else of it, however many bit configs there are. */
 static void check_choice(const tq_app *a) {
     for (int bits = 0; bits < TQ_BITS_COUNT; bits++) {
@@ -589,6 +602,7 @@ static void every_screen_is_drawn(void **state) {
             a->talk.scroll = a->scroll = (size_t)what;
             a->menu = (size_t)what % 3;
             tq_table_move(&a->table, what % 2 ? 7 : -5);
+            show_tuning(a, what / 18);
             tq_draw_screen(a, rows, cols);
             assert_int_equal(a->canvas.rows, rows);
             for (int i = 0; i < rows * cols; i++) {
@@ -601,6 +615,7 @@ static void every_screen_is_drawn(void **state) {
             assert_true(a->canvas.cells[(rows - 1) * cols - 1].ch[0] == (a->canvas.ascii ? L'+' : L'┘'));
         }
     a->cache[0] = NULL;
+    tq_tune_free(&a->tune);
     tq_lineedit_end();
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);

@@ -46,6 +46,20 @@ typedef struct tq_said {
 
 enum { TQ_SAID_MAX = 200, TQ_KLD_HISTORY = 512, TQ_INSPECT_CACHE = 64 };
 
+/* What budgets rest on; see tune.h. */
+typedef struct tq_tune {
+    size_t matrices;
+    tq_felt *felt;   /* [matrices] */
+    tq_costs *costs; /* NULL: no sweep is through */
+    tq_common common;
+    bool *pinned; /* [matrices] */
+    tq_target target;
+    bool has_target, pending; /* pending: the budget waits for the sweep */
+    uint64_t serial;          /* of the plan that the last budget gave */
+    double *keys;             /* [matrices] by which the table is sorted */
+    uint64_t sorted;          /* serial of the plan when it was */
+} tq_tune;
+
 /* Where the panels are at a terminal size; h == 0: not shown. */
 typedef struct tq_layout {
     tq_area layers, inspect, cost, chat;
@@ -70,6 +84,7 @@ typedef struct tq_app {
     size_t kld_count;
     tq_eval_options eval;
 
+    tq_tune tune;
     tq_inspected *cache[TQ_INSPECT_CACHE]; /* newest first */
     size_t asked_matrix, asked_group;      /* of the worker, to ask once */
     uint64_t asked_common;
