@@ -92,7 +92,7 @@ again = json_of("killed", "sweep", model, *quick)
 check(again["found"] == 148 and again["matrices"] == whole["matrices"], "found %d of 148" % again["found"])
 
 # --- auto ---
-common = ["auto", model, *quick, "--tokens", "256"]
+common = ["auto", model, *quick, "--tokens", "128"]
 os.rename(os.path.join(work, "whole"), os.path.join(work, "a"))
 plan = os.path.join(work, "plan.json")
 j = json_of("a", *common, "--bpw", "5", "--out", plan, "--pin", "3.*=4+4:64", "--pin", "*.k_proj=keep")
@@ -104,7 +104,7 @@ for m in j["matrices"]:
         check(m["bits"] == "keep", "pin of " + m["name"])
     elif ".3." in m["name"]:
         check(m["bits"] == "4+4" and m["group"] == 64, "pin of " + m["name"])
-e = json_of("a", "eval", model, "--plan", plan, "--ctx", "64", "--tokens", "256")
+e = json_of("a", "eval", model, "--plan", plan, "--ctx", "64", "--tokens", "128")
 check(e["kld"]["mean"] == j["measured"] and e["bytes"] == j["bytes"], "the plan that is saved is the one that was measured")
 layers = {m["name"]: m for m in json_of("a", "layers", model, "--plan", plan)["layers"]}
 check(sum(m["bytes"] for m in layers.values()) == j["solved"]["linear_bytes"], "bytes of the plan")
