@@ -227,6 +227,16 @@ tuning() { # COLS ROWS
     keys S && settled
     compare tune-3-sorted
     keys S u && settled
+    typed ':snapshot first' && keys Enter
+    wait_for 'snapshot: first'
+    keys v && settled
+    compare tune-4-plans
+    keys End Enter && settled
+    typed ':history tried.csv' && keys Enter
+    wait_for 'plans written: tried.csv'
+    typed ':history tried.csv' && keys Enter
+    wait_for 'it is not overwritten'
+    [ "$(wc -l <"$work/$size/tried.csv")" -ge 3 ] || fail "$size: the history has $(wc -l <"$work/$size/tried.csv") lines"
     keys b
     wait_for 'budget: 5.2 bits/weight'
     keys C-u && typed 3 && keys Enter

@@ -532,6 +532,13 @@ static tq_app *app_with_everything(void) {
     a->measured[5] = (tq_measured){.known = true,
                                    .spec = tq_plan_spec(tq_draft_plan(&a->draft), 5),
                                    .figures.distortion = {.rel_mse = 9.2e-3, .cosine = 1}};
+    for (int i = 0; i < 9; i++) {
+        tq_plan *tried = plan_with(i % 3 == 0 ? "*=4+2" : i % 3 == 1 ? "1.*=4t" : "2.*=4+4:row");
+        tq_plan_set(tried, (size_t)i, (tq_choice){TQ_BITS_4, 64});
+        tq_eval_result r = {.kld_mean = i ? 1e-4 * i * i : 0, .ppl = 12};
+        assert_true(tq_points_add(&a->points, model, tried, "3 linear_attn.in_proj_qkv keep → 4", i, &r));
+        tq_plan_free(tried);
+    }
     a->eval = (tq_eval_options){.ctx = 512};
     a->status = (tq_status){.kernels = "avx512", .threads = 64, .job = TQ_JOB_EVAL, .done = 1, .total = 3};
     a->status.eval = (tq_eval_result){.tokens = 4088, .ppl_base = 11.9, .ppl = 1e9, .kld_mean = 12.5, .kld_p99 = 99};
@@ -593,16 +600,16 @@ static void every_screen_is_drawn(void **state) {
     (void)state;
     tq_app *a = app_with_everything();
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        for (int what = 0; what < 6 * 3 * 2 * 2; what++) {
+        for (int what = 0; what < TQ_OVER_COUNT * 3 * 2 * 2; what++) {
             int rows = sizes[s][0], cols = sizes[s][1];
-            a->overlay = (tq_overlay)(what % 6);
-            a->focus = (tq_focus)(what / 6 % 3);
-            a->inspect_over = what / 18 % 2;
-            a->canvas.ascii = what / 36 % 2;
+            a->overlay = (tq_overlay)(what % TQ_OVER_COUNT);
+            a->focus = (tq_focus)(what / TQ_OVER_COUNT % 3);
+            a->inspect_over = what / (3 * TQ_OVER_COUNT) % 2;
+            a->canvas.ascii = what / (6 * TQ_OVER_COUNT);
             a->talk.scroll = a->scroll = (size_t)what;
             a->menu = (size_t)what % 3;
             tq_table_move(&a->table, what % 2 ? 7 : -5);
-            show_tuning(a, what / 18);
+            show_tuning(a, what / (3 * TQ_OVER_COUNT));
             tq_draw_screen(a, rows, cols);
             assert_int_equal(a->canvas.rows, rows);
             for (int i = 0; i < rows * cols; i++) {
@@ -616,6 +623,7 @@ static void every_screen_is_drawn(void **state) {
         }
     a->cache[0] = NULL;
     tq_tune_free(&a->tune);
+    tq_points_free(&a->points);
     tq_lineedit_end();
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);

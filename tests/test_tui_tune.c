@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <cjson/cJSON.h>
+
 #include "tui/tune.h"
 
 #define MODEL "samples/tiny-qwen3.5"
@@ -95,10 +97,71 @@ static void targets_are_read(void **state) {
         assert_false(tq_target_parse(bad[i], &t));
 }
 
+static tq_plan *plan_with(const char *rule) {
+    tq_err err = {{0}};
+    tq_plan *p = tq_plan_copy(tq_session_plan(session));
+    assert_non_null(p);
+    assert_int_equal(tq_plan_rule(p, rule, NULL, &err), TQ_OK);
+    return p;
+}
+
+/* Each plan once, by size, with the front of those that no other betters; out again as CSV, and as JSON whose plans are
+ * plans. */
+static void tried_plans_are_points(void **state) {
+    static const struct {
+        const char *rule;
+        double kld;
+        bool front;
+    } tried[] = {{"*=4+2", 0.005, true}, {"*=4", 0.07, true}, {"*=4t", 0.05, true}, {"*=4+4:32", 0.006, false}};
+    tq_points p = {0};
+    tq_err err = {{0}};
+    (void)state;
+    for (int round = 0; round < 2; round++) /* what is there already gets newer figures */
+        for (size_t i = 0; i < 4; i++) {
+            tq_plan *plan = plan_with(tried[i].rule);
+            tq_eval_result r = {.kld_mean = tried[i].kld * (round ? 1 : 2), .ppl = 12, .tokens = 7};
+            assert_true(tq_points_add(&p, model, plan, i == 1 ? "a \"quoted\", name" : tried[i].rule, 1, &r));
+            tq_plan_free(plan);
+        }
+    assert_int_equal(p.count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        tq_plan *plan = plan_with(tried[i].rule);
+        size_t at = tq_points_find(&p, model, plan);
+        assert_true(at < 4 && p.points[at].eval.kld_mean == tried[i].kld);
+        /* 4 and 4t are of one size: the better one alone is on the front */
+        assert_int_equal(p.points[at].front, tried[i].front && i != 1);
+        if (at > 0) assert_true(p.points[at - 1].bytes <= p.points[at].bytes);
+        tq_plan_free(plan);
+    }
+    tq_points_name(&p, 0, "best, so far");
+    char *csv = tq_points_csv(&p), *json = tq_points_json(&p, &err);
+    assert_non_null(csv);
+    assert_non_null(json);
+    assert_non_null(strstr(csv, "\n\"best, so far\",1.0,"));
+    assert_non_null(strstr(csv, "\"a \"\"quoted\"\", name\""));
+    cJSON *root = cJSON_Parse(json);
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "plans");
+    assert_int_equal(cJSON_GetArraySize(list), 4);
+    for (int i = 0; i < 4; i++) {
+        char *text = cJSON_Print(cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list, i), "plan"));
+        tq_plan *again = NULL;
+        int rc = tq_plan_from_json(model, text, strlen(text), "history", &again, &err);
+        if (rc != TQ_OK) fail_msg("%s", err.msg);
+        assert_true(tq_plans_equal(model, again, p.points[i].plan));
+        tq_plan_free(again);
+        cJSON_free(text);
+    }
+    cJSON_Delete(root);
+    free(csv);
+    free(json);
+    tq_points_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorted_by_keys),
         cmocka_unit_test(targets_are_read),
+        cmocka_unit_test(tried_plans_are_points),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

@@ -228,6 +228,10 @@ static void tq_act_sort(tq_app *a) {
     tq_tune_sort(a);
 }
 
+static void tq_act_points(tq_app *a) {
+    tq_points_show(a);
+}
+
 static void tq_act_speaker(tq_app *a) {
     tq_chat_next_speaker(a);
 }

@@ -104,6 +104,15 @@ void tq_app_event(tq_app *a, tq_event *e) {
     }
 }
 
+/* Final figures make a point of the plan that they are of. */
+static void note_point(tq_app *a, const tq_eval_result *r) {
+    for (size_t i = 0; i < a->draft.count; i++) {
+        const tq_state *s = &a->draft.states[i];
+        if (s->serial == a->status.eval_serial)
+            (void)tq_points_add(&a->points, a->model, s->plan, s->what, tq_now() - a->started, r);
+    }
+}
+
 static void take_news(tq_app *a) {
     tq_event *e = tq_worker_snapshot(a->worker, &a->status, a->measured, a->tune.felt);
     for (tq_event *next; e; e = next) {
@@ -117,6 +126,7 @@ static void take_news(tq_app *a) {
     tq_draft_note_eval(&a->draft, a->status.eval_serial, r);
     if (a->status.eval_running || a->eval_seen == a->status.eval_serial) return;
     a->eval_seen = a->status.eval_serial;
+    note_point(a, r);
     if (a->kld_count == TQ_KLD_HISTORY)
         memmove(a->kld_history, a->kld_history + 1, --a->kld_count * sizeof *a->kld_history);
     a->kld_history[a->kld_count++] = r->kld_mean;
@@ -308,6 +318,8 @@ void tq_app_key(tq_app *a, int key) {
         scroll_key(a, key);
     } else if (a->overlay == TQ_OVER_CHOICE || a->overlay == TQ_OVER_EXPORT) {
         menu_key(a, key);
+    } else if (a->overlay == TQ_OVER_POINTS) {
+        tq_points_key(a, key);
     } else if (a->overlay == TQ_OVER_CONFIRM) {
         confirm_key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
@@ -450,6 +462,7 @@ static void release(tq_app *a) {
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);
     tq_tune_free(&a->tune);
+    tq_points_free(&a->points);
     tq_chat_free_turns(&a->talk);
     tq_canvas_free(&a->canvas);
     for (size_t i = 0; i < TQ_INSPECT_CACHE; i++)

@@ -5,6 +5,7 @@
 #include "tui/canvas.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
+#include "tui/points.h"
 #include "tui/table.h"
 #include "tui/worker.h"
 
@@ -15,7 +16,9 @@ typedef enum tq_overlay {
     TQ_OVER_MESSAGES,
     TQ_OVER_CHOICE, /* bit configs with their figures */
     TQ_OVER_EXPORT, /* formats */
-    TQ_OVER_CONFIRM
+    TQ_OVER_CONFIRM,
+    TQ_OVER_POINTS, /* the plans that were tried */
+    TQ_OVER_COUNT
 } tq_overlay;
 
 /* Who answers. */
@@ -85,6 +88,7 @@ typedef struct tq_app {
     tq_eval_options eval;
 
     tq_tune tune;
+    tq_points points;
     tq_inspected *cache[TQ_INSPECT_CACHE]; /* newest first */
     size_t asked_matrix, asked_group;      /* of the worker, to ask once */
     uint64_t asked_common;
@@ -166,6 +170,13 @@ void tq_chat_clear(tq_app *a);
 void tq_chat_next_speaker(tq_app *a);
 void tq_chat_free_turns(tq_dialogue *t);
 const char *tq_speaker_name(int speakers);
+
+/* --- plans that were tried: panel_points.c --- */
+void tq_draw_points(tq_app *a, tq_area at);
+void tq_points_show(tq_app *a);
+void tq_points_key(tq_app *a, int key);
+void tq_points_snapshot(tq_app *a, const char *name); /* names the plan now */
+void tq_points_write(tq_app *a, const char *path);    /* .csv or .json */
 
 /* --- keys --- */
 void tq_app_key(tq_app *a, int key);

@@ -86,6 +86,14 @@ static void cmd_budget(tq_app *a, char *arg) {
     tq_tune_budget(a, arg);
 }
 
+static void cmd_snapshot(tq_app *a, char *arg) {
+    tq_points_snapshot(a, arg);
+}
+
+static void cmd_history(tq_app *a, char *arg) {
+    tq_points_write(a, arg);
+}
+
 static void cmd_help(tq_app *a, char *arg) {
     (void)arg;
     a->overlay = TQ_OVER_HELP;
@@ -113,6 +121,8 @@ static const struct command {
     {"calibrate", "none|ldlq|ldlq-asym", "none|ldlq|ldlq-asym", cmd_calibrate},
     {"states", "16|256", "16|256", cmd_states},
     {"budget", "SIZE|BITS|KLD", "4.5|5.0|5.5|6.5", cmd_budget},
+    {"snapshot", "NAME", "best|small", cmd_snapshot},
+    {"history", "FILE.csv|FILE.json", "", cmd_history},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -128,6 +138,8 @@ const char *const tq_commands_help[] = {
     ":rotation hadamard|qr|none",
     ":calibrate none|ldlq|ldlq-asym    codes found under the inputs that a text gives",
     ":budget 6MiB|5.0|0.01     a size, bits/weight, or a KLD, as the key b",
+    ":snapshot NAME            names the plan now among those that were tried",
+    ":history FILE             all plans that were tried, as .csv or .json",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;
