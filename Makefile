@@ -3,7 +3,7 @@
 #   make run      build, and open the explorer on the sample model
 #   make check    build, and run all tests
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
-#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
+#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality     make budgets
 #
 # WERROR=-Werror makes warnings errors; SANITIZE=1 builds with AddressSanitizer and UBSan into build-sanitize.
 
@@ -99,6 +99,10 @@ quality: all
 	quant/tools/quality.py $(BUILD)/tqexplore $(MODEL) --text $(TEXT) --calib $(CALIB) \
 	    $(if $(QUESTIONS),--questions $(QUESTIONS))
 
+# The tables of budgets in model/README.md.
+budgets: all
+	model/tools/budgets.py $(BUILD)/tqexplore $(MODEL)
+
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
@@ -130,6 +134,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables quality install uninstall format screenshot lint clean
+.PHONY: all deps deps-check run tests test-binaries check tables quality budgets install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

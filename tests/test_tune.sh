@@ -134,6 +134,10 @@ saved = json.load(open(plan))
 check(saved["calibrate"] == "ldlq" if "calibrate" in saved else "ldlq" in json.dumps(saved), "the plan says how it was calibrated")
 check(j["measured"] <= j["uniform"]["measured"], "calibrated")
 
+packed = os.path.join(work, "packed")
+run("a", "export", model, "--set", "*=4", "--format", "tq", "--out", packed)
+refused(1, "open the original model", "sweep", packed, *quick, "--tune-text", "samples/calib.txt")
+
 # --- two at once share one sweep: each finds what the other took ---
 pair = [subprocess.Popen([program, "sweep", model, *quick, "--json"], stdout=subprocess.PIPE, text=True,
                          env=environment("pair")) for _ in range(2)]

@@ -58,6 +58,7 @@ typedef struct tq_tune {
     bool *pinned; /* [matrices] */
     tq_target target;
     bool has_target, pending; /* pending: the budget waits for the sweep */
+    bool on_text;             /* costs were measured on the text that is evaluated */
     uint64_t serial;          /* of the plan that the last budget gave */
     double *keys;             /* [matrices] by which the table is sorted */
     uint64_t sorted;          /* serial of the plan when it was */

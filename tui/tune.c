@@ -236,6 +236,7 @@ static void swept(tq_app *a, tq_event *e) {
     tq_costs_free(a->tune.costs);
     a->tune.costs = e->costs;
     a->tune.common = e->common;
+    a->tune.on_text = e->tunes_on_text;
     e->costs = NULL;
     tq_say(a, TQ_SAYS, "own KLD of every matrix is known%s: b sets a budget, S sorts",
            e->tunes_on_text ? ", on the text that is evaluated (--tune-text takes another)" : "");
@@ -258,8 +259,8 @@ static void compared(tq_app *a, tq_event *e) {
     }
     push(a, e->plan);
     e->plan = NULL;
-    tq_say(a, TQ_SAYS, "the uniform plan measures a KLD of %s, the solved one %s: the uniform one is kept", uniform,
-           solved);
+    tq_say(a, TQ_SAYS, "the uniform plan measures a KLD of %s, the solved one %s: the uniform one is kept%s", uniform,
+           solved, a->tune.on_text ? "" : "; the other is better on the tuning text alone");
 }
 
 void tq_tune_event(tq_app *a, tq_event *e) {

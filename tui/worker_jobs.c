@@ -239,6 +239,7 @@ static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
     w->status.eval.tokens = 0;
     w->to_coarse = w->to_fine = w->status.text_tokens > 1;
+    memset(w->felt, 0, tq_model_matrices(w->model) * sizeof *w->felt);
     pthread_mutex_unlock(&w->mutex);
 }
 
