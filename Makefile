@@ -3,7 +3,7 @@
 #   make run      build, and open the explorer on the sample model
 #   make check    build, and run all tests        make check-cross   the kernels, on emulated machines
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
-#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
+#   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality     make budgets
 #   make bench    measures this machine and writes the tables of kernels/README.md
 #
 # WERROR=-Werror makes warnings errors; SANITIZE=1 builds with AddressSanitizer and UBSan into build-sanitize.
@@ -128,6 +128,10 @@ calibrate-cost: deps $(BUILD)/quant/tools/calibrate_cost
 bench: all
 	tests/make/make_bench.py $(BUILD)/tqexplore kernels/README.md
 
+# The tables of budgets in model/README.md.
+budgets: all
+	model/tools/budgets.py $(BUILD)/tqexplore $(MODEL)
+
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
@@ -159,6 +163,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality calibrate-cost bench install uninstall format screenshot lint clean
+.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality calibrate-cost budgets bench install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

@@ -79,6 +79,7 @@ int tq_costs_new(const tq_model *m, const tq_plan *base, tq_sensitivity *s, cons
     t->first = calloc(t->matrices + 1, sizeof *t->first);
     t->cost = calloc(t->matrices * most_choices() + 1, sizeof *t->cost);
     int rc = t->first && t->cost ? fill(t, base, s, p, err) : tq_fail(err, "out of memory for a table of costs");
+    tq_sensitivity_release(s);
     if (rc != TQ_OK) {
         tq_costs_free(t);
         return rc;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "model/source_internal.h"
@@ -41,31 +42,34 @@ void tq_journal_close(tq_journal *j) {
     free(j);
 }
 
-const char *tq_journal_path(const tq_journal *j) {
-    return j->path;
-}
+#define WAIT_NS 50000000L
 
-static int take_lock(tq_journal *j, tq_err *err) {
+static int take_lock(tq_journal *j, const tq_progress *p, tq_err *err) {
     j->lock = open(j->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (j->lock < 0) return tq_fail(err, "%s: cannot make it: %s", j->lock_path, strerror(errno));
-    if (flock(j->lock, LOCK_EX | LOCK_NB) == 0) return TQ_OK;
-    if (errno == EWOULDBLOCK) return tq_fail(err, "%s: in use by another tqexplore that measures the same", j->path);
-    return tq_fail(err, "%s: cannot lock it: %s", j->lock_path, strerror(errno));
+    while (flock(j->lock, LOCK_EX | LOCK_NB) != 0) {
+        struct timespec wait = {.tv_nsec = WAIT_NS};
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return tq_fail(err, "%s: cannot lock it: %s", j->lock_path, strerror(errno));
+        if (tq_progress_cancelled(p)) return tq_cancelled(err);
+        (void)nanosleep(&wait, NULL);
+    }
+    return TQ_OK;
 }
 
 /* Cuts the hash off the line; false when there is none that fits. */
-static bool cut_hash(const tq_journal *j, char *line, size_t n) {
+static bool cut_hash(uint64_t key, char *line, size_t n) {
     char wanted[HASH_DIGITS + 1];
     if (n < HASH_DIGITS + 2 || line[n - HASH_DIGITS - 1] != ' ' || strlen(line) != n) return false;
     size_t length = n - HASH_DIGITS - 1;
-    (void)snprintf(wanted, sizeof wanted, "%016" PRIx64, tq_hash_bytes(j->key, line, length));
+    (void)snprintf(wanted, sizeof wanted, "%016" PRIx64, tq_hash_bytes(key, line, length));
     if (memcmp(wanted, line + length + 1, HASH_DIGITS) != 0) return false;
     line[length] = '\0';
     return true;
 }
 
 /* Gives the whole lines of text to take; kept: at least as many bytes, gets the lines that stay. Were all right? */
-static bool read_lines(const tq_journal *j, char *text, size_t bytes, char *kept, size_t *n_kept,
+static bool read_lines(uint64_t key, char *text, size_t bytes, char *kept, size_t *n_kept,
                        bool (*take)(void *ctx, const char *line), void *ctx) {
     bool all = true;
     *n_kept = 0;
@@ -74,7 +78,7 @@ static bool read_lines(const tq_journal *j, char *text, size_t bytes, char *kept
         size_t n = end ? (size_t)(end - (text + at)) : bytes - at;
         memcpy(kept + *n_kept, text + at, n);
         text[at + n] = '\0';
-        bool good = end && cut_hash(j, text + at, n) && take(ctx, text + at);
+        bool good = end && cut_hash(key, text + at, n) && take(ctx, text + at);
         if (good) {
             kept[*n_kept + n] = '\n';
             *n_kept += n + 1;
@@ -85,26 +89,37 @@ static bool read_lines(const tq_journal *j, char *text, size_t bytes, char *kept
     return all;
 }
 
-static int read_back(tq_journal *j, bool (*take)(void *ctx, const char *line), void *ctx, tq_err *err) {
+/* Gives the lines of the file to take; repair: what is damaged is taken out of it. */
+static int read_back(const char *path, uint64_t key, bool (*take)(void *ctx, const char *line), void *ctx, bool repair,
+                     tq_err *err) {
     struct stat st;
     char *text = NULL, *kept = NULL;
     size_t bytes = 0, n_kept = 0;
-    if (lstat(j->path, &st) != 0 && errno == ENOENT) return TQ_OK;
-    int rc = tq_read_file(j->path, MAX_BYTES, &text, &bytes, err);
+    if (lstat(path, &st) != 0 && errno == ENOENT) return TQ_OK;
+    int rc = tq_read_file(path, MAX_BYTES, &text, &bytes, err);
     if (rc != TQ_OK) return rc;
     kept = malloc(bytes + 1);
     if (!kept) {
         free(text);
-        return tq_fail(err, "%s: out of memory", j->path);
+        return tq_fail(err, "%s: out of memory", path);
     }
-    if (!read_lines(j, text, bytes, kept, &n_kept, take, ctx)) rc = tq_write_file(j->path, kept, n_kept, err);
+    if (!read_lines(key, text, bytes, kept, &n_kept, take, ctx) && repair) rc = tq_write_file(path, kept, n_kept, err);
     free(kept);
     free(text);
     return rc;
 }
 
+int tq_journal_read(const char *dir, const char *name, uint64_t key, bool (*take)(void *ctx, const char *line),
+                    void *ctx, tq_err *err) {
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", dir, name) < 0) return tq_fail(err, "%s: out of memory", dir);
+    int rc = read_back(path, key, take, ctx, false, err);
+    free(path);
+    return rc;
+}
+
 int tq_journal_open(const char *dir, const char *name, uint64_t key, bool (*take)(void *ctx, const char *line),
-                    void *ctx, tq_journal **out, tq_err *err) {
+                    void *ctx, const tq_progress *p, tq_journal **out, tq_err *err) {
     *out = NULL;
     tq_journal *j = calloc(1, sizeof *j);
     if (!j) return tq_fail(err, "%s: out of memory", dir);
@@ -114,8 +129,8 @@ int tq_journal_open(const char *dir, const char *name, uint64_t key, bool (*take
                  ? tq_fail(err, "%s: out of memory", dir)
              : tq_make_dirs(dir) ? TQ_OK
                                  : tq_fail(err, "%s: cannot make it: %s", dir, strerror(errno));
-    if (rc == TQ_OK) rc = take_lock(j, err);
-    if (rc == TQ_OK) rc = read_back(j, take, ctx, err);
+    if (rc == TQ_OK) rc = take_lock(j, p, err);
+    if (rc == TQ_OK) rc = read_back(j->path, key, take, ctx, true, err);
     if (rc == TQ_OK) {
         j->fd = open(j->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
         j->end = j->fd >= 0 ? lseek(j->fd, 0, SEEK_END) : -1;

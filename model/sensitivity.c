@@ -30,8 +30,11 @@ struct tq_sensitivity {
     size_t n_configs, matrices;
     int *ids; /* [tokens] */
     size_t ctx, tokens;
-    row *rows;           /* [matrices] */
-    tq_journal *journal; /* NULL: none */
+    row *rows;                         /* [matrices] */
+    char *state_dir, journal_name[32]; /* NULL: nothing is kept */
+    char *path;
+    uint64_t key;
+    tq_journal *journal; /* NULL: not held */
     bool base_known;
     double base_kld; /* of the base plan itself */
 
@@ -99,7 +102,7 @@ size_t tq_sensitivity_tokens(const tq_sensitivity *s) {
 }
 
 const char *tq_sensitivity_path(const tq_sensitivity *s) {
-    return s->journal ? tq_journal_path(s->journal) : NULL;
+    return s->path;
 }
 
 /* --- the journal: "base KLD", "code MATRIX BITS GROUP MSE", "kld MATRIX BITS GROUP MSE KLD ERROR" --- */
@@ -164,12 +167,27 @@ static uint64_t make_key(const tq_sensitivity *s, const char *text_hash) {
     return key;
 }
 
-static int open_journal(tq_sensitivity *s, const char *text_hash, const char *state_dir, tq_err *err) {
-    char name[64];
-    uint64_t key = make_key(s, text_hash);
+static int find_journal(tq_sensitivity *s, const char *text_hash, const char *state_dir, tq_err *err) {
+    s->key = make_key(s, text_hash);
     if (!state_dir) return TQ_OK;
-    (void)snprintf(name, sizeof name, "sweep-%016" PRIx64, key);
-    return tq_journal_open(state_dir, name, key, take_line, s, &s->journal, err);
+    (void)snprintf(s->journal_name, sizeof s->journal_name, "sweep-%016" PRIx64, s->key);
+    s->state_dir = strdup(state_dir);
+    if (!s->state_dir || asprintf(&s->path, "%s/%s", state_dir, s->journal_name) < 0)
+        return tq_fail(err, "out of memory");
+    return tq_journal_read(s->state_dir, s->journal_name, s->key, take_line, s, err);
+}
+
+/* What is known is then what the journal says. */
+static int hold_journal(tq_sensitivity *s, const tq_progress *p, tq_err *err) {
+    if (!s->state_dir || s->journal) return TQ_OK;
+    memset(s->rows, 0, s->matrices * sizeof *s->rows);
+    s->base_known = false;
+    return tq_journal_open(s->state_dir, s->journal_name, s->key, take_line, s, p, &s->journal, err);
+}
+
+void tq_sensitivity_release(tq_sensitivity *s) {
+    tq_journal_close(s->journal);
+    s->journal = NULL;
 }
 
 /* --- a new one --- */
@@ -219,7 +237,7 @@ int tq_sensitivity_new(const tq_model *m, tq_pool *pool, const int *ids, size_t 
         rc = copy_windows(s, ids, n, options->tokens ? options->tokens : TQ_SWEEP_TOKENS_DEFAULT, err);
     }
     if (rc == TQ_OK) rc = copy_base(s, base, err);
-    if (rc == TQ_OK) rc = open_journal(s, text_hash, state_dir, err);
+    if (rc == TQ_OK) rc = find_journal(s, text_hash, state_dir, err);
     if (rc != TQ_OK) {
         tq_sensitivity_free(s);
         return rc;
@@ -241,6 +259,8 @@ void tq_sensitivity_free(tq_sensitivity *s) {
     if (!s) return;
     drop_base(s);
     tq_journal_close(s->journal);
+    free(s->state_dir);
+    free(s->path);
     tq_plan_free(s->base);
     free(s->rows);
     free(s->configs);
@@ -268,7 +288,9 @@ int tq_sensitivity_code(tq_sensitivity *s, size_t matrix, tq_choice c, const tq_
     tq_sensed *cell = cell_of(s, matrix, c);
     tq_qmatrix *q = NULL;
     if (!cell || cell->coded) return TQ_OK;
-    int rc = encode(s, matrix, c, p, &q, &cell->rel_mse, err);
+    int rc = hold_journal(s, p, err);
+    if (rc != TQ_OK || cell->coded) return rc;
+    rc = encode(s, matrix, c, p, &q, &cell->rel_mse, err);
     if (rc != TQ_OK) return rc;
     tq_qmatrix_free(q);
     cell->coded = true;
@@ -327,7 +349,7 @@ static int measure(tq_sensitivity *s, size_t i, tq_choice c, const tq_progress *
     return rc;
 }
 
-int tq_sensitivity_run(tq_sensitivity *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
+static int measure_all(tq_sensitivity *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
                        tq_err *err) {
     size_t left = tq_sensitivity_left(s), total = left;
     if (!left && s->base_known) return TQ_OK;
@@ -344,6 +366,15 @@ int tq_sensitivity_run(tq_sensitivity *s, const tq_progress *p, void (*after)(vo
             if (after) after(ctx, i);
         }
     if (rc == TQ_OK) drop_base(s);
+    return rc;
+}
+
+int tq_sensitivity_run(tq_sensitivity *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
+                       tq_err *err) {
+    if (!tq_sensitivity_left(s) && s->base_known) return TQ_OK;
+    int rc = hold_journal(s, p, err);
+    if (rc == TQ_OK) rc = measure_all(s, p, after, ctx, err);
+    tq_sensitivity_release(s);
     return rc;
 }
 

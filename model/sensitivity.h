@@ -46,8 +46,13 @@ size_t tq_sensitivity_left(const tq_sensitivity *s);
 size_t tq_sensitivity_tokens(const tq_sensitivity *s);
 const char *tq_sensitivity_path(const tq_sensitivity *s); /* of the journal; NULL: none */
 
+/* Lets go of the journal, which another process may be waiting for: it is held from the first measurement or coding on,
+ * and taken again when there is more. */
+void tq_sensitivity_release(tq_sensitivity *s);
+
 /* Takes what is missing, last block first (so that the states before it stay those of the base plan). after (may be
- * NULL) is called when one is kept. Progress in measurements. Cancel loses none that is finished. */
+ * NULL) is called when one is kept. Progress in measurements. Cancel loses none that is finished. What another process
+ * is measuring is waited for, and found. */
 int tq_sensitivity_run(tq_sensitivity *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
                        tq_err *err);
 

@@ -47,7 +47,10 @@ typedef struct knapsack {
     size_t *best;       /* [n] that one: places in rows */
     double *rest_bound; /* [n + 1]: sum of min(cost + lambda * weight) over items from here on */
     double *rest_least; /* [n + 1]: sum of the least weights */
+    size_t *priced;     /* [n]: the choice of least cost + lambda * weight */
+    state *rest_priced; /* [n + 1]: weight and cost of those choices from here on */
     layer *layers;      /* [n + 1] */
+    size_t at, place;   /* the best is this state and what is priced least after it; at SIZE_MAX: `best` as relaxed */
 } knapsack;
 
 static int by_weight(const void *a, const void *b) {
@@ -88,6 +91,8 @@ static void knapsack_free(knapsack *k) {
     free(k->best);
     free(k->rest_bound);
     free(k->rest_least);
+    free(k->priced);
+    free(k->rest_priced);
     free(k->layers);
 }
 
@@ -131,8 +136,11 @@ static bool build(knapsack *k) {
     k->best = calloc(k->n + 1, sizeof *k->best);
     k->rest_bound = calloc(k->n + 1, sizeof *k->rest_bound);
     k->rest_least = calloc(k->n + 1, sizeof *k->rest_least);
+    k->priced = calloc(k->n + 1, sizeof *k->priced);
+    k->rest_priced = calloc(k->n + 1, sizeof *k->rest_priced);
     k->layers = calloc(k->n + 1, sizeof *k->layers);
-    bool ok = k->rows && k->lengths && k->best && k->rest_bound && k->rest_least && k->layers;
+    bool ok =
+        k->rows && k->lengths && k->best && k->rest_bound && k->rest_least && k->priced && k->rest_priced && k->layers;
     for (size_t i = 0; ok && i < k->n; i++) {
         ok = fill_row(k, i);
         steps += ok ? k->lengths[i] : 0;
@@ -168,10 +176,18 @@ static void relax(knapsack *k) {
         cost -= step->cost;
     }
     k->incumbent = cost;
+    k->at = SIZE_MAX;
     for (size_t i = k->n; i-- > 0;) {
         double least = INFINITY;
-        for (size_t c = 0; c < k->lengths[i]; c++)
-            least = fmin(least, k->rows[i][c].cost + k->lambda * k->rows[i][c].weight);
+        for (size_t c = 0; c < k->lengths[i]; c++) {
+            double priced = k->rows[i][c].cost + k->lambda * k->rows[i][c].weight;
+            if (priced >= least) continue;
+            least = priced;
+            k->priced[i] = c;
+        }
+        const efficient *e = &k->rows[i][k->priced[i]];
+        k->rest_priced[i].weight = k->rest_priced[i + 1].weight + e->weight;
+        k->rest_priced[i].cost = k->rest_priced[i + 1].cost + e->cost;
         k->rest_bound[i] = k->rest_bound[i + 1] + least;
         k->rest_least[i] = k->rest_least[i + 1] + k->rows[i][0].weight;
     }
@@ -206,6 +222,18 @@ static size_t keep_efficient(state *x, size_t n) {
     return kept;
 }
 
+/* Any state with the choices priced least after it may be the best so far; of the last layer, all are whole. */
+static void complete(knapsack *k, size_t at) {
+    const layer *l = &k->layers[at];
+    for (size_t s = 0; s < l->n; s++) {
+        double cost = l->states[s].cost + k->rest_priced[at].cost;
+        if (cost >= k->incumbent || l->states[s].weight + k->rest_priced[at].weight > k->limit) continue;
+        k->incumbent = cost;
+        k->at = at;
+        k->place = s;
+    }
+}
+
 static int run_layers(knapsack *k, bool *exact, tq_err *err) {
     k->layers[0].states = calloc(1, sizeof(state));
     if (!k->layers[0].states) return tq_fail(err, "out of memory for a budget");
@@ -223,20 +251,21 @@ static int run_layers(knapsack *k, bool *exact, tq_err *err) {
         }
         smaller = realloc(x, (n + 1) * sizeof *x);
         k->layers[i + 1] = (layer){smaller ? smaller : x, n};
+        complete(k, i + 1);
     }
     return TQ_OK;
 }
 
-/* The cheapest sum of the last layer, when it betters what is known. */
+/* The choices of the best. */
 static void trace(knapsack *k) {
-    const layer *last = &k->layers[k->n];
-    const state *best = NULL;
-    for (size_t s = 0; s < last->n; s++)
-        if (!best || last->states[s].cost < best->cost) best = &last->states[s];
-    if (!best || best->cost >= k->incumbent) return;
-    for (size_t i = k->n; best && i-- > 0;) {
-        k->best[i] = best->choice;
-        best = &k->layers[i].states[best->parent];
+    if (k->at == SIZE_MAX) return;
+    for (size_t i = k->at; i < k->n; i++)
+        k->best[i] = k->priced[i];
+    size_t place = k->place;
+    for (size_t i = k->at; i-- > 0;) {
+        const state *s = &k->layers[i + 1].states[place];
+        k->best[i] = s->choice;
+        place = s->parent;
     }
 }
 

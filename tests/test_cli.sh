@@ -51,7 +51,7 @@ print(repr(eval(sys.argv[2])))' "$work/out" "$1" 2>>"$work/python"
 status 0 '' --help
 grep -q 'tqexplore eval' "$work/out" || fail "--help does not name eval"
 status 0 '' --version
-for c in layers eval chat export bench; do
+for c in layers eval chat export sweep auto bench; do
     status 0 '' $c --help
     grep -q -- '--threads' "$work/out" || fail "$c --help does not name --threads"
 done

@@ -20,7 +20,7 @@ compared=0
 for tool in tmux python3 tput; do
     command -v $tool >/dev/null || { echo "FAILED: $tool is needed"; exit 1; }
 done
-export LANG=C.UTF-8
+export LANG=C.UTF-8 XDG_STATE_HOME=$work/state
 unset LC_ALL LC_CTYPE NO_COLOR TMUX
 
 t() { tmux -L "$socket" -f /dev/null "$@"; }
@@ -59,7 +59,7 @@ settled() {
     while [ $same -lt 4 ] && [ $SECONDS -lt $end ]; do
         sleep 0.05
         screen >"$work/now"
-        if cmp -s "$work/now" "$work/before" && ! grep -qE '(quantizing|evaluating|exporting) [━╸─]|measuring|[ ~]…' "$work/now"
+        if cmp -s "$work/now" "$work/before" && ! grep -qE '(quantizing|evaluating|exporting|sweeping|comparing) [━╸─]|measuring|[ ~]…' "$work/now"
         then same=$((same + 1)); else same=0; fi
         cp "$work/now" "$work/before"
     done
@@ -217,10 +217,49 @@ files() {
     stop
 }
 
+# A budget: what matrices cost is measured, a plan follows, two rows are pinned, the lever is moved. Few tokens: what is
+# looked at is the way, not the figures.
+tuning() { # COLS ROWS
+    start "$1" "$2"
+    typed "clear; $tq $model --text $text --tokens 512 --ctx 64 --tune-tokens 64" && keys Enter
+    wait_for 'KLD     0 ± 0' && settled
+    keys b
+    wait_for 'budget:' && typed 5.0 && keys Enter
+    wait_for 'predicted' 'the uniform plan that fits' && settled
+    compare tune-1-budget
+    keys g j j p j p
+    wait_for '■in_proj_z' && settled
+    keys '>' '>'
+    wait_for '5.20 b' && settled
+    compare tune-2-lever
+    keys S && settled
+    compare tune-3-sorted
+    keys S u && settled
+    typed ':snapshot first' && keys Enter
+    wait_for 'snapshot: first'
+    keys v && settled
+    compare tune-4-plans
+    keys End Enter && settled
+    typed ':history tried.csv' && keys Enter
+    wait_for 'plans written: tried.csv'
+    typed ':history tried.csv' && keys Enter
+    wait_for 'it is not overwritten'
+    [ "$(wc -l <"$work/$size/tried.csv")" -ge 3 ] || fail "$size: the history has $(wc -l <"$work/$size/tried.csv") lines"
+    keys b
+    wait_for 'budget: 5.2 bits/weight'
+    keys C-u && typed 3 && keys Enter
+    wait_for 'the nearest possible is'
+    keys q
+    wait_for 'ready>'
+    stop
+}
+
 tour 80 24 "--tokens 2048"
 tour 120 40 "--tokens 1024"
 tour 200 60 "--tokens 1024"
 files
+tuning 80 24
+tuning 160 50
 echo "$compared screens compared"
 python3 "$screens/terminal.py" "$tq" "$model" "$text" $slowness || fail "terminal.py"
 [ "$record" != --record ] || echo "recorded: look at them before they are committed (git diff tests/screens)"

@@ -16,6 +16,7 @@
 #include "tui/app_internal.h"
 #include "tui/format.h"
 #include "tui/keys.h"
+#include "tui/tune.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 
@@ -526,10 +527,18 @@ static tq_app *app_with_everything(void) {
     a->targets = calloc(tq_model_matrices(model), sizeof *a->targets);
     assert_non_null(a->measured);
     assert_non_null(a->targets);
+    assert_true(tq_tune_init(&a->tune, tq_model_matrices(model)));
     assert_true(tq_draft_push(&a->draft, plan_with("*down*=4:row"), "0 linear_attn.in_proj_qkv keep → 4"));
     a->measured[5] = (tq_measured){.known = true,
                                    .spec = tq_plan_spec(tq_draft_plan(&a->draft), 5),
                                    .figures.distortion = {.rel_mse = 9.2e-3, .cosine = 1}};
+    for (int i = 0; i < 9; i++) {
+        tq_plan *tried = plan_with(i % 3 == 0 ? "*=4+2" : i % 3 == 1 ? "1.*=4t" : "2.*=4+4:row");
+        tq_plan_set(tried, (size_t)i, (tq_choice){TQ_BITS_4, 64});
+        tq_eval_result r = {.kld_mean = i ? 1e-4 * i * i : 0, .ppl = 12};
+        assert_true(tq_points_add(&a->points, model, tried, "3 linear_attn.in_proj_qkv keep → 4", i, &r));
+        tq_plan_free(tried);
+    }
     a->eval = (tq_eval_options){.ctx = 512};
     a->status = (tq_status){.kernels = "avx512", .threads = 64, .job = TQ_JOB_EVAL, .done = 1, .total = 3};
     a->status.eval = (tq_eval_result){.tokens = 4088, .ppl_base = 11.9, .ppl = 1e9, .kld_mean = 12.5, .kld_p99 = 99};
@@ -561,6 +570,17 @@ static bool on_screen(const tq_canvas *c, const char *text) {
     return false;
 }
 
+/* Nothing known of matrices alone; something of some; with pins; and sorted. */
+static void show_tuning(tq_app *a, int step) {
+    double keys[64] = {0, 3, 1};
+    for (size_t i = 0; i < a->tune.matrices; i++) {
+        a->tune.felt[i] = step && i % 3 ? (tq_felt){1.23e-3 * (double)i, 6.1e-3} : (tq_felt){0};
+        a->tune.pinned[i] = step > 1 && i % 4 == 0;
+    }
+    assert_true(a->tune.matrices <= sizeof keys / sizeof *keys);
+    assert_true(tq_table_sort(&a->table, step > 2 ? keys : NULL));
+}
+
 /* Nothing of the menu covers something else of it, however many bit configs there are. */
 static void check_choice(const tq_app *a) {
     for (int bits = 0; bits < TQ_BITS_COUNT; bits++) {
@@ -580,15 +600,16 @@ static void every_screen_is_drawn(void **state) {
     (void)state;
     tq_app *a = app_with_everything();
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        for (int what = 0; what < 6 * 3 * 2 * 2; what++) {
+        for (int what = 0; what < TQ_OVER_COUNT * 3 * 2 * 2; what++) {
             int rows = sizes[s][0], cols = sizes[s][1];
-            a->overlay = (tq_overlay)(what % 6);
-            a->focus = (tq_focus)(what / 6 % 3);
-            a->inspect_over = what / 18 % 2;
-            a->canvas.ascii = what / 36 % 2;
+            a->overlay = (tq_overlay)(what % TQ_OVER_COUNT);
+            a->focus = (tq_focus)(what / TQ_OVER_COUNT % 3);
+            a->inspect_over = what / (3 * TQ_OVER_COUNT) % 2;
+            a->canvas.ascii = what / (6 * TQ_OVER_COUNT);
             a->talk.scroll = a->scroll = (size_t)what;
             a->menu = (size_t)what % 3;
             tq_table_move(&a->table, what % 2 ? 7 : -5);
+            show_tuning(a, what / (3 * TQ_OVER_COUNT));
             tq_draw_screen(a, rows, cols);
             assert_int_equal(a->canvas.rows, rows);
             for (int i = 0; i < rows * cols; i++) {
@@ -601,6 +622,8 @@ static void every_screen_is_drawn(void **state) {
             assert_true(a->canvas.cells[(rows - 1) * cols - 1].ch[0] == (a->canvas.ascii ? L'+' : L'┘'));
         }
     a->cache[0] = NULL;
+    tq_tune_free(&a->tune);
+    tq_points_free(&a->points);
     tq_lineedit_end();
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);

@@ -6,6 +6,7 @@
 
 #include "tui/keys.h"
 #include "tui/term.h"
+#include "tui/tune.h"
 
 #define TQ_ACTION(name, keys, k1, k2, k3, bar_key, bar_text, section, help) static void tq_act_##name(tq_app *a);
 #include "tui/actions.def"
@@ -82,6 +83,20 @@ static void tq_act_calibrate(tq_app *a) {
         tq_say(a, TQ_SAYS, "calibrate %s", name);
 }
 
+static void tq_act_budget(tq_app *a) {
+    char name[48] = "";
+    if (a->tune.has_target) (void)tq_target_name(&a->tune.target, name);
+    tq_lineedit_begin(TQ_LINE_BUDGET, name);
+}
+
+static void tq_act_lever_less(tq_app *a) {
+    tq_tune_lever(a, -1);
+}
+
+static void tq_act_lever_more(tq_app *a) {
+    tq_tune_lever(a, 1);
+}
+
 static void tq_act_undo(tq_app *a) {
     tq_edit_undo(a);
 }
@@ -115,6 +130,10 @@ static void tq_act_mark(tq_app *a) {
 static void tq_act_mark_shown(tq_app *a) {
     tq_table_mark_shown(&a->table);
     tq_say(a, TQ_SAYS, "%zu marked", tq_table_marks(&a->table));
+}
+
+static void tq_act_pin(tq_app *a) {
+    tq_tune_pin(a);
 }
 
 static void tq_act_unmark(tq_app *a) {
@@ -167,6 +186,7 @@ static void tq_act_left(tq_app *a) {
     const tq_row *row = tq_table_row(&a->table);
     if (!row) return;
     size_t block = row->block;
+    if (a->table.order) return; /* sorted, there are no blocks */
     if (row->matrix == SIZE_MAX) {
         tq_table_fold(&a->table, block, true);
         return;
@@ -208,6 +228,18 @@ static void tq_act_next_panel(tq_app *a) {
 
 static void tq_act_chat(tq_app *a) {
     tq_app_focus(a, TQ_FOCUS_CHAT);
+}
+
+static void tq_act_sweep(tq_app *a) {
+    tq_tune_sweep(a);
+}
+
+static void tq_act_sort(tq_app *a) {
+    tq_tune_sort(a);
+}
+
+static void tq_act_points(tq_app *a) {
+    tq_points_show(a);
 }
 
 static void tq_act_speaker(tq_app *a) {
@@ -281,7 +313,8 @@ static void tq_act_cancel(tq_app *a) {
         tq_table_unmark(&a->table);
     } else if (background && job != TQ_JOB_INSPECT) {
         tq_worker_cancel(a->worker);
-        tq_say(a, TQ_SAYS, "%s stopped: the next change goes on with it", tq_job_name(job));
+        tq_say(a, TQ_SAYS, "%s stopped: %s goes on with it", tq_job_name(job),
+               job == TQ_JOB_SWEEP ? "m" : "the next change");
     }
 }
 

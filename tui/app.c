@@ -12,6 +12,7 @@
 #include "tui/actions.h"
 #include "tui/keys.h"
 #include "tui/term.h"
+#include "tui/tune.h"
 
 #define FRAME 0.016      /* seconds: news of the worker is drawn at most so often */
 #define MESSAGE_TIME 4.0 /* a message takes the last line so long */
@@ -88,7 +89,14 @@ void tq_app_event(tq_app *a, tq_event *e) {
         break;
     case TQ_JOB_TEXT:
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
-        if (e->rc == TQ_OK && *e->path) tq_eval_changed(a);
+        if (e->rc == TQ_OK && *e->path) {
+            tq_tune_forget(a);
+            tq_eval_changed(a);
+        }
+        break;
+    case TQ_JOB_SWEEP:
+    case TQ_JOB_COMPARE:
+        tq_tune_event(a, e);
         break;
     default:
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
@@ -96,8 +104,17 @@ void tq_app_event(tq_app *a, tq_event *e) {
     }
 }
 
+/* Final figures make a point of the plan that they are of. */
+static void note_point(tq_app *a, const tq_eval_result *r) {
+    for (size_t i = 0; i < a->draft.count; i++) {
+        const tq_state *s = &a->draft.states[i];
+        if (s->serial == a->status.eval_serial)
+            (void)tq_points_add(&a->points, a->model, s->plan, s->what, tq_now() - a->started, r);
+    }
+}
+
 static void take_news(tq_app *a) {
-    tq_event *e = tq_worker_snapshot(a->worker, &a->status, a->measured);
+    tq_event *e = tq_worker_snapshot(a->worker, &a->status, a->measured, a->tune.felt);
     for (tq_event *next; e; e = next) {
         next = e->next;
         tq_app_event(a, e);
@@ -109,6 +126,7 @@ static void take_news(tq_app *a) {
     tq_draft_note_eval(&a->draft, a->status.eval_serial, r);
     if (a->status.eval_running || a->eval_seen == a->status.eval_serial) return;
     a->eval_seen = a->status.eval_serial;
+    note_point(a, r);
     if (a->kld_count == TQ_KLD_HISTORY)
         memmove(a->kld_history, a->kld_history + 1, --a->kld_count * sizeof *a->kld_history);
     a->kld_history[a->kld_count++] = r->kld_mean;
@@ -147,6 +165,7 @@ static void prompt_key(tq_app *a, int key) {
     if (!line) return;
     tq_line kind = tq_lineedit_active(TQ_LINE_COMMAND)  ? TQ_LINE_COMMAND
                    : tq_lineedit_active(TQ_LINE_FILTER) ? TQ_LINE_FILTER
+                   : tq_lineedit_active(TQ_LINE_BUDGET) ? TQ_LINE_BUDGET
                                                         : TQ_LINE_PATH;
     end_prompt(a);
     for (size_t n = strlen(line); n > 0 && line[n - 1] == ' ';)
@@ -155,6 +174,8 @@ static void prompt_key(tq_app *a, int key) {
         tq_command_run(a, line);
     else if (kind == TQ_LINE_PATH)
         path_entered(a, line);
+    else if (kind == TQ_LINE_BUDGET)
+        tq_tune_budget(a, line);
     else if (!tq_table_filter(&a->table, line))
         tq_say(a, TQ_REFUSES, "'%.80s' matches none of the %zu matrices", line, tq_model_matrices(a->model));
     free(line);
@@ -297,6 +318,8 @@ void tq_app_key(tq_app *a, int key) {
         scroll_key(a, key);
     } else if (a->overlay == TQ_OVER_CHOICE || a->overlay == TQ_OVER_EXPORT) {
         menu_key(a, key);
+    } else if (a->overlay == TQ_OVER_POINTS) {
+        tq_points_key(a, key);
     } else if (a->overlay == TQ_OVER_CONFIRM) {
         confirm_key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
@@ -422,7 +445,7 @@ static bool prepare(tq_app *a, const tq_options *o, char **note, tq_err *err) {
     a->measured = calloc(n + 1, sizeof *a->measured);
     a->targets = calloc(n + 1, sizeof *a->targets);
     if (!tq_draft_init(&a->draft, a->model, plan) || !tq_table_init(&a->table, a->model) || !a->measured ||
-        !a->targets || !tq_lineedit_open(tq_command_complete, show_matches)) {
+        !a->targets || !tq_tune_init(&a->tune, n) || !tq_lineedit_open(tq_command_complete, show_matches)) {
         (void)tq_fail(err, "out of memory");
         return false;
     }
@@ -438,6 +461,8 @@ static void release(tq_app *a) {
     tq_lineedit_close();
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);
+    tq_tune_free(&a->tune);
+    tq_points_free(&a->points);
     tq_chat_free_turns(&a->talk);
     tq_canvas_free(&a->canvas);
     for (size_t i = 0; i < TQ_INSPECT_CACHE; i++)

@@ -5,6 +5,7 @@
 #include "tui/canvas.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
+#include "tui/points.h"
 #include "tui/table.h"
 #include "tui/worker.h"
 
@@ -15,7 +16,9 @@ typedef enum tq_overlay {
     TQ_OVER_MESSAGES,
     TQ_OVER_CHOICE, /* bit configs with their figures */
     TQ_OVER_EXPORT, /* formats */
-    TQ_OVER_CONFIRM
+    TQ_OVER_CONFIRM,
+    TQ_OVER_POINTS, /* the plans that were tried */
+    TQ_OVER_COUNT
 } tq_overlay;
 
 /* Who answers. */
@@ -46,6 +49,21 @@ typedef struct tq_said {
 
 enum { TQ_SAID_MAX = 200, TQ_KLD_HISTORY = 512, TQ_INSPECT_CACHE = 64 };
 
+/* What budgets rest on; see tune.h. */
+typedef struct tq_tune {
+    size_t matrices;
+    tq_felt *felt;   /* [matrices] */
+    tq_costs *costs; /* NULL: no sweep is through */
+    tq_common common;
+    bool *pinned; /* [matrices] */
+    tq_target target;
+    bool has_target, pending; /* pending: the budget waits for the sweep */
+    bool on_text;             /* costs were measured on the text that is evaluated */
+    uint64_t serial;          /* of the plan that the last budget gave */
+    double *keys;             /* [matrices] by which the table is sorted */
+    uint64_t sorted;          /* serial of the plan when it was */
+} tq_tune;
+
 /* Where the panels are at a terminal size; h == 0: not shown. */
 typedef struct tq_layout {
     tq_area layers, inspect, cost, chat;
@@ -70,6 +88,8 @@ typedef struct tq_app {
     size_t kld_count;
     tq_eval_options eval;
 
+    tq_tune tune;
+    tq_points points;
     tq_inspected *cache[TQ_INSPECT_CACHE]; /* newest first */
     size_t asked_matrix, asked_group;      /* of the worker, to ask once */
     uint64_t asked_common;
@@ -151,6 +171,13 @@ void tq_chat_clear(tq_app *a);
 void tq_chat_next_speaker(tq_app *a);
 void tq_chat_free_turns(tq_dialogue *t);
 const char *tq_speaker_name(int speakers);
+
+/* --- plans that were tried: panel_points.c --- */
+void tq_draw_points(tq_app *a, tq_area at);
+void tq_points_show(tq_app *a);
+void tq_points_key(tq_app *a, int key);
+void tq_points_snapshot(tq_app *a, const char *name); /* names the plan now */
+void tq_points_write(tq_app *a, const char *path);    /* .csv or .json */
 
 /* --- keys --- */
 void tq_app_key(tq_app *a, int key);

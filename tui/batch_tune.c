@@ -229,6 +229,16 @@ static int may_write(const tq_options *o, tq_err *err) {
     return o->force ? TQ_OK : tq_fail(err, "%s: exists, --force overwrites it", o->out);
 }
 
+static void notes(const tq_session *s, const tq_auto_result *r) {
+    tq_batch_notes(s);
+    if (tq_session_tunes_on_text(s))
+        fputs("tqexplore: note: matrices are compared on the text that is evaluated, --tune-text FILE takes another\n",
+              stderr);
+    else if (r->kept_uniform && r->solved.foretold < r->uniform.foretold)
+        fprintf(stderr, "tqexplore: note: the solved plan is better on %s alone, on %s the uniform one is\n",
+                tq_session_tuning_name(s), tq_session_text_name(s));
+}
+
 int tq_run_auto(const tq_options *o) {
     tq_batch b;
     tq_err err = {{0}};
@@ -246,11 +256,7 @@ int tq_run_auto(const tq_options *o) {
     if (rc == TQ_OK && o->out) rc = tq_session_save_plan(s, o->out, o->force, &err);
     if (rc == TQ_OK) {
         tq_batch_end(&b);
-        tq_batch_notes(s);
-        if (tq_session_tunes_on_text(s))
-            fputs("tqexplore: note: matrices are compared on the text that is evaluated, --tune-text FILE takes "
-                  "another\n",
-                  stderr);
+        notes(s, &r);
         if (o->json)
             rc = tq_batch_json(auto_json(o, s, &r, tq_now() - start), &err);
         else

@@ -7,6 +7,7 @@
 #include <readline/readline.h>
 
 #include "tui/app_internal.h"
+#include "tui/tune.h"
 
 static void cmd_set(tq_app *a, char *arg) {
     tq_err err;
@@ -81,6 +82,18 @@ static void cmd_states(tq_app *a, char *arg) {
     common(a, "states", arg);
 }
 
+static void cmd_budget(tq_app *a, char *arg) {
+    tq_tune_budget(a, arg);
+}
+
+static void cmd_snapshot(tq_app *a, char *arg) {
+    tq_points_snapshot(a, arg);
+}
+
+static void cmd_history(tq_app *a, char *arg) {
+    tq_points_write(a, arg);
+}
+
 static void cmd_help(tq_app *a, char *arg) {
     (void)arg;
     a->overlay = TQ_OVER_HELP;
@@ -107,6 +120,9 @@ static const struct command {
     {"rotation", "hadamard|qr|none", "hadamard|qr|none", cmd_rotation},
     {"calibrate", "none|ldlq|ldlq-asym", "none|ldlq|ldlq-asym", cmd_calibrate},
     {"states", "16|256", "16|256", cmd_states},
+    {"budget", "SIZE|BITS|KLD", "4.5|5.0|5.5|6.5", cmd_budget},
+    {"snapshot", "NAME", "best|small", cmd_snapshot},
+    {"history", "FILE.csv|FILE.json", "", cmd_history},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -121,6 +137,9 @@ const char *const tq_commands_help[] = {
     ":residual nested|independent",
     ":rotation hadamard|qr|none",
     ":calibrate none|ldlq|ldlq-asym    codes found under the inputs that a text gives",
+    ":budget 6MiB|5.0|0.01     a size, bits/weight, or a KLD, as the key b",
+    ":snapshot NAME            names the plan now among those that were tried",
+    ":history FILE             all plans that were tried, as .csv or .json",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;

@@ -5,7 +5,14 @@
 
 #include <stdbool.h>
 
-typedef enum tq_line { TQ_LINE_CHAT, TQ_LINE_COMMAND, TQ_LINE_FILTER, TQ_LINE_PATH, TQ_LINE_COUNT } tq_line;
+typedef enum tq_line {
+    TQ_LINE_CHAT,
+    TQ_LINE_COMMAND,
+    TQ_LINE_FILTER,
+    TQ_LINE_PATH,
+    TQ_LINE_BUDGET,
+    TQ_LINE_COUNT
+} tq_line;
 
 /* The words that complete `line` up to its cursor where a word starts at byte `start`: a new array of new strings
  * whose first is the common prefix, as rl_completion_matches makes it, or NULL for file names. */

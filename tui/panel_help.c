@@ -63,10 +63,15 @@ void tq_draw_help(tq_app *a, tq_area at) {
     for (size_t i = 0; i < meanings; i++)
         entry(&p, m[i].style, m[i].mark, 16, m[i].what);
     entry(&p, TQ_ST_BAR_USED, tq_block_glyph(0.6), 16,
-          "right of rel.MSE: the matrix's share of all squared error, relative to the largest");
+          "right of rel.MSE: the matrix's own KLD, before that is known its squared error, relative to the largest");
     heading(&p, "Figures");
     entry(&p, TQ_ST_TITLE, "rel.MSE", 12, "||W - Q||² / ||W||²; of a block, the mean over its weights");
     entry(&p, TQ_ST_TITLE, "KLD", 12, "KL(base || plan) a token, in nats, mean ± standard error");
+    entry(&p, TQ_ST_TITLE, "own KLD", 12,
+          "of a matrix alone, all others as stored, with plain codes; (of a kept one in 4 bits); m measures it");
+    entry(&p, TQ_ST_TITLE, "per MiB", 12, "KLD that a MiB more for this matrix saves at most");
+    entry(&p, TQ_ST_TITLE, "predicted", 12,
+          "KLD of the plan by its matrices' own, brought to the scale of whole plans");
     entry(&p, TQ_ST_TITLE, "same top", 12, "tokens for which both models would choose the same");
     entry(&p, TQ_ST_TITLE, "PPL", 12, "perplexity of the model as stored → with the plan, and their ratio");
     size_t most = p.line > p.in.h ? (size_t)(p.line - p.in.h) : 0;
@@ -145,6 +150,7 @@ void tq_draw_title(tq_app *a) {
 static bool draw_prompt(tq_app *a, int y) {
     const char *before = tq_lineedit_active(TQ_LINE_COMMAND)  ? ":"
                          : tq_lineedit_active(TQ_LINE_FILTER) ? "filter /"
+                         : tq_lineedit_active(TQ_LINE_BUDGET) ? "budget: "
                          : !tq_lineedit_active(TQ_LINE_PATH)  ? NULL
                          : a->pending == TQ_JOB_LOAD          ? "load plan: "
                          : a->pending == TQ_JOB_SAVE          ? "save plan as: "
@@ -164,6 +170,8 @@ static bool draw_prompt(tq_app *a, int y) {
         size_t hits = tq_table_count_matches(&a->table, text);
         tq_putf(&a->canvas, y, end + 3, a->canvas.cols, hits ? TQ_ST_DIM : TQ_ST_BAD,
                 "%zu of %zu   e.g. mlp, *down_proj, 3.*", hits, tq_model_matrices(a->model));
+    } else if (tq_lineedit_active(TQ_LINE_BUDGET)) {
+        tq_put(&a->canvas, y, end + 3, a->canvas.cols, TQ_ST_DIM, "a size, bits/weight or KLD: 6MiB, 5.0, 0.01");
     } else if (a->said_until > 0 && a->said_count && tq_lineedit_active(TQ_LINE_COMMAND)) {
         tq_putf(&a->canvas, y, end + 3, a->canvas.cols, TQ_ST_DIM, "%s",
                 a->said[(a->said_count - 1) % TQ_SAID_MAX].text);

@@ -1,24 +1,39 @@
 /* panel_layers.c - the table: a row a matrix, grouped by block. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tui/app_internal.h"
 #include "tui/format.h"
+#include "tui/tune.h"
 
 tq_style tq_damage_style(double x) {
     return x < 1e-3 ? TQ_ST_GOOD : x <= 0.05 ? TQ_ST_WARN : TQ_ST_BAD;
 }
 
-typedef enum column { COL_SHAPE, COL_BITS, COL_GROUP, COL_BPW, COL_MIB, COL_MSE, COL_COSINE, COL_BAR, COLS } column;
+typedef enum column {
+    COL_SHAPE,
+    COL_BITS,
+    COL_GROUP,
+    COL_BPW,
+    COL_MIB,
+    COL_MSE,
+    COL_OWN,
+    COL_GAIN,
+    COL_COSINE,
+    COL_BAR,
+    COLS
+} column;
 
 /* Columns go when there is no room, the highest `drop` first. */
 static const struct {
     const char *title;
     int width, drop;
 } columns[COLS] = {
-    [COL_SHAPE] = {"shape", 12, 3},   [COL_BITS] = {"bits", 6, 0}, [COL_GROUP] = {"group", 6, 2},
-    [COL_BPW] = {"bpw", 7, 4},        [COL_MIB] = {"MiB", 8, 1},   [COL_MSE] = {"rel.MSE", 9, 0},
-    [COL_COSINE] = {"cosine", 10, 6}, [COL_BAR] = {"", 2, 5},
+    [COL_SHAPE] = {"shape", 12, 3}, [COL_BITS] = {"bits", 6, 0},    [COL_GROUP] = {"group", 6, 2},
+    [COL_BPW] = {"bpw", 7, 4},      [COL_MIB] = {"MiB", 8, 1},      [COL_MSE] = {"rel.MSE", 9, 0},
+    [COL_OWN] = {"own KLD", 9, 1},  [COL_GAIN] = {"per MiB", 9, 6}, [COL_COSINE] = {"cosine", 10, 7},
+    [COL_BAR] = {"", 2, 5},
 };
 enum { NAME_MAX = 40, LEAD = 5 };
 
@@ -26,7 +41,8 @@ typedef struct view {
     tq_app *a;
     tq_area at;
     int x[COLS], end[COLS]; /* end 0: not shown */
-    double most;            /* the largest share of distortion */
+    double most;            /* the largest own KLD, or share of distortion */
+    bool heat;              /* own KLD is known of some */
 } view;
 
 /* Columns that the longest name takes, with those of blocks ("12 attention"). */
@@ -40,12 +56,25 @@ static int name_width(const tq_model *m) {
     return width < NAME_MAX ? width : NAME_MAX;
 }
 
+/* What is not known of any matrix takes no room. */
+static bool has(const view *v, int c) {
+    return c == COL_OWN ? v->heat : c == COL_GAIN ? tq_tune_costs(v->a) != NULL : true;
+}
+
+/* With own KLD known the shape says least, and the bar most; sorted by what a MiB saves, so does that. */
+static int drop_of(const view *v, int c) {
+    if (v->heat && c == COL_SHAPE) return 6;
+    if (v->heat && c == COL_BAR) return 3;
+    if (v->a->table.order && c == COL_GAIN) return 1;
+    return columns[c].drop;
+}
+
 static void place_columns(view *v) {
-    int drop_from = 7, used = 0, name_min = name_width(v->a->model);
+    int drop_from = 8, used = 0, name_min = name_width(v->a->model);
     for (; drop_from > 1; drop_from--) {
         used = 0;
         for (int c = 0; c < COLS; c++)
-            if (columns[c].drop < drop_from) used += columns[c].width;
+            if (drop_of(v, c) < drop_from && has(v, c)) used += columns[c].width;
         if (used + name_min + LEAD < v->at.w) break;
     }
     int name = v->at.w - 1 - used - LEAD;
@@ -53,7 +82,7 @@ static void place_columns(view *v) {
     int x = v->at.x + LEAD + name;
     for (int c = 0; c < COLS; c++) {
         v->end[c] = 0;
-        if (columns[c].drop >= drop_from) continue;
+        if (drop_of(v, c) >= drop_from || !has(v, c)) continue;
         v->x[c] = x;
         v->end[c] = x += columns[c].width;
     }
@@ -91,6 +120,30 @@ static void put_mse(view *v, int y, double mse, int state) {
         cell(v, y, COL_MSE, state == 0 ? TQ_ST_STALE : mse == 0 ? TQ_ST_NORMAL : tq_damage_style(mse), full);
 }
 
+/* dim: what it would be in 4 bits. */
+static void put_heat(view *v, int y, double own, bool dim, double gain) {
+    tq_text text, full;
+    if (isnan(own)) {
+        cell(v, y, COL_OWN, TQ_ST_DIM, "…");
+    } else {
+        tq_fmt_sci(own, text);
+        snprintf(full, sizeof full, dim ? "(%.40s)" : "%.40s", text);
+        cell(v, y, COL_OWN, dim ? TQ_ST_DIM : own > 0 ? tq_damage_style(own) : TQ_ST_NORMAL, full);
+    }
+    if (gain > 0) cell(v, y, COL_GAIN, TQ_ST_NORMAL, tq_fmt_sci(gain, text));
+}
+
+static bool is_kept(const view *v, size_t i) {
+    return tq_plan_get(tq_draft_plan(&v->a->draft), i).bits == TQ_BITS_KEEP;
+}
+
+/* How much of the damage is this matrix's; of a kept one, once that is known, how much it would be in 4 bits. */
+static double share_of(const view *v, size_t i) {
+    if (!v->heat) return mse_of(v->a, i) * weights_of(v->a, i);
+    double own = is_kept(v, i) ? tq_tune_in_four(v->a, i) : tq_tune_own(v->a, i);
+    return isnan(own) ? 0 : own;
+}
+
 static void draw_matrix(view *v, int y, size_t i) {
     tq_app *a = v->a;
     const tq_plan *plan = tq_draft_plan(&a->draft);
@@ -104,8 +157,13 @@ static void draw_matrix(view *v, int y, size_t i) {
     char name[24];
 
     if (marked) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
+    if (a->tune.pinned[i]) tq_put(&a->canvas, y, v->at.x + 3, v->at.x + 4, TQ_ST_TITLE, "■");
+    if (a->table.order)
+        snprintf(text, sizeof text, "%zu %.40s", m->block, tq_short_label(m));
+    else
+        snprintf(text, sizeof text, "%.47s", tq_short_label(m));
     tq_put(&a->canvas, y, v->at.x + LEAD - 1, v->x[COL_SHAPE] && v->end[COL_SHAPE] ? v->x[COL_SHAPE] : v->x[COL_BITS],
-           marked ? TQ_ST_MARKED : TQ_ST_NORMAL, tq_short_label(m));
+           marked ? TQ_ST_MARKED : TQ_ST_NORMAL, text);
     snprintf(text, sizeof text, "%zux%zu", m->w.rows, m->w.cols);
     cell(v, y, COL_SHAPE, TQ_ST_DIM, text);
     snprintf(text, sizeof text, "%s%s", changed ? "*" : "", tq_bits_get(c.bits)->name);
@@ -115,18 +173,22 @@ static void draw_matrix(view *v, int y, size_t i) {
     cell(v, y, COL_BPW, TQ_ST_NORMAL, text);
     cell(v, y, COL_MIB, TQ_ST_NORMAL, tq_fmt_mib(bytes, text));
     put_mse(v, y, mse, state);
+    bool kept = is_kept(v, i);
+    if (v->heat) put_heat(v, y, kept ? tq_tune_in_four(a, i) : tq_tune_own(a, i), kept, tq_tune_gain(a, i));
+    double share = share_of(v, i);
+    if (share > 0 && v->most > 0)
+        cell(v, y, COL_BAR, kept ? TQ_ST_DIM : tq_damage_style(v->heat ? share : mse), tq_block_glyph(share / v->most));
     if (state < 0) return;
     double cosine = c.bits == TQ_BITS_KEEP ? 1 : a->measured[i].figures.distortion.cosine;
     snprintf(text, sizeof text, "%s%.5f", state == 0 ? "~" : "", cosine);
     cell(v, y, COL_COSINE, state == 0 ? TQ_ST_STALE : TQ_ST_NORMAL, text);
-    if (mse > 0) cell(v, y, COL_BAR, tq_damage_style(mse), tq_block_glyph(mse * weights_of(a, i) / v->most));
 }
 
 static void draw_block(view *v, int y, size_t block) {
     tq_app *a = v->a;
     const tq_plan *plan = tq_draft_plan(&a->draft);
     size_t bytes = 0, n = 0, marks = 0;
-    double weights = 0, damage = 0;
+    double weights = 0, damage = 0, own = 0;
     int state = 1;
     bool changed = false, same = true;
     tq_choice first = {0};
@@ -138,6 +200,7 @@ static void draw_block(view *v, int y, size_t block) {
         bytes += tq_matrix_cost(a->model, plan, i);
         weights += weights_of(a, i);
         damage += mse_of(a, i) * weights_of(a, i);
+        own += tq_tune_own(a, i);
         int s = measured_state(a, i);
         if (s < state) state = s;
         changed |= tq_draft_matrix_changed(&a->draft, i);
@@ -155,6 +218,7 @@ static void draw_block(view *v, int y, size_t block) {
     cell(v, y, COL_BPW, TQ_ST_DIM, text);
     cell(v, y, COL_MIB, TQ_ST_DIM, tq_fmt_mib(bytes, text));
     put_mse(v, y, damage / weights, state);
+    if (v->heat) put_heat(v, y, own, false, NAN);
 }
 
 static void draw_title(tq_app *a, tq_area at) {
@@ -163,7 +227,10 @@ static void draw_title(tq_app *a, tq_area at) {
     int end = at.x + at.w - 1;
     tq_put(&a->canvas, at.y - 1, at.x + 1, end, a->focus == TQ_FOCUS_LAYERS ? TQ_ST_CHOSEN : TQ_ST_TITLE,
            a->focus == TQ_FOCUS_LAYERS ? "[Layers]" : " Layers ");
+    size_t pins = tq_tune_pins(a);
     if (marks) snprintf(text, sizeof text, " ● %zu marked ", marks);
+    if (pins) snprintf(text + strlen(text), sizeof text - strlen(text), " ■ %zu pinned ", pins);
+    if (a->table.order) snprintf(text + strlen(text), sizeof text - strlen(text), " by KLD saved per MiB ");
     if (tq_lineedit_active(TQ_LINE_FILTER) || *a->table.filter) {
         size_t used = strlen(text);
         snprintf(text + used, sizeof text - used, " filter %.60s: %zu of %zu ", a->table.filter, a->table.shown,
@@ -173,7 +240,7 @@ static void draw_title(tq_app *a, tq_area at) {
 }
 
 void tq_draw_layers(tq_app *a, tq_area at) {
-    view v = {.a = a, .at = at};
+    view v = {.a = a, .at = at, .heat = tq_tune_any(a)};
     place_columns(&v);
     tq_clear(&a->canvas, at);
     draw_title(a, at);
@@ -181,7 +248,7 @@ void tq_draw_layers(tq_app *a, tq_area at) {
     for (int c = 0; c < COLS; c++)
         cell(&v, at.y, (column)c, TQ_ST_DIM, columns[c].title);
     for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
-        double share = mse_of(a, i) * weights_of(a, i);
+        double share = share_of(&v, i);
         if (share > v.most) v.most = share;
     }
     tq_table_scroll(&a->table, (size_t)(at.h > 1 ? at.h - 1 : 1));

@@ -4,6 +4,7 @@
 
 #include "tui/app_internal.h"
 #include "tui/format.h"
+#include "tui/tune.h"
 
 /* The figures to show, and whether they are of the plan now. */
 typedef struct figures {
@@ -87,6 +88,10 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
         x = tq_putf(&a->canvas, y, x + 2, end, mark, "p99 %s", tq_fmt_kld(r->kld_p99, p99));
         x = tq_putf(&a->canvas, y, x + 2, end, mark, tight ? "same %.1f %%" : "same top %.1f %%", 100 * r->same_top);
     }
+    double foretold = 0;
+    if (tq_tune_foretold(a, &foretold) && foretold > 0 && end - x > (tq_tune_plain(a) ? 19 : 26))
+        x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "%s %s", tq_tune_plain(a) ? "predicted" : "predicted, plain",
+                    tq_fmt_kld(foretold, mean));
     if (tq_model_matrices(a->model) && tq_model_matrix(a->model, 0)->packed)
         x = tq_put(&a->canvas, y, x + 2, end, TQ_ST_DIM, "against itself");
     if (a->kld_count > 1 && end - x > 12) {

@@ -63,7 +63,11 @@ static void draw_overlay(tq_app *a, int rows, int cols) {
     case TQ_OVER_CONFIRM:
         tq_draw_confirm(a, all);
         break;
+    case TQ_OVER_POINTS:
+        tq_draw_points(a, page);
+        break;
     case TQ_OVER_NONE:
+    case TQ_OVER_COUNT:
         break;
     }
 }

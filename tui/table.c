@@ -1,6 +1,7 @@
 /* table.c - the rows of the layers panel. */
 #include "tui/table.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +40,25 @@ size_t tq_table_count_matches(const tq_table *t, const char *glob) {
     return n;
 }
 
+/* Sorted: no blocks, no folds. The cursor follows its matrix. */
+static void rebuild_sorted(tq_table *t) {
+    size_t at = t->count ? t->rows[t->cursor].matrix : SIZE_MAX, n = 0;
+    t->cursor = 0;
+    for (size_t k = 0; k < tq_model_matrices(t->model); k++) {
+        size_t i = t->order[k];
+        if (!tq_table_matches(t, i)) continue;
+        if (i == at) t->cursor = n;
+        t->rows[n++] = (tq_row){tq_model_matrix(t->model, i)->block, i};
+    }
+    t->count = t->shown = n;
+}
+
 /* Builds the rows again and puts the cursor where it stood, or near. */
 static void rebuild(tq_table *t) {
+    if (t->order) {
+        rebuild_sorted(t);
+        return;
+    }
     tq_row at = t->count ? t->rows[t->cursor] : (tq_row){0, SIZE_MAX};
     size_t n = 0, block = SIZE_MAX;
     t->shown = 0;
@@ -79,7 +97,24 @@ void tq_table_free(tq_table *t) {
     free(t->rows);
     free(t->marked);
     free(t->folded);
+    free(t->order);
     *t = (tq_table){0};
+}
+
+bool tq_table_sort(tq_table *t, const double *keys) {
+    size_t n = tq_model_matrices(t->model);
+    size_t *order = keys ? calloc(n + 1, sizeof *order) : NULL;
+    if (keys && !order) return false;
+    for (size_t i = 0; keys && i < n; i++) { /* by insertion: equal ones stay in the model's order */
+        size_t k = i;
+        for (; k > 0 && (keys[i] > keys[order[k - 1]] || (isnan(keys[order[k - 1]]) && !isnan(keys[i]))); k--)
+            order[k] = order[k - 1];
+        order[k] = i;
+    }
+    free(t->order);
+    t->order = order;
+    rebuild(t);
+    return true;
 }
 
 bool tq_table_filter(tq_table *t, const char *glob) {

@@ -17,6 +17,7 @@ typedef struct tq_table {
     bool *marked; /* [matrices] */
     bool *folded; /* [blocks] */
     char filter[128];
+    size_t *order; /* [matrices] sorted, without rows for blocks; NULL: as the model has them */
 } tq_table;
 
 bool tq_table_init(tq_table *t, const tq_model *model);
@@ -26,6 +27,9 @@ bool tq_table_filter(tq_table *t, const char *glob);
 size_t tq_table_count_matches(const tq_table *t, const char *glob);
 void tq_table_fold(tq_table *t, size_t block, bool folded);
 void tq_table_fold_all(tq_table *t, bool folded);
+/* Matrices by falling keys ([matrices], NaN last), without rows for blocks and without folds; NULL: as the model has
+ * them. False when memory is short. */
+bool tq_table_sort(tq_table *t, const double *keys);
 void tq_table_move(tq_table *t, long by);          /* clipped to the rows */
 void tq_table_show(tq_table *t, size_t matrix);    /* moves the cursor there, unfolding its block */
 void tq_table_scroll(tq_table *t, size_t visible); /* keeps the cursor within `visible` rows from top */

@@ -84,6 +84,7 @@ const tq_meaning *tq_meanings(size_t *n) {
     static const tq_meaning table[] = {
         {TQ_ST_CHOSEN, "reversed, [ ]", "chosen: the row under the cursor, the panel with the keys"},
         {TQ_ST_MARKED, "●", "marked: digits act on all marked rows"},
+        {TQ_ST_TITLE, "■", "pinned: budgets leave it as it is"},
         {TQ_ST_CHANGED, "*", "changed since the plan was saved"},
         {TQ_ST_STALE, "~", "stale: a figure of the plan before"},
         {TQ_ST_DIM, "…", "still being computed"},

@@ -13,12 +13,13 @@
 const char *tq_job_name(tq_job job) {
     static const char *const names[TQ_JOB_COUNT] = {"",           "opening",   "reading text", "quantizing",
                                                     "evaluating", "measuring", "answering",    "saving",
-                                                    "loading",    "exporting"};
+                                                    "loading",    "exporting", "sweeping",     "comparing"};
     return job < TQ_JOB_COUNT ? names[job] : "";
 }
 
 bool tq_job_background(tq_job job) {
-    return job == TQ_JOB_APPLY || job == TQ_JOB_EVAL || job == TQ_JOB_INSPECT;
+    return job == TQ_JOB_APPLY || job == TQ_JOB_EVAL || job == TQ_JOB_INSPECT || job == TQ_JOB_SWEEP ||
+           job == TQ_JOB_COMPARE;
 }
 
 void tq_event_free(tq_event *e) {
@@ -26,6 +27,7 @@ void tq_event_free(tq_event *e) {
     tq_plan_free(e->plan);
     free(e->text);
     free(e->inspected);
+    tq_costs_free(e->costs);
     free(e);
 }
 
@@ -96,6 +98,8 @@ static tq_job next_job(tq_worker *w, tq_request **r, bool *coarse) {
         w->to_fine = false;
         return TQ_JOB_EVAL;
     }
+    if (w->uniform) return TQ_JOB_COMPARE;
+    if (w->to_sweep) return TQ_JOB_SWEEP;
     return TQ_JOB_NONE;
 }
 
@@ -120,6 +124,10 @@ static void *work(void *arg) {
             tq_work_apply(w);
         else if (job == TQ_JOB_INSPECT)
             tq_work_inspect(w);
+        else if (job == TQ_JOB_SWEEP)
+            tq_work_sweep(w);
+        else if (job == TQ_JOB_COMPARE)
+            tq_work_compare(w);
         else
             tq_work_eval(w, coarse);
         request_free(r);
@@ -191,7 +199,9 @@ void tq_worker_stop(tq_worker *w) {
     }
     tq_plan_free(w->plan);
     tq_plan_free(w->first_plan);
+    tq_plan_free(w->uniform);
     free(w->measured);
+    free(w->felt);
     free(w->note);
     close(w->wake[0]);
     close(w->wake[1]);
@@ -225,7 +235,7 @@ int tq_worker_wait_open(tq_worker *w, const tq_model **model, const tq_tokenizer
     return ok ? TQ_OK : TQ_FAIL;
 }
 
-tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measured) {
+tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measured, tq_felt *felt) {
     char sink[256];
     while (read(w->wake[0], sink, sizeof sink) > 0) {
     }
@@ -233,6 +243,7 @@ tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measu
     *status = w->status;
     status->asked = w->requests ? w->requests->job : TQ_JOB_NONE;
     memcpy(measured, w->measured, tq_model_matrices(w->model) * sizeof *measured);
+    memcpy(felt, w->felt, tq_model_matrices(w->model) * sizeof *felt);
     tq_event *events = w->events;
     w->events = NULL;
     w->events_end = &w->events;
@@ -252,7 +263,25 @@ void tq_worker_want_plan(tq_worker *w, tq_plan *plan, uint64_t serial) {
     w->plan_serial = serial;
     w->to_apply = true;
     w->to_coarse = w->to_fine = false;
+    tq_plan_free(w->uniform);
+    w->uniform = NULL;
     interrupt_background(w);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+void tq_worker_want_sweep(tq_worker *w) {
+    pthread_mutex_lock(&w->mutex);
+    w->to_sweep = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+void tq_worker_want_compare(tq_worker *w, tq_plan *plan, uint64_t serial) {
+    pthread_mutex_lock(&w->mutex);
+    tq_plan_free(w->uniform);
+    w->uniform = plan;
+    w->uniform_serial = serial;
+    pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->mutex);
 }
 

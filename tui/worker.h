@@ -21,6 +21,8 @@ typedef enum tq_job {
     TQ_JOB_SAVE,
     TQ_JOB_LOAD,
     TQ_JOB_EXPORT,
+    TQ_JOB_SWEEP,   /* measuring what matrices cost alone */
+    TQ_JOB_COMPARE, /* measuring the uniform plan of a budget */
     TQ_JOB_COUNT
 } tq_job;
 const char *tq_job_name(tq_job job); /* "evaluating", ... */
@@ -33,6 +35,11 @@ typedef struct tq_measured {
     tq_qspec spec;
     tq_matrix_figures figures;
 } tq_measured;
+
+/* What a matrix costs alone in 4 bits, while the sweep goes on; rel_mse 0: not measured yet. */
+typedef struct tq_felt {
+    double kld, rel_mse;
+} tq_felt;
 
 /* The serial of the plan that the session opens with; later ones come with tq_worker_want_plan. */
 enum { TQ_SERIAL_FIRST = 1 };
@@ -77,6 +84,10 @@ typedef struct tq_event {
     bool ended;              /* chat: it was the last */
     tq_chat_stats stats;     /* chat, when ended */
     tq_inspected *inspected; /* inspect: the screen's now */
+    tq_costs *costs;         /* sweep: the screen's now */
+    tq_common common;        /* sweep: what all of its plans have in common */
+    bool tunes_on_text;      /* sweep: on the text that is evaluated */
+    tq_eval_result eval;     /* compare: of plan, which is the screen's now; serial is that of the budget's plan */
 } tq_event;
 void tq_event_free(tq_event *e);
 
@@ -90,12 +101,16 @@ int tq_worker_fd(const tq_worker *w);
 /* Waits until the model is open. model is borrowed and does not change afterwards; plan is the caller's. */
 int tq_worker_wait_open(tq_worker *w, const tq_model **model, const tq_tokenizer **tok, tq_plan **plan, char **note,
                         tq_err *err);
-/* Copies the status and measured ([matrices]), and takes the events (NULL: none). */
-tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measured);
+/* Copies the status, measured and felt ([matrices]), and takes the events (NULL: none). */
+tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measured, tq_felt *felt);
 
 /* Takes plan over. */
 void tq_worker_want_plan(tq_worker *w, tq_plan *plan, uint64_t serial);
 void tq_worker_want_eval(tq_worker *w, size_t ctx, size_t tokens, bool score_half);
+/* Sweeps when there is nothing better to do, until it is done or cancelled. */
+void tq_worker_want_sweep(tq_worker *w);
+/* Takes plan over: it is measured beside the wanted plan of this serial, after its evaluation. */
+void tq_worker_want_compare(tq_worker *w, tq_plan *plan, uint64_t serial);
 /* SIZE_MAX: nothing. common comes back with the result. */
 void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t common);
 /* Asks; the strings are copied. */

@@ -42,11 +42,14 @@ struct tq_worker {
 
     tq_status status;
     tq_measured *measured; /* [matrices] */
+    tq_felt *felt;         /* [matrices] */
     tq_event *events, **events_end;
 
     tq_plan *plan; /* wanted, NULL once the session has it */
     uint64_t plan_serial;
-    bool to_apply, to_coarse, to_fine;
+    bool to_apply, to_coarse, to_fine, to_sweep;
+    tq_plan *uniform; /* to compare with the plan of this serial; NULL: nothing */
+    uint64_t uniform_serial;
     tq_eval_options eval;
     size_t inspect; /* SIZE_MAX: none */
     size_t inspect_group;
@@ -67,6 +70,10 @@ bool tq_work_open(tq_worker *w); /* false: failed, and said so in open_err */
 void tq_work_apply(tq_worker *w);
 void tq_work_eval(tq_worker *w, bool coarse);
 void tq_work_inspect(tq_worker *w);
+void tq_work_sweep(tq_worker *w);
+void tq_work_compare(tq_worker *w);
+int tq_work_sync_plan(tq_worker *w, tq_err *err); /* the session gets the newest plan */
+tq_progress tq_work_progress(tq_worker *w);
 void tq_work_request(tq_worker *w, const tq_request *r);
 
 #endif

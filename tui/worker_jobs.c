@@ -21,7 +21,7 @@ static void report(void *ctx, double done, double total) {
     tq_worker_wake(w);
 }
 
-static tq_progress progress_of(tq_worker *w) {
+tq_progress tq_work_progress(tq_worker *w) {
     return (tq_progress){report, w, &w->cancel};
 }
 
@@ -42,17 +42,22 @@ static bool open_session(tq_worker *w) {
     tq_err err;
     int rc = tq_options_open(w->options, &w->session, &err);
     tq_measured *measured = NULL;
+    tq_felt *felt = NULL;
     tq_plan *plan = NULL;
     char *note = NULL;
+    if (rc == TQ_OK) rc = tq_options_tuning(w->options, w->session, &err);
     if (rc == TQ_OK) {
-        measured = calloc(tq_model_matrices(tq_session_model(w->session)) + 1, sizeof *measured);
+        size_t n = tq_model_matrices(tq_session_model(w->session));
+        measured = calloc(n + 1, sizeof *measured);
+        felt = calloc(n + 1, sizeof *felt);
         plan = tq_plan_copy(tq_session_plan(w->session));
         note = strdup(tq_session_note(w->session));
-        if (!measured || !plan || !note) rc = tq_fail(&err, "%s: out of memory", w->options->model);
+        if (!measured || !felt || !plan || !note) rc = tq_fail(&err, "%s: out of memory", w->options->model);
     }
     pthread_mutex_lock(&w->mutex);
     w->first_plan = plan;
     w->measured = measured;
+    w->felt = felt;
     w->note = note;
     if (rc == TQ_OK) {
         w->model = tq_session_model(w->session);
@@ -92,8 +97,7 @@ static void after_matrix(void *ctx, size_t matrix) {
     tq_worker_wake(w);
 }
 
-/* The session gets the newest plan. */
-static int sync_plan(tq_worker *w, tq_err *err) {
+int tq_work_sync_plan(tq_worker *w, tq_err *err) {
     pthread_mutex_lock(&w->mutex);
     tq_plan *plan = w->plan;
     uint64_t serial = w->plan_serial;
@@ -107,7 +111,7 @@ static int sync_plan(tq_worker *w, tq_err *err) {
 }
 
 static int apply(tq_worker *w, tq_err *err) {
-    tq_progress p = progress_of(w);
+    tq_progress p = tq_work_progress(w);
     int rc = tq_session_apply(w->session, &p, after_matrix, w, err);
     pthread_mutex_lock(&w->mutex);
     for (size_t i = 0; i < tq_model_matrices(w->model); i++)
@@ -120,7 +124,7 @@ static int apply(tq_worker *w, tq_err *err) {
 
 void tq_work_apply(tq_worker *w) {
     tq_err err;
-    int rc = sync_plan(w, &err);
+    int rc = tq_work_sync_plan(w, &err);
     if (rc == TQ_OK) rc = apply(w, &err);
     pthread_mutex_lock(&w->mutex);
     if (rc == TQ_CANCELLED && !w->to_apply) w->to_apply = !w->status.cancelling; /* interrupted, not given up */
@@ -162,7 +166,7 @@ void tq_work_eval(tq_worker *w, bool coarse) {
     w->status.eval_goal = all;
     pthread_mutex_unlock(&w->mutex);
     if (skip) return;
-    tq_progress p = progress_of(w);
+    tq_progress p = tq_work_progress(w);
     int rc = tq_session_eval(w->session, &o, &p, partial, w, &result, &err);
     if (rc == TQ_OK) publish_eval(w, &result, coarse);
     pthread_mutex_lock(&w->mutex);
@@ -190,7 +194,7 @@ static void post_inspected(tq_worker *w, const tq_inspected *found) {
 
 void tq_work_inspect(tq_worker *w) {
     tq_err err;
-    if (sync_plan(w, &err) != TQ_OK) return;
+    if (tq_work_sync_plan(w, &err) != TQ_OK) return;
     pthread_mutex_lock(&w->mutex);
     tq_inspected found = {.matrix = w->inspect, .group = w->inspect_group, .common = w->inspect_common};
     w->inspect = SIZE_MAX;
@@ -218,7 +222,7 @@ static bool answer_piece(void *ctx, const char *text, size_t bytes) {
 }
 
 static void run_chat(tq_worker *w, const tq_request *r, tq_event *e) {
-    tq_progress p = progress_of(w);
+    tq_progress p = tq_work_progress(w);
     e->rc = r->chat.base ? TQ_OK : apply(w, &e->err);
     if (e->rc == TQ_OK)
         e->rc =
@@ -237,6 +241,7 @@ static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     w->status.eval.tokens = 0;
     w->status.flattered = tq_session_calibrates_on_text(w->session);
     w->to_coarse = w->to_fine = w->status.text_tokens > 1;
+    memset(w->felt, 0, tq_model_matrices(w->model) * sizeof *w->felt);
     pthread_mutex_unlock(&w->mutex);
 }
 
@@ -247,7 +252,7 @@ static void run_load(tq_worker *w, const tq_request *r, tq_event *e) {
 }
 
 static void run_write(tq_worker *w, const tq_request *r, tq_event *e) {
-    tq_progress p = progress_of(w);
+    tq_progress p = tq_work_progress(w);
     struct stat st;
     e->exists = !r->force && lstat(r->path, &st) == 0;
     if (e->exists)
@@ -262,7 +267,7 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
     tq_event *e = tq_worker_event(r->job, TQ_OK, NULL);
     if (!e) return;
     snprintf(e->path, sizeof e->path, "%s", r->path);
-    e->rc = sync_plan(w, &e->err);
+    e->rc = tq_work_sync_plan(w, &e->err);
     if (e->rc == TQ_OK) switch (r->job) {
         case TQ_JOB_CHAT:
             run_chat(w, r, e);

@@ -1,0 +1,37 @@
+/* points.h - every plan that was evaluated is a point: size against KLD. Pure: no screen, no session. */
+#ifndef TQ_POINTS_H
+#define TQ_POINTS_H
+
+#include "tui/draft.h"
+
+typedef struct tq_point {
+    tq_plan *plan;
+    char name[96]; /* the change that led there, or what a snapshot is called */
+    bool named;
+    double seconds; /* since the start */
+    size_t bytes;   /* of the whole model */
+    double bpw;     /* over the quantizable matrices */
+    tq_eval_result eval;
+    bool front; /* none of the others is smaller and diverges less */
+} tq_point;
+
+typedef struct tq_points {
+    tq_point *points; /* [count], by bits a weight, then KLD */
+    size_t count, capacity;
+} tq_points;
+
+void tq_points_free(tq_points *p);
+/* Adds a copy of plan with its figures; a plan that is there gets the newer figures. False when memory is short. */
+bool tq_points_add(tq_points *p, const tq_model *m, const tq_plan *plan, const char *name, double seconds,
+                   const tq_eval_result *eval);
+/* SIZE_MAX: it is not there. */
+size_t tq_points_find(const tq_points *p, const tq_model *m, const tq_plan *plan);
+void tq_points_name(tq_points *p, size_t i, const char *name);
+/* Figures of another text or other windows are no points of the same picture. */
+void tq_points_forget(tq_points *p);
+
+/* All points as CSV or as JSON (with rules that give each plan again); the caller frees it. */
+char *tq_points_csv(const tq_points *p);
+char *tq_points_json(const tq_points *p, tq_err *err);
+
+#endif
