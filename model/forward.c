@@ -101,7 +101,8 @@ int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err) {
 
 size_t tq_forward_head_saves(const tq_forward *f) {
     const tq_matrix_view *w = tq_model_head(f->model);
-    return f->head ? w->rows * w->cols * tq_dtype_size(w->dtype) - tq_qmatrix_bytes(f->head) : 0;
+    size_t stored = tq_matrix_bytes(w), packed = f->head ? tq_qmatrix_bytes(f->head) : stored;
+    return stored > packed ? stored - packed : 0;
 }
 
 /* Rows of `width` values that every step over tokens works on. */

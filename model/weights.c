@@ -52,8 +52,11 @@ static const tq_tensor *find_tensor(tq_model *m, const char *name, const size_t 
         (void)tq_fail(err, "%s: tensor %s is [%s], expected [%s]", path, name, have, want);
         return NULL;
     }
-    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16) {
-        (void)tq_fail(err, "%s: tensor %s is %s, expected F32, F16 or BF16", path, name, t->dtype_name);
+    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16 && t->dtype != TQ_CODED) {
+        (void)tq_fail(err, "%s: tensor %s is %s, expected %s", path, name, t->dtype_name,
+                      strcmp(tq_source_format(m->source), "gguf") == 0
+                          ? "F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL or IQ4_XS"
+                          : "F32, F16 or BF16");
         return NULL;
     }
     m->tensors_used++;
@@ -61,7 +64,8 @@ static const tq_tensor *find_tensor(tq_model *m, const char *name, const size_t 
 }
 
 static tq_matrix_view view_of(const tq_tensor *t, size_t rows, size_t cols) {
-    return (tq_matrix_view){.data = t->data, .dtype = t->dtype, .rows = rows, .cols = cols};
+    return (tq_matrix_view){
+        .data = t->data, .dtype = t->dtype, .rows = rows, .cols = cols, .codec = t->codec, .paired = t->paired};
 }
 
 static void count_kept(tq_model *m, const tq_tensor *t) {
@@ -84,7 +88,10 @@ static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_
     const tq_tensor *t = find_tensor(m, name, shape, rank, err);
     if (!t) return TQ_FAIL;
     int rc = TQ_OK;
-    size_t cols = shape[rank - 1], rows = t->count / cols;
+    bool scattered = rank == 1 && t->paired; /* its elements are rows of a matrix that lies paired */
+    size_t cols = scattered ? 1 : shape[rank - 1], rows = t->count / cols;
+    if (scattered && t->codec)
+        return tq_fail(err, "%s: tensor %s is %s, expected floats", tq_source_path(m->source), name, t->dtype_name);
     float *values = tq_calloc_aligned(t->count, sizeof *values);
     float *row = malloc(cols * sizeof *row);
     if (!values || !row) {

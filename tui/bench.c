@@ -100,7 +100,7 @@ static int measure_encodes(tq_session *s, tq_batch *b, bench_result *r, tq_err *
     tq_rotation_cache *cache = tq_rotation_cache_new();
     int rc = data && cache ? TQ_OK : tq_fail(err, "out of memory");
     if (rc == TQ_OK) tq_bench_random(data, n, 0.02F, 1);
-    tq_matrix_view w = {data, TQ_BF16, ENCODE_ROWS, ENCODE_COLS};
+    tq_matrix_view w = {.data = data, .dtype = TQ_BF16, .rows = ENCODE_ROWS, .cols = ENCODE_COLS};
     tq_common common = tq_plan_common(tq_session_plan(s));
     tq_qspec spec = tq_qspec_of(TQ_BITS_KEEP, 0, &common);
     spec.calibrate = TQ_CALIBRATE_NONE;
