@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "model/config_internal.h"
+#include "model/docs.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_CONFIG_VALUES = 200000 };
 #define MAX_VOCAB ((size_t)1 << 22)
@@ -299,14 +299,14 @@ static int read_bos(const tq_settings *s, const struct family *f, tq_config *c, 
     return TQ_OK;
 }
 
-static int read_ends(const char *dir, const tq_settings *top, const tq_settings *text, const struct family *f,
+static int read_ends(const tq_docs *docs, const tq_settings *top, const tq_settings *text, const struct family *f,
                      tq_config *c, tq_err *err) {
     if (read_eos(text, c, err) || read_eos(top, c, err) || read_bos(text, f, c, err)) return TQ_FAIL;
-    char *path = tq_path_join(dir, "generation_config.json");
-    bool present = path && access(path, F_OK) == 0;
-    int rc = path ? TQ_OK : tq_fail(err, "%s: out of memory", dir);
-    if (present) {
-        cJSON *json = tq_json_load(dir, "generation_config.json", MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
+    static const char name[] = "generation_config.json";
+    char *path = tq_docs_path(docs, name);
+    int rc = path ? TQ_OK : tq_fail(err, "%s: out of memory", name);
+    if (path && tq_docs_has(docs, name)) {
+        cJSON *json = tq_docs_load(docs, name, MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
         const tq_settings generation = {path, json};
         rc = json ? tq_json_unique(path, "the file", json, err) : TQ_FAIL;
         if (!rc) rc = read_eos(&generation, c, err);
@@ -351,7 +351,7 @@ static int find_family(const tq_settings *top, tq_settings *text, const struct f
     return TQ_FAIL;
 }
 
-static int read_config(const char *dir, const tq_settings *top, tq_config *c, tq_err *err) {
+static int read_config(const tq_docs *docs, const tq_settings *top, tq_config *c, tq_err *err) {
     const struct family *f = NULL;
     tq_settings text;
     if (tq_json_unique(top->file, "the file", top->json, err) || find_family(top, &text, &f, err) || !f) return TQ_FAIL;
@@ -363,18 +363,29 @@ static int read_config(const char *dir, const tq_settings *top, tq_config *c, tq
         return TQ_FAIL;
     if (c->arch == TQ_ARCH_QWEN3_5 ? read_qwen3_5(&text, c, err) : read_window(&text, f, c, err)) return TQ_FAIL;
     if (tq_config_rope(&text, f->partial_rotary, c, err)) return TQ_FAIL;
-    return read_ends(dir, top, &text, f, c, err);
+    return read_ends(docs, top, &text, f, c, err);
 }
 
-int tq_config_load(const char *dir, tq_config *out, tq_err *err) {
+static int load(const tq_docs *docs, tq_config *out, tq_err *err) {
+    static const char name[] = "config.json";
     memset(out, 0, sizeof *out);
     out->bos = -1;
-    char *path = tq_path_join(dir, "config.json");
-    if (!path) return tq_fail(err, "%s: out of memory", dir);
-    cJSON *json = tq_json_load(dir, "config.json", MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
+    char *path = tq_docs_path(docs, name);
+    if (!path) return tq_fail(err, "%s: out of memory", name);
+    cJSON *json = tq_docs_load(docs, name, MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
     const tq_settings top = {path, json};
-    int rc = json ? read_config(dir, &top, out, err) : TQ_FAIL;
+    int rc = json ? read_config(docs, &top, out, err) : TQ_FAIL;
     cJSON_Delete(json);
     free(path);
     return rc;
+}
+
+int tq_config_load(const char *dir, tq_config *out, tq_err *err) {
+    tq_docs docs = tq_docs_in(dir);
+    return load(&docs, out, err);
+}
+
+int tq_config_of(const tq_source *source, tq_config *out, tq_err *err) {
+    tq_docs docs = tq_docs_of(source);
+    return load(&docs, out, err);
 }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "quant/base.h"
+#include "model/tensor_source.h"
 
 typedef enum tq_arch { TQ_ARCH_LLAMA, TQ_ARCH_QWEN3, TQ_ARCH_QWEN3_5, TQ_ARCH_COUNT } tq_arch;
 typedef enum tq_mixer { TQ_MIXER_ATTENTION, TQ_MIXER_DELTANET } tq_mixer;
@@ -63,6 +63,8 @@ typedef struct tq_config {
 /* Reads DIR/config.json (and generation_config.json when present). Understands text_config of multimodal checkpoints.
  * A setting that changes the arithmetic and that is not understood is an error. */
 int tq_config_load(const char *dir, tq_config *out, tq_err *err);
+/* The same for an opened model, whose file may say it itself. */
+int tq_config_of(const tq_source *source, tq_config *out, tq_err *err);
 
 const char *tq_arch_name(tq_arch a); /* "Llama", "Qwen3", "Qwen3.5" */
 

@@ -1,6 +1,6 @@
 /* gguf.c - GGUF files as a source of tensors: one file, or the parts -00001-of-0000N.gguf of one. Names are made ours,
  * so that nothing above knows the format; weights stay as they lie and are decoded when they are read. */
-#include "model/gguf.h"
+#include "model/gguf_docs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,4 +155,33 @@ static void close_gguf(tq_source *s) {
     free(g);
 }
 
-const tq_format tq_format_gguf = {.name = "gguf", .probe = probe, .open = open_gguf, .close = close_gguf};
+/* The documents that the metadata stands for. */
+static const struct document_row {
+    const char *name;
+    const char *key; /* which makes it exist */
+    int (*fill)(const tq_gguf_job *j, cJSON *root, tq_err *err);
+} documents[] = {
+    {"config.json", "general.architecture", tq_gguf_config},
+    {"tokenizer.json", "tokenizer.ggml.tokens", tq_gguf_tokenizer},
+    {"tokenizer_config.json", "tokenizer.ggml.tokens", tq_gguf_tokenizer_config},
+};
+
+static int document(const tq_source *s, const char *name, cJSON **out, tq_err *err) {
+    const gguf_state *g = s->state;
+    const struct document_row *row = NULL;
+    for (size_t i = 0; i < sizeof documents / sizeof *documents && !row; i++)
+        if (strcmp(documents[i].name, name) == 0 && tq_gguf_find(&g->meta, documents[i].key)) row = &documents[i];
+    if (!row || !out) return row ? TQ_OK : TQ_FAIL;
+    const tq_gguf_job job = {s->path, s, &g->meta, g->arch_name, tq_gguf_model_type(g->arch)};
+    cJSON *root = cJSON_CreateObject();
+    int rc = root ? row->fill(&job, root, err) : tq_fail(err, "%s: out of memory", s->path);
+    if (rc) {
+        cJSON_Delete(root);
+        return rc;
+    }
+    *out = root;
+    return TQ_OK;
+}
+
+const tq_format tq_format_gguf = {
+    .name = "gguf", .probe = probe, .open = open_gguf, .close = close_gguf, .document = document};

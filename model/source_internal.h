@@ -5,6 +5,8 @@
 
 #include "model/tensor_source.h"
 
+struct cJSON;
+
 typedef struct tq_shard {
     char *name; /* file name without its directory */
     void *map;  /* NULL for an empty file */
@@ -33,6 +35,9 @@ typedef struct tq_format {
     /* s is empty but for path, dir and format; what is left half done is freed by the caller. */
     int (*open)(tq_source *s, bool directory, tq_err *err);
     void (*close)(tq_source *s); /* NULL: nothing to free */
+    /* Makes a document such as config.json out of what the file says; with out NULL it says whether there is one. NULL:
+     * documents are files beside it. *out is owned by the caller. */
+    int (*document)(const tq_source *s, const char *name, struct cJSON **out, tq_err *err);
 } tq_format;
 
 extern const tq_format tq_format_safetensors;
