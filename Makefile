@@ -99,6 +99,9 @@ quality: all
 	quant/tools/quality.py $(BUILD)/tqexplore $(MODEL) --text $(TEXT) --calib $(CALIB) \
 	    $(if $(QUESTIONS),--questions $(QUESTIONS))
 
+$(BUILD)/tests/real/%: $(BUILD)/tests/real/%.o $(LIB_OBJ)
+	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
+
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
