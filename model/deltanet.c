@@ -203,6 +203,6 @@ int tq_deltanet_run(const tq_block_run *r, tq_err *err) {
     rc = tq_linear_run(f, in, 4, f->x.data, n, err);
     if (rc == TQ_OK) rc = run_state(&d, n, err);
     if (rc != TQ_OK) return rc;
-    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_OUT, r->h, c->hidden, true);
+    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_OUT, r->out, c->hidden, r->out == r->h);
     return tq_linear_run(f, &out, 1, d.out, n, err);
 }

@@ -75,8 +75,9 @@ static int add_heads(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     dims = key;
     if (d && (!tq_gguf_size(d, 2, key, &dims)))
         return tq_fail(err, "%s: %s.rope.dimension_count must be a whole number from 2 to %zu", j->file, j->arch, key);
-    bool ok = cJSON_AddNumberToObject(root, "head_dim", (double)key) &&
-              cJSON_AddNumberToObject(root, "partial_rotary_factor", (double)dims / (double)key);
+    bool ok =
+        cJSON_AddNumberToObject(root, "head_dim", (double)key) &&
+        cJSON_AddNumberToObject(root, "partial_rotary_factor", dims == key ? 1 : ((double)dims + 1e-6) / (double)key);
     return ok ? TQ_OK : tq_fail(err, "%s: out of memory", j->file);
 }
 

@@ -20,6 +20,7 @@ struct tq_model {
     const tq_prefix *prefix;
     tq_matrix_view embedding, head;
     float *final_norm;
+    float *rope_divisors;            /* of a GGUF file; or NULL */
     struct tq_block_weights *blocks; /* [config.blocks] */
     tq_matrix *matrices;
     size_t n_matrices;
@@ -170,14 +171,14 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
     w->mixer = c->mixer[block];
     for (int i = 0; i < TQ_ROLE_COUNT; i++)
         w->matrix[i] = SIZE_MAX;
-    for (int i = 0; i < TQ_VEC_COUNT && rc == TQ_OK; i++) {
+    for (size_t i = 0; i < tq_vector_rules_count && rc == TQ_OK; i++) {
         const tq_vector_rule *rule = &tq_vector_rules[i];
         if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch)) continue;
         size_t shape[3];
         for (size_t d = 0; d < rule->rank; d++)
             shape[d] = tq_dim_of(c, rule->shape[d]);
         (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
-        rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[i], err);
+        rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[rule->vec], err);
     }
     for (int i = 0; i < TQ_SIDE_COUNT && rc == TQ_OK; i++) {
         const tq_side_rule *rule = &tq_side_rules[i];
@@ -217,6 +218,19 @@ static void prefetch_small(const tq_model *m) {
     }
 }
 
+/* Llama 3.1 in GGUF files: its scaled frequencies as divisors of the plain ones. */
+static int bind_divisors(tq_model *m, tq_err *err) {
+    static const char name[] = "rope_freqs.weight";
+    size_t half = m->config.rope.dims / 2;
+    if (!tq_source_find(m->source, name)) return TQ_OK;
+    if (bind_vector(m, name, &half, 1, TQ_TAKE_AS_IS, &m->rope_divisors, err) != TQ_OK) return TQ_FAIL;
+    for (size_t i = 0; i < half; i++)
+        if (!(m->rope_divisors[i] > 0))
+            return tq_fail(err, "%s: tensor %s: expected positive numbers", tq_source_path(m->source), name);
+    m->config.rope.divisors = m->config.local_rope.divisors = m->rope_divisors;
+    return TQ_OK;
+}
+
 static int bind_ends(tq_model *m, tq_err *err) {
     const tq_config *c = &m->config;
     char name[NAME_SIZE];
@@ -227,7 +241,8 @@ static int bind_ends(tq_model *m, tq_err *err) {
     if (!c->tied) rc = bind_kept_matrix(m, m->prefix->head, c->vocab, c->hidden, &m->head, err);
     if (rc != TQ_OK) return rc;
     (void)snprintf(name, sizeof name, "%snorm.weight", m->prefix->text);
-    return bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+    rc = bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+    return rc == TQ_OK ? bind_divisors(m, err) : rc;
 }
 
 static void note_append(tq_model *m, size_t count, const char *what) {
@@ -297,6 +312,7 @@ void tq_model_free(tq_model *m) {
             free(m->blocks[b].vec[i]);
     tq_rotation_cache_free(m->rotations);
     free(m->final_norm);
+    free(m->rope_divisors);
     free(m->blocks);
     free(m->matrices);
     free(m);
