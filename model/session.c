@@ -76,6 +76,12 @@ static int open_model(tq_session *s, const char *path, tq_err *err) {
     free(config);
     if (rc != TQ_OK) return rc;
     add_note(s, tq_model_note(s->model));
+    if (tq_model_baseline(s->model)[0]) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "baseline: %s, already quantized: figures are against that",
+                       tq_model_baseline(s->model));
+        add_note(s, text);
+    }
     s->packed = tq_packed_source(s->source);
     s->count = tq_model_matrices(s->model);
     s->plan = tq_plan_new(s->model, err);

@@ -26,7 +26,7 @@ struct tq_model {
     size_t n_matrices;
     size_t tensors_used;
     size_t kept_bytes, matrix_bytes, kept_weights, matrix_weights;
-    char note[256];
+    char note[256], baseline[64];
 };
 
 static void shape_text(char *buf, size_t size, const size_t *shape, size_t rank) {
@@ -293,6 +293,7 @@ int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **o
         rc = bind_block(m, b, err);
     if (rc != TQ_OK) goto fail;
     note_unused(m);
+    tq_baseline_text(m->matrices, m->n_matrices, tq_source_format(source), m->baseline, sizeof m->baseline);
     *out = m;
     return TQ_OK;
 fail:
@@ -329,6 +330,9 @@ const tq_source *tq_model_source(const tq_model *m) {
 }
 const char *tq_model_note(const tq_model *m) {
     return m->note;
+}
+const char *tq_model_baseline(const tq_model *m) {
+    return m->baseline;
 }
 const char *tq_model_block_kind(const tq_model *m, size_t block) {
     return tq_mixer_name(m->config.mixer[block]);
