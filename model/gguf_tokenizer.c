@@ -118,7 +118,9 @@ static int add_added(const vocabulary *v, cJSON *root) {
         if (!text) return TQ_FAIL;
         cJSON *token = cJSON_CreateObject();
         bool ok = token && cJSON_AddItemToArray(list, token) && cJSON_AddNumberToObject(token, "id", (double)i) &&
-                  cJSON_AddStringToObject(token, "content", text) &&
+                  cJSON_AddStringToObject(token, "content", text) && cJSON_AddFalseToObject(token, "single_word") &&
+                  cJSON_AddFalseToObject(token, "lstrip") && cJSON_AddFalseToObject(token, "rstrip") &&
+                  cJSON_AddFalseToObject(token, "normalized") &&
                   cJSON_AddBoolToObject(token, "special", type != USER) &&
                   cJSON_AddBoolToObject(token, "always", type == USER);
         free(text);
@@ -190,7 +192,8 @@ static bool add_split(cJSON *list, const char *regex) {
 }
 
 static bool add_byte_level(cJSON *step) {
-    return step && cJSON_AddFalseToObject(step, "add_prefix_space") && cJSON_AddFalseToObject(step, "use_regex");
+    return step && cJSON_AddFalseToObject(step, "add_prefix_space") && cJSON_AddTrueToObject(step, "trim_offsets") &&
+           cJSON_AddFalseToObject(step, "use_regex");
 }
 
 static const struct pre_row *find_pre(const vocabulary *v) {
@@ -212,7 +215,7 @@ static int add_gpt2(const vocabulary *v, cJSON *root, cJSON *model) {
         ok = add_split(list, pre->patterns[i]);
     decoder = ok ? cJSON_AddObjectToObject(root, "decoder") : NULL;
     ok = ok && add_byte_level(add_step(list, "ByteLevel")) && decoder &&
-         cJSON_AddStringToObject(decoder, "type", "ByteLevel") &&
+         cJSON_AddStringToObject(decoder, "type", "ByteLevel") && add_byte_level(decoder) &&
          cJSON_AddBoolToObject(model, "ignore_merges", pre->ignore_merges);
     return ok ? add_merges(v, model) : no_memory(v);
 }
@@ -266,37 +269,47 @@ static const struct model_row *find_model(const vocabulary *v) {
     return NULL;
 }
 
-/* A special token in the template: its name, and what it stands for. */
-static bool add_special(cJSON *single, cJSON *specials, const char *name, size_t id) {
-    cJSON *piece = cJSON_CreateObject(), *inner, *entry, *ids;
-    return piece && cJSON_AddItemToArray(single, piece) && (inner = cJSON_AddObjectToObject(piece, "SpecialToken")) &&
-           cJSON_AddStringToObject(inner, "id", name) && (entry = cJSON_AddObjectToObject(specials, name)) &&
-           (ids = cJSON_AddArrayToObject(entry, "ids")) && cJSON_AddItemToArray(ids, cJSON_CreateNumber((double)id));
+/* {KIND: {"id": ID, "type_id": 0}} at the end of a template's list. */
+static bool add_piece(cJSON *list, const char *kind, const char *id) {
+    cJSON *piece = cJSON_CreateObject(), *inner;
+    return piece && cJSON_AddItemToArray(list, piece) && (inner = cJSON_AddObjectToObject(piece, kind)) &&
+           cJSON_AddStringToObject(inner, "id", id) && cJSON_AddNumberToObject(inner, "type_id", 0);
 }
 
+/* A special token in the templates, and what it stands for. */
+static bool add_special(const vocabulary *v, cJSON *const lists[2], cJSON *specials, size_t id) {
+    char *text = text_of(v, v->tokens[id], "token", id);
+    cJSON *entry = text ? cJSON_AddObjectToObject(specials, text) : NULL, *ids, *tokens;
+    bool ok = entry && add_piece(lists[0], "SpecialToken", text) && add_piece(lists[1], "SpecialToken", text) &&
+              cJSON_AddStringToObject(entry, "id", text) && (ids = cJSON_AddArrayToObject(entry, "ids")) &&
+              cJSON_AddItemToArray(ids, cJSON_CreateNumber((double)id)) &&
+              (tokens = cJSON_AddArrayToObject(entry, "tokens")) &&
+              cJSON_AddItemToArray(tokens, cJSON_CreateString(text));
+    free(text);
+    return ok;
+}
+
+/* What stands around a text. The second template, of pairs of texts, is for other programs. */
 static int add_template(const vocabulary *v, cJSON *root, bool bos_default) {
     size_t bos = 0, eos = 0;
     bool has_bos = tq_gguf_size(find(v, "bos_token_id"), 0, v->n - 1, &bos) && flag(v, "add_bos_token", bos_default);
     bool has_eos = tq_gguf_size(find(v, "eos_token_id"), 0, v->n - 1, &eos) && flag(v, "add_eos_token", false);
+    if (!has_bos && !has_eos) return TQ_OK;
     cJSON *post = cJSON_AddObjectToObject(root, "post_processor");
-    cJSON *single = post ? cJSON_AddArrayToObject(post, "single") : NULL;
-    cJSON *specials = single ? cJSON_AddObjectToObject(post, "special_tokens") : NULL;
-    cJSON *piece = cJSON_CreateObject(), *inner = piece ? cJSON_AddObjectToObject(piece, "Sequence") : NULL;
-    bool ok = specials && cJSON_AddStringToObject(post, "type", "TemplateProcessing") && inner &&
-              cJSON_AddStringToObject(inner, "id", "A");
-    ok = ok && (!has_bos || add_special(single, specials, "bos", bos));
-    if (ok) ok = cJSON_AddItemToArray(single, piece);
-    if (!ok) {
-        cJSON_Delete(piece);
-        return no_memory(v);
-    }
-    return !has_eos || add_special(single, specials, "eos", eos) ? TQ_OK : no_memory(v);
+    cJSON *lists[2] = {cJSON_AddArrayToObject(post, "single"), cJSON_AddArrayToObject(post, "pair")};
+    cJSON *specials = cJSON_AddObjectToObject(post, "special_tokens");
+    bool ok = specials && lists[0] && lists[1] && cJSON_AddStringToObject(post, "type", "TemplateProcessing") &&
+              (!has_bos || add_special(v, lists, specials, bos)) && add_piece(lists[0], "Sequence", "A") &&
+              add_piece(lists[1], "Sequence", "A") && add_piece(lists[1], "Sequence", "B") &&
+              (!has_eos || (eos == bos && has_bos) || add_special(v, lists, specials, eos));
+    return ok ? TQ_OK : no_memory(v);
 }
 
 int tq_gguf_tokenizer(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     vocabulary v = {.job = j, .err = err};
     const struct model_row *m = find_model(&v);
     int rc = m ? read_lists(&v) : TQ_FAIL;
+    if (!rc && !cJSON_AddStringToObject(root, "version", "1.0")) rc = no_memory(&v);
     cJSON *model = cJSON_AddObjectToObject(root, "model");
     if (!rc && (!model || !cJSON_AddStringToObject(model, "type", "BPE"))) rc = no_memory(&v);
     if (!rc) rc = add_vocab(&v, model);

@@ -183,6 +183,16 @@ int tq_source_open(const char *path, tq_source **out, tq_err *err) {
     return TQ_OK;
 }
 
+tq_matrix_view tq_tensor_view(const tq_tensor *t) {
+    size_t cols = t->rank == 0 || (t->rank == 1 && t->paired) ? 1 : t->shape[t->rank - 1];
+    return (tq_matrix_view){.data = t->data,
+                            .dtype = t->dtype,
+                            .rows = cols ? t->count / cols : 0,
+                            .cols = cols,
+                            .codec = t->codec,
+                            .paired = t->paired};
+}
+
 const char *tq_source_format(const tq_source *s) {
     return s->format->name;
 }

@@ -26,6 +26,9 @@ typedef struct tq_tensor {
     const void *data; /* borrowed from the map */
 } tq_tensor;
 
+/* A tensor as rows of its innermost dimension; of a vector whose elements lie paired, as a column. */
+tq_matrix_view tq_tensor_view(const tq_tensor *t);
+
 /* path: a .safetensors file, a directory with model.safetensors or model.safetensors.index.json (the index is followed,
  * not a glob), or a .gguf file (one part of several stands for all; tensors have the names of safetensors files).
  * Errors name the file and the fault. */

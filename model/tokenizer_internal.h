@@ -174,6 +174,9 @@ int tq_encode_text(const tq_tokenizer *t, const char *text, size_t n, bool first
 /* tokenizer_scores.c: merges by SentencePiece's rule, out of the tokens' scores: of all pairs of neighbours that make a
  * token, the one of the highest score is joined first. scores: one for each id, null for tokens that no merge makes. */
 int tq_tokenizer_read_scores(const char *file, const cJSON *scores, tq_tokenizer *t, tq_err *err);
+/* Puts such merges as a list into a tokenizer.json with scores, for other programs; a list has no equals, so that of
+ * two ways to make a token they may take another. One without scores stays. */
+int tq_tokenizer_merges_of_scores(cJSON *root, tq_err *err);
 
 /* tokenizer_vocab.c: model and added_tokens; what stands for what must be known, so after tokenizer_steps.c. */
 int tq_tokenizer_read_vocab(const char *file, const cJSON *root, tq_tokenizer *t, tq_err *err);

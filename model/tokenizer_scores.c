@@ -84,3 +84,43 @@ int tq_tokenizer_read_scores(const char *file, const cJSON *scores, tq_tokenizer
     free(list);
     return rc;
 }
+
+static int by_rank(const void *a, const void *b) {
+    const tq_merge *x = a, *y = b;
+    if (x->rank != y->rank) return (x->rank > y->rank) - (x->rank < y->rank);
+    return (x->pair > y->pair) - (x->pair < y->pair);
+}
+
+static bool add_text(cJSON *pair, const tq_token *k) {
+    return cJSON_AddItemToArray(pair, cJSON_CreateString(k->text));
+}
+
+/* All merges that a tokenizer has, in the order of their ranks. */
+static int list_merges(const tq_tokenizer *t, cJSON *list, tq_err *err) {
+    tq_merge *all = malloc((t->bpe.n_slots + 1) * sizeof *all);
+    size_t n = 0;
+    bool ok = all != NULL;
+    for (size_t i = 0; ok && i < t->bpe.n_slots; i++)
+        if (t->bpe.merges[i].rank >= 0) all[n++] = t->bpe.merges[i];
+    if (ok) qsort(all, n, sizeof *all, by_rank);
+    for (size_t i = 0; ok && i < n; i++) {
+        cJSON *pair = cJSON_CreateArray();
+        ok = pair && cJSON_AddItemToArray(list, pair) && add_text(pair, &t->tokens[all[i].pair >> 32]) &&
+             add_text(pair, &t->tokens[all[i].pair & 0xFFFFFFFFu]);
+    }
+    free(all);
+    return ok ? TQ_OK : tq_fail(err, "out of memory for the merges");
+}
+
+int tq_tokenizer_merges_of_scores(cJSON *root, tq_err *err) {
+    cJSON *model = cJSON_GetObjectItemCaseSensitive(root, "model"), *list;
+    if (!model || !cJSON_GetObjectItemCaseSensitive(model, "scores")) return TQ_OK;
+    tq_tokenizer *t = calloc(1, sizeof *t);
+    int rc = t ? tq_tokenizer_read_steps("tokenizer.json", root, t, err) : tq_fail(err, "out of memory");
+    if (!rc) rc = tq_tokenizer_read_vocab("tokenizer.json", root, t, err);
+    if (!rc && !(list = cJSON_AddArrayToObject(model, "merges"))) rc = tq_fail(err, "out of memory for the merges");
+    if (!rc) rc = list_merges(t, list, err);
+    if (!rc) cJSON_DeleteItemFromObjectCaseSensitive(model, "scores");
+    tq_tokenizer_free(t);
+    return rc;
+}

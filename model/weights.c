@@ -64,11 +64,6 @@ static const tq_tensor *find_tensor(tq_model *m, const char *name, const size_t 
     return t;
 }
 
-static tq_matrix_view view_of(const tq_tensor *t, size_t rows, size_t cols) {
-    return (tq_matrix_view){
-        .data = t->data, .dtype = t->dtype, .rows = rows, .cols = cols, .codec = t->codec, .paired = t->paired};
-}
-
 static void count_kept(tq_model *m, const tq_tensor *t) {
     m->kept_bytes += t->bytes;
     m->kept_weights += t->count;
@@ -78,7 +73,7 @@ static int bind_kept_matrix(tq_model *m, const char *name, size_t rows, size_t c
     const tq_tensor *t = find_tensor(m, name, (const size_t[]){rows, cols}, 2, err);
     if (!t) return TQ_FAIL;
     count_kept(m, t);
-    *out = view_of(t, rows, cols);
+    *out = tq_tensor_view(t);
     return TQ_OK;
 }
 
@@ -89,9 +84,9 @@ static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_
     const tq_tensor *t = find_tensor(m, name, shape, rank, err);
     if (!t) return TQ_FAIL;
     int rc = TQ_OK;
-    bool scattered = rank == 1 && t->paired; /* its elements are rows of a matrix that lies paired */
-    size_t cols = scattered ? 1 : shape[rank - 1], rows = t->count / cols;
-    if (scattered && t->codec)
+    tq_matrix_view view = tq_tensor_view(t);
+    size_t rows = view.rows, cols = view.cols;
+    if (t->codec && cols % t->codec->block) /* a vector that lies paired */
         return tq_fail(err, "%s: tensor %s is %s, expected floats", tq_source_path(m->source), name, t->dtype_name);
     float *values = tq_calloc_aligned(t->count, sizeof *values);
     float *row = malloc(cols * sizeof *row);
@@ -99,7 +94,6 @@ static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_
         rc = tq_fail(err, "%s: tensor %s does not fit in memory", tq_source_path(m->source), name);
         goto done;
     }
-    tq_matrix_view view = view_of(t, rows, cols);
     float plus = take == TQ_TAKE_NORM && m->config.norm_plus_one ? 1.0F : 0.0F;
     for (size_t r = 0; r < rows; r++) {
         tq_matrix_row(&view, r, row);
@@ -151,7 +145,7 @@ static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
     } else {
         x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
         if (!x->tensor) return TQ_FAIL;
-        x->w = view_of(x->tensor, rows, cols);
+        x->w = tq_tensor_view(x->tensor);
         m->matrix_bytes += x->tensor->bytes;
     }
     if (tq_bias_present(&m->config, rule->bias)) {
