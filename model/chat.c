@@ -321,6 +321,15 @@ static int read_files(const tq_docs *docs, char **file, cJSON **config, tq_err *
     return rc;
 }
 
+int tq_chat_template(const tq_docs *d, char **text, tq_err *err) {
+    cJSON *config = NULL;
+    int rc = read_files(d, text, &config, err);
+    const char *own = rc == TQ_OK && !*text ? config_template(config) : NULL;
+    if (own && !(*text = strdup(own))) rc = tq_fail(err, "out of memory for the chat template");
+    cJSON_Delete(config);
+    return rc;
+}
+
 static void add_end(tq_chat *c, int id) {
     if (id >= 0 && !tq_chat_is_end(c, id)) c->ends[c->n_ends++] = id;
 }

@@ -4,6 +4,7 @@
 #ifndef TQ_GGUF_H
 #define TQ_GGUF_H
 
+#include "model/config.h"
 #include "model/gguf_types.h"
 #include "model/source_internal.h"
 
@@ -36,6 +37,7 @@ typedef struct tq_gguf_value {
     bool array;
     size_t count;              /* elements; 1 of a single value */
     const unsigned char *data; /* the first element; of a string its length comes first */
+    size_t bytes;              /* of all elements */
 } tq_gguf_value;
 
 typedef struct tq_gguf {
@@ -85,6 +87,10 @@ const char *tq_gguf_arch_names(void);                     /* those that are know
 void tq_gguf_rename(const tq_gguf_arch *a, const char *name, char *out, size_t size);
 /* The setting that counts the heads whose rows lie paired in this tensor, e.g. "attention.head_count"; NULL: none. */
 const char *tq_gguf_paired(const tq_gguf_arch *a, const char *name);
+/* The reverse; false when such a file has no place for the tensor. Our names begin with "model." here. */
+bool tq_gguf_name_of(const tq_gguf_arch *a, const char *ours, char *out, size_t size);
+const tq_gguf_arch *tq_gguf_arch_of(const tq_config *c); /* NULL: none */
+const char *tq_gguf_arch_name(const tq_gguf_arch *a);    /* general.architecture */
 /* The model_type of config.json that the architecture has. */
 const char *tq_gguf_model_type(const tq_gguf_arch *a);
 

@@ -139,7 +139,7 @@ static int add_shapes(const tq_gguf_job *j, cJSON *root, tq_err *err) {
 /* Gemma 3: a local window in all but every sixth block. Models of 62 blocks (27B) scale queries by hidden / heads,
  * the others by the head. Norms are stored with one added. */
 static int add_gemma3(const tq_gguf_job *j, cJSON *root, tq_err *err) {
-    enum { LARGEST = 62, PERIOD = 6 };
+    enum { PERIOD = 6 };
     size_t blocks = 0, heads = 1, hidden = 0, period = PERIOD;
     const tq_gguf_value *every = find(j, "attention.sliding_window_pattern"), *local = find(j, "rope.freq_base_swa");
     (void)tq_gguf_size(find(j, "block_count"), 1, 1 << 20, &blocks);
@@ -148,7 +148,7 @@ static int add_gemma3(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     if (every && !tq_gguf_size(every, 1, 1 << 20, &period))
         return tq_fail(err, "%s: %s.attention.sliding_window_pattern is no size", j->file, j->arch);
     const cJSON *head = cJSON_GetObjectItemCaseSensitive(root, "head_dim");
-    double scalar = blocks == LARGEST ? (double)hidden / (double)heads : head->valuedouble;
+    double scalar = blocks == TQ_GGUF_GEMMA3_LARGEST ? (double)hidden / (double)heads : head->valuedouble;
     bool ok = cJSON_AddStringToObject(root, "hidden_activation", "gelu_pytorch_tanh") &&
               cJSON_AddNumberToObject(root, "query_pre_attn_scalar", scalar) &&
               cJSON_AddNumberToObject(root, "sliding_window_pattern", (double)period) &&

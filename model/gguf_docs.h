@@ -8,6 +8,9 @@
 /* A setting of config.json that only these documents have: norms are stored as they are, though the family adds one. */
 #define TQ_NORM_PLUS_ONE "norm_plus_one"
 
+/* Gemma 3 of so many blocks (27B) scales queries by hidden / heads, smaller ones by the head; no key says it. */
+#define TQ_GGUF_GEMMA3_LARGEST 62
+
 typedef struct tq_gguf_job {
     const char *file; /* for errors */
     const tq_source *source;

@@ -33,7 +33,15 @@ static const name_row sandwich[] = {
     {NULL, NULL},
 };
 
+/* Norms after the mixer and after the MLP alone. */
+static const name_row after[] = {
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+    {NULL, NULL},
+};
+
 struct tq_gguf_arch {
+    tq_arch arch;
     const char *name;       /* general.architecture */
     const char *model_type; /* of config.json */
     const name_row *own;    /* looked at before the common ones; NULL: none */
@@ -41,10 +49,9 @@ struct tq_gguf_arch {
 };
 
 static const tq_gguf_arch archs[] = {
-    {"llama", "llama", NULL, true},
-    {"qwen2", "qwen2", NULL, false},
-    {"qwen3", "qwen3", NULL, false},
-    {"gemma3", "gemma3_text", sandwich, false},
+    {TQ_ARCH_LLAMA, "llama", "llama", NULL, true},   {TQ_ARCH_QWEN2, "qwen2", "qwen2", NULL, false},
+    {TQ_ARCH_QWEN3, "qwen3", "qwen3", NULL, false},  {TQ_ARCH_GEMMA3, "gemma3", "gemma3_text", sandwich, false},
+    {TQ_ARCH_OLMO2, "olmo2", "olmo2", after, false},
 };
 
 const tq_gguf_arch *tq_gguf_arch_find(tq_gguf_text name) {
@@ -54,7 +61,17 @@ const tq_gguf_arch *tq_gguf_arch_find(tq_gguf_text name) {
 }
 
 const char *tq_gguf_arch_names(void) {
-    return "llama, qwen2, qwen3 or gemma3";
+    return "llama, qwen2, qwen3, gemma3 or olmo2";
+}
+
+const tq_gguf_arch *tq_gguf_arch_of(const tq_config *c) {
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
+        if (archs[i].arch == c->arch) return &archs[i];
+    return NULL;
+}
+
+const char *tq_gguf_arch_name(const tq_gguf_arch *a) {
+    return a->name;
 }
 
 const char *tq_gguf_model_type(const tq_gguf_arch *a) {
@@ -95,6 +112,33 @@ void tq_gguf_rename(const tq_gguf_arch *a, const char *name, char *out, size_t s
         (void)snprintf(out, size, "model.layers.%s.%s%s", block, ours, suffix);
     else
         (void)snprintf(out, size, "%s%s", ours, suffix);
+}
+
+static const char *look_back(const name_row *rows, const char *ours, size_t n) {
+    for (; rows && rows->gguf; rows++)
+        if (strlen(rows->ours) == n && memcmp(rows->ours, ours, n) == 0) return rows->gguf;
+    return NULL;
+}
+
+bool tq_gguf_name_of(const tq_gguf_arch *a, const char *ours, char *out, size_t size) {
+    static const char layers[] = "model.layers.", freqs[] = "rope_freqs.weight";
+    size_t digits = strncmp(ours, layers, sizeof layers - 1) == 0 ? strspn(ours + sizeof layers - 1, "0123456789") : 0;
+    const char *block = ours + sizeof layers - 1, *part = digits ? block + digits + 1 : ours;
+    const char *suffix = strrchr(part, '.');
+    if (strcmp(ours, freqs) == 0) {
+        (void)snprintf(out, size, "%s", freqs);
+        return true;
+    }
+    if (!suffix || (digits && block[digits] != '.')) return false;
+    size_t n = (size_t)(suffix - part);
+    const char *name = digits ? look_back(a->own, part, n) : look_back(ends, part, n);
+    if (!name && digits) name = look_back(common, part, n);
+    if (!name) return false;
+    if (digits)
+        (void)snprintf(out, size, "blk.%.*s.%s%s", (int)digits, block, name, suffix);
+    else
+        (void)snprintf(out, size, "%s%s", name, suffix);
+    return true;
 }
 
 const char *tq_gguf_paired(const tq_gguf_arch *a, const char *name) {

@@ -116,7 +116,9 @@ static int read_value(reader *r, tq_gguf_value *v) {
     size_t least = kind == TQ_GGUF_STRING ? 8 : kind_size[kind];
     if (v->array && take_count(r, v->key, least, &v->count)) return TQ_FAIL;
     v->data = r->p + r->at;
-    return skip_elements(r, v);
+    int rc = skip_elements(r, v);
+    v->bytes = (size_t)(r->p + r->at - v->data);
+    return rc;
 }
 
 static int by_key(const void *a, const void *b) {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/gguf_docs.h"
+#include "model/gguf_export.h"
 #include "model/tokenizer_internal.h"
 
 #define METASPACE "\xE2\x96\x81" /* U+2581 */
@@ -50,6 +50,48 @@ static const struct pre_row {
     {"qwen2", true, false, false, {LLAMA3("\\p{N}")}},
     {"deepseek-r1-qwen", true, false, false, {LLAMA3("\\p{N}")}},
 };
+
+/* The patterns by which a tokenizer.json cuts text, gathered from nested steps; false when there are others. */
+static bool gather_patterns(const cJSON *step, const char *list[PATTERNS], size_t *n) {
+    const char *type = step ? tq_json_text(step, "type") : NULL, *pattern = NULL;
+    if (!type) return false;
+    if (strcmp(type, "Sequence") == 0) {
+        const cJSON *steps = tq_json_get(step, "pretokenizers");
+        for (const cJSON *s = steps ? steps->child : NULL; s; s = s->next)
+            if (!gather_patterns(s, list, n)) return false;
+        return true;
+    }
+    if (strcmp(type, "Split") == 0) {
+        const cJSON *inner = tq_json_get(step, "pattern");
+        const char *behavior = tq_json_text(step, "behavior");
+        pattern = inner ? tq_json_text(inner, "Regex") : NULL;
+        if (!pattern || !behavior || strcmp(behavior, "Isolated") != 0) return false;
+    } else if (strcmp(type, "Digits") == 0 && cJSON_IsTrue(tq_json_get(step, "individual_digits"))) {
+        pattern = "\\p{N}";
+    } else if (strcmp(type, "ByteLevel") == 0 && cJSON_IsFalse(tq_json_get(step, "add_prefix_space"))) {
+        if (cJSON_IsFalse(tq_json_get(step, "use_regex"))) return true;
+        pattern = WORDS;
+    }
+    if (!pattern || *n == PATTERNS) return false;
+    list[(*n)++] = pattern;
+    return true;
+}
+
+const char *tq_gguf_pre_of(const cJSON *tokenizer) {
+    const char *list[PATTERNS] = {0};
+    const cJSON *model = tq_json_get(tokenizer, "model");
+    bool whole = model && cJSON_IsTrue(tq_json_get(model, "ignore_merges"));
+    size_t n = 0;
+    if (!gather_patterns(tq_json_get(tokenizer, "pre_tokenizer"), list, &n)) return NULL;
+    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++) {
+        bool same = pres[i].ignore_merges == whole;
+        for (size_t k = 0; k < PATTERNS && same; k++)
+            same = (!pres[i].patterns[k] && !list[k]) ||
+                   (pres[i].patterns[k] && list[k] && strcmp(pres[i].patterns[k], list[k]) == 0);
+        if (same) return pres[i].name;
+    }
+    return NULL;
+}
 
 /* What is read of the file. */
 typedef struct vocabulary {

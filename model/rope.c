@@ -35,7 +35,7 @@ static float yarn(const tq_rope *r, float freq, size_t i) {
     return freq / r->factor * ramp + freq * (1.0F - ramp);
 }
 
-static void frequencies(const tq_rope *r, size_t context, size_t length, float *out) {
+void tq_rope_frequencies(const tq_rope *r, size_t context, size_t length, float *out) {
     double base = (double)r->theta, dims = (double)r->dims;
     if (length) {
         double stretch = (double)r->factor * (double)length / (double)context - ((double)r->factor - 1.0);
@@ -89,7 +89,7 @@ int tq_rope_prepare(tq_rope_table *t, const tq_rope *r, size_t context, size_t f
     if (!freq) return tq_fail(err, "out of memory");
     int rc = reserve(t, want, half, err);
     if (rc == TQ_OK) {
-        frequencies(r, context, length, freq);
+        tq_rope_frequencies(r, context, length, freq);
         for (size_t p = have; p < want; p++) {
             for (size_t i = 0; i < half; i++) {
                 float angle = freq[i] * (float)(begin + p);

@@ -14,6 +14,8 @@ typedef struct tq_rope_table {
 /* Makes the table hold positions first .. first+n-1 of a sequence whose length is first+n. context is the trained one:
  * frequencies depend on the length only for TQ_ROPE_DYNAMIC past it. */
 int tq_rope_prepare(tq_rope_table *t, const tq_rope *r, size_t context, size_t first, size_t n, tq_err *err);
+/* The frequencies: [dims / 2]. length: 0, or that of a sequence past the context with TQ_ROPE_DYNAMIC. */
+void tq_rope_frequencies(const tq_rope *r, size_t context, size_t length, float *out);
 void tq_rope_table_free(tq_rope_table *t);
 
 /* Rotates the first r->dims values of a head's vector at `position`: pairs (i, i + dims/2). */

@@ -4,13 +4,18 @@
     python tests/make/make_gguf_fixtures.py
 
 types.gguf holds a tensor of random blocks for each type that is decoded, types.bin the floats of all of them in the same
-order. parts-0000N-of-00003.gguf is one model in three parts. Seeds are fixed. Needs numpy and gguf.
+order. parts-0000N-of-00003.gguf is one model in three parts. spm.gguf is a vocabulary that sentencepiece trained on
+samples/eval.txt, spm.ids.bin what it makes of the first lines of tests/data/tokenizers/lines.bin: for each a u16 count
+and u16 ids. Seeds are fixed. Needs numpy, gguf and sentencepiece.
 """
 
+import io
 import pathlib
+import struct
 
 import gguf
 import numpy as np
+import sentencepiece
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "data" / "gguf"
@@ -77,6 +82,49 @@ def write_parts():
     finish(writer)
 
 
+def read_lines(count):
+    data, at, lines = (OUT.parent / "tokenizers" / "lines.bin").read_bytes(), 0, []
+    while len(lines) < count:
+        n, = struct.unpack_from("<I", data, at)
+        lines.append(data[at + 4:at + 4 + n].decode("utf-8", errors="replace"))
+        at += 4 + n
+    return lines
+
+
+def write_spm():
+    """Byte fallback, and tokens that are found before the text is cut, as Gemma has them."""
+    model = io.BytesIO()
+    user = ["\n", "\n\n", "<b>", "</b>", "\u2581\u2581"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter((OUT.parent.parent.parent / "samples" / "eval.txt").read_text().split("\n")),
+        model_writer=model, model_type="bpe", vocab_size=560, byte_fallback=True, normalization_rule_name="identity",
+        add_dummy_prefix=False, remove_extra_whitespaces=False, user_defined_symbols=user, character_coverage=0.995,
+        num_threads=1)
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    kinds, tokens = [], []
+    for i in range(sp.vocab_size()):
+        piece = sp.id_to_piece(i)
+        kinds.append(3 if sp.is_control(i) else 2 if sp.is_unknown(i) else 6 if sp.is_byte(i) else
+                     4 if piece in user else 5 if sp.is_unused(i) else 1)
+        tokens.append(piece.replace("\u2581", " ") if piece in user else piece)
+    writer = gguf.GGUFWriter(OUT / "spm.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([sp.get_score(i) for i in range(sp.vocab_size())])
+    writer.add_token_types(kinds)
+    writer.add_unk_token_id(sp.unk_id())
+    writer.add_bos_token_id(sp.bos_id())
+    writer.add_eos_token_id(sp.eos_id())
+    writer.add_add_space_prefix(False)
+    finish(writer)
+    out = b""
+    for line in read_lines(200):
+        ids = sp.encode(line)
+        out += struct.pack(f"<{len(ids) + 1}H", len(ids), *ids)
+    (OUT / "spm.ids.bin").write_bytes(out)
+
+
 def finish(writer):
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -88,5 +136,6 @@ if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     write_types()
     write_parts()
+    write_spm()
     for path in sorted(OUT.iterdir()):
         print(f"{path.name:28s} {path.stat().st_size}")
