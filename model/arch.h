@@ -28,14 +28,16 @@ typedef enum tq_side { TQ_SIDE_A, TQ_SIDE_B, TQ_SIDE_COUNT } tq_side;
 
 /* Small tensors, converted to floats at binding. */
 typedef enum tq_vector {
-    TQ_VEC_INPUT_NORM, /* [hidden] */
-    TQ_VEC_POST_NORM,  /* [hidden], before the MLP */
-    TQ_VEC_Q_NORM,     /* [head_dim] */
-    TQ_VEC_K_NORM,     /* [head_dim] */
-    TQ_VEC_CONV,       /* [linear_conv, conv channels]: transposed from the file's [channels, 1, linear_conv] */
-    TQ_VEC_RATE,       /* [linear_value_heads]: -exp(A_log) */
-    TQ_VEC_DT_BIAS,    /* [linear_value_heads] */
-    TQ_VEC_GATED_NORM, /* [linear_value_dim] */
+    TQ_VEC_INPUT_NORM,     /* [hidden], before the mixer; OLMo 2 has none */
+    TQ_VEC_POST_NORM,      /* [hidden], before the MLP; OLMo 2 has none */
+    TQ_VEC_MIXER_OUT_NORM, /* [hidden], of what the mixer gives, before it is added: Gemma 3, OLMo 2 */
+    TQ_VEC_MLP_OUT_NORM,   /* [hidden], of what the MLP gives */
+    TQ_VEC_Q_NORM,         /* [head_dim], or [heads * head_dim] with wide_qk_norm */
+    TQ_VEC_K_NORM,         /* [head_dim], or [kv_heads * head_dim] */
+    TQ_VEC_CONV,           /* [linear_conv, conv channels]: transposed from the file's [channels, 1, linear_conv] */
+    TQ_VEC_RATE,           /* [linear_value_heads]: -exp(A_log) */
+    TQ_VEC_DT_BIAS,        /* [linear_value_heads] */
+    TQ_VEC_GATED_NORM,     /* [linear_value_dim] */
     TQ_VEC_COUNT
 } tq_vector;
 
@@ -48,6 +50,8 @@ typedef enum tq_dim {
     TQ_DIM_KV,        /* kv_heads * head_dim */
     TQ_DIM_ATTENTION, /* heads * head_dim */
     TQ_DIM_HEAD,
+    TQ_DIM_Q_NORM, /* what a query's norm goes over, and a key's */
+    TQ_DIM_K_NORM,
     TQ_DIM_CONV_CHANNELS, /* 2 * key heads * key dim + value heads * value dim */
     TQ_DIM_CONV_KERNEL,
     TQ_DIM_VALUE, /* value heads * value dim */
@@ -59,7 +63,7 @@ size_t tq_dim_of(const tq_config *c, tq_dim d);
 /* How the numbers of a small tensor are taken over. */
 typedef enum tq_take { TQ_TAKE_AS_IS, TQ_TAKE_NORM, TQ_TAKE_TRANSPOSED, TQ_TAKE_MINUS_EXP } tq_take;
 /* Which setting of the config says that a matrix has a bias. */
-typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_ATTENTION, TQ_BIAS_MLP } tq_bias_rule;
+typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_QKV, TQ_BIAS_ATTENTION, TQ_BIAS_MLP } tq_bias_rule;
 
 /* `mixers` and `archs` are bit sets: 1 << tq_mixer, 1 << tq_arch. Names are relative to "layers.N." */
 typedef struct tq_matrix_rule {
@@ -76,6 +80,7 @@ typedef struct tq_side_rule {
 } tq_side_rule;
 
 typedef struct tq_vector_rule {
+    tq_vector vec; /* what it is bound as; architectures may name it differently */
     const char *name;
     unsigned mixers;
     unsigned archs;
@@ -86,7 +91,8 @@ typedef struct tq_vector_rule {
 
 extern const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT];
 extern const tq_side_rule tq_side_rules[TQ_SIDE_COUNT];
-extern const tq_vector_rule tq_vector_rules[TQ_VEC_COUNT];
+extern const tq_vector_rule tq_vector_rules[];
+extern const size_t tq_vector_rules_count;
 
 bool tq_bias_present(const tq_config *c, tq_bias_rule rule);
 

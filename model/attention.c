@@ -1,7 +1,6 @@
 /* attention.c - causal softmax attention with grouped key/value heads, optional query/key norms, sliding window and
  * output gate, over independent sequences or a cache. */
 #include <cblas.h>
-#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -20,11 +19,22 @@ typedef struct attention {
     float *v; /* [n, kv] */
     float *out;
     size_t query, kv, stride; /* stride: from one head's query to the next */
+    size_t window;            /* positions that a query sees, itself among them; 0: all before it */
+    const tq_rope *rope;
+    const tq_rope_table *angles;
 } attention;
 
 static void norm_and_rotate(const attention *a, const float *norm, size_t position, float *x) {
-    if (norm) tq_k()->rmsnorm(x, x, norm, a->c->head_dim, a->c->norm_eps);
-    tq_rope_apply(&a->r->f->rope, a->c, position, x);
+    if (norm && !a->c->wide_qk_norm) tq_k()->rmsnorm(x, x, norm, a->c->head_dim, a->c->norm_eps);
+    tq_rope_apply(a->angles, a->rope, position, x);
+}
+
+/* Norms over all heads of a token together. */
+static void norm_wide(const attention *a, size_t i) {
+    if (!a->c->wide_qk_norm) return;
+    float *q = a->q + i * a->query, *k = a->k + i * a->kv;
+    tq_k()->rmsnorm(q, q, a->r->w->vec[TQ_VEC_Q_NORM], a->query, a->c->norm_eps);
+    tq_k()->rmsnorm(k, k, a->r->w->vec[TQ_VEC_K_NORM], a->kv, a->c->norm_eps);
 }
 
 /* Norms and rotations of queries and keys; keys and values go to the cache. Queries are scaled here, once. */
@@ -32,9 +42,10 @@ static void prepare_tokens(void *ctx, size_t begin, size_t end, int thread) {
     const attention *a = ctx;
     const tq_config *c = a->c;
     const tq_block_run *r = a->r;
-    float scale = 1.0F / sqrtf((float)c->head_dim);
+    float scale = c->query_scale;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
+        norm_wide(a, i);
         size_t position = r->position + i % r->len, d = c->head_dim;
         for (size_t h = 0; h < c->heads; h++) {
             float *q = a->q + i * a->query + h * a->stride;
@@ -73,8 +84,8 @@ static void history(const attention *a, size_t seq, size_t h, const float **k, c
 }
 
 /* The first position that a query at `position` sees. */
-static size_t window_start(const tq_config *c, size_t position) {
-    return c->sliding_window && position + 1 > c->sliding_window ? position + 1 - c->sliding_window : 0;
+static size_t window_start(const attention *a, size_t position) {
+    return a->window && position + 1 > a->window ? position + 1 - a->window : 0;
 }
 
 static void gate_output(const attention *a, const float *q, float *out) {
@@ -85,7 +96,7 @@ static void gate_output(const attention *a, const float *q, float *out) {
 static void attend_one(void *ctx, size_t begin, size_t end, int thread) {
     const attention *a = ctx;
     const tq_config *c = a->c;
-    size_t position = a->r->position, lo = window_start(c, position), n = position + 1 - lo;
+    size_t position = a->r->position, lo = window_start(a, position), n = position + 1 - lo;
     float *scores = a->r->f->work[thread].data;
     for (size_t h = begin; h < end; h++) {
         const float *k = NULL, *v = NULL, *q = a->q + h * a->stride;
@@ -105,14 +116,14 @@ static void attend_tile(const attention *a, size_t seq, size_t h, size_t t0, siz
     const tq_config *c = a->c;
     const float *k = NULL, *v = NULL;
     size_t ld = 0, d = c->head_dim, first = a->r->position + t0, attention_dim = c->heads * d;
-    size_t lo = window_start(c, first), hi = first + tokens, n = hi - lo;
+    size_t lo = window_start(a, first), hi = first + tokens, n = hi - lo;
     const float *q = a->q + (seq * a->r->len + t0) * a->query + h * a->stride;
     float *out = a->out + (seq * a->r->len + t0) * attention_dim + h * d;
     history(a, seq, h, &k, &v, &ld);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)n, (blasint)d, 1.0F, q,
                 (blasint)a->query, k + lo * ld, (blasint)ld, 0.0F, scores, (blasint)n);
     for (size_t i = 0; i < tokens; i++) {
-        size_t start = window_start(c, first + i) - lo, stop = first + i + 1 - lo;
+        size_t start = window_start(a, first + i) - lo, stop = first + i + 1 - lo;
         float *row = scores + i * n;
         tq_k()->softmax(row + start, stop - start);
         memset(row, 0, start * sizeof *row);
@@ -156,7 +167,11 @@ int tq_attention_run(const tq_block_run *r, tq_err *err) {
     size_t n = r->seqs * r->len, attention_dim = tq_dim_of(c, TQ_DIM_ATTENTION);
     attention a = {.r = r, .c = c, .query = tq_dim_of(c, TQ_DIM_QUERY), .kv = tq_dim_of(c, TQ_DIM_KV)};
     a.stride = a.query / c->heads;
-    int rc = tq_rope_prepare(&f->rope, c, r->position, r->len, err);
+    bool local = c->local[r->block];
+    a.window = local ? c->sliding_window : 0;
+    a.rope = local ? &c->local_rope : &c->rope;
+    a.angles = &f->rope[local];
+    int rc = tq_rope_prepare(&f->rope[local], a.rope, c->context, r->position, r->len, err);
     if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[0], n * a.query, err);
     if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[1], n * a.kv, err);
     if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[2], n * a.kv, err);
@@ -176,6 +191,6 @@ int tq_attention_run(const tq_block_run *r, tq_err *err) {
     rc = attend(&a, err);
     f->seconds[TQ_PART_ATTENTION] += tq_now() - start;
     if (rc != TQ_OK) return rc;
-    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_O, r->h, c->hidden, true);
+    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_O, r->out, c->hidden, r->out == r->h);
     return tq_linear_run(f, &out, 1, a.out, n, err);
 }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
-#include "model/json.h"
+#include "model/docs.h"
 #include "model/tensor_writer.h"
 #include "model/tokenizer_internal.h"
 
@@ -309,22 +309,24 @@ static const char *config_template(const cJSON *config) {
 }
 
 /* Either file may be absent. */
-static int read_files(const char *dir, char **file, cJSON **config, tq_err *err) {
-    char *path = tq_path_join(dir, "chat_template.jinja");
-    char *config_path = tq_path_join(dir, "tokenizer_config.json");
-    int rc = TQ_FAIL;
-    if (!path || !config_path) {
-        tq_fail(err, "%s: out of memory", dir);
-        goto done;
-    }
-    if (access(path, F_OK) == 0 && tq_read_file(path, MAX_TEMPLATE, file, NULL, err)) goto done;
-    if (access(config_path, F_OK) == 0 &&
-        !(*config = tq_json_load(dir, "tokenizer_config.json", MAX_FILE, MAX_VALUES, err)))
-        goto done;
-    rc = TQ_OK;
-done:
+static int read_files(const tq_docs *docs, char **file, cJSON **config, tq_err *err) {
+    static const char name[] = "tokenizer_config.json";
+    char *path = docs->dir ? tq_path_join(docs->dir, "chat_template.jinja") : NULL;
+    int rc = TQ_OK;
+    if (docs->dir && !path) rc = tq_fail(err, "%s: out of memory", docs->dir);
+    if (path && access(path, F_OK) == 0) rc = tq_read_file(path, MAX_TEMPLATE, file, NULL, err);
+    if (!rc && tq_docs_has(docs, name) && !(*config = tq_docs_load(docs, name, MAX_FILE, MAX_VALUES, err)))
+        rc = TQ_FAIL;
     free(path);
-    free(config_path);
+    return rc;
+}
+
+int tq_chat_template(const tq_docs *d, char **text, tq_err *err) {
+    cJSON *config = NULL;
+    int rc = read_files(d, text, &config, err);
+    const char *own = rc == TQ_OK && !*text ? config_template(config) : NULL;
+    if (own && !(*text = strdup(own))) rc = tq_fail(err, "out of memory for the chat template");
+    cJSON_Delete(config);
     return rc;
 }
 
@@ -361,14 +363,14 @@ static int set_up(tq_chat *c, const char *text, const cJSON *config, const tq_co
     return c->eos ? TQ_OK : tq_fail(err, "out of memory for the chat template");
 }
 
-int tq_chat_load(const char *dir, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err) {
+static int load(const tq_docs *docs, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err) {
     char *file = NULL;
     cJSON *config = NULL;
     *out = NULL;
     tq_chat *c = calloc(1, sizeof *c);
-    if (!c) return tq_fail(err, "%s: out of memory", dir);
+    if (!c) return tq_fail(err, "out of memory for the chat template");
     c->tok = tok;
-    int rc = read_files(dir, &file, &config, err);
+    int rc = read_files(docs, &file, &config, err);
     if (!rc) rc = set_up(c, file ? file : config_template(config), config, cfg, err);
     free(file);
     cJSON_Delete(config);
@@ -378,6 +380,16 @@ int tq_chat_load(const char *dir, const tq_tokenizer *tok, const tq_config *cfg,
     }
     *out = c;
     return TQ_OK;
+}
+
+int tq_chat_load(const char *dir, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err) {
+    tq_docs docs = tq_docs_in(dir);
+    return load(&docs, tok, cfg, out, err);
+}
+
+int tq_chat_of(const tq_source *source, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err) {
+    tq_docs docs = tq_docs_of(source);
+    return load(&docs, tok, cfg, out, err);
 }
 
 void tq_chat_free(tq_chat *c) {

@@ -25,6 +25,8 @@ typedef struct tq_chat tq_chat;
 /* Looks for chat_template.jinja, then for chat_template in tokenizer_config.json, in DIR. A model without one, or with
  * one that is not recognised, gets TQ_CHAT_PLAIN and a note (tq_chat_note). */
 int tq_chat_load(const char *dir, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err);
+/* The same for an opened model, whose file may hold its template. */
+int tq_chat_of(const tq_source *source, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err);
 void tq_chat_free(tq_chat *c);
 tq_chat_format tq_chat_format_of(const tq_chat *c);
 const char *tq_chat_format_name(tq_chat_format f); /* "ChatML", "Llama 3", "Mistral", "plain text" */

@@ -5,9 +5,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "quant/base.h"
+#include "model/tensor_source.h"
 
-typedef enum tq_arch { TQ_ARCH_LLAMA, TQ_ARCH_QWEN3, TQ_ARCH_QWEN3_5, TQ_ARCH_COUNT } tq_arch;
+typedef enum tq_arch {
+    TQ_ARCH_LLAMA,
+    TQ_ARCH_QWEN3,
+    TQ_ARCH_QWEN3_5,
+    TQ_ARCH_QWEN2,
+    TQ_ARCH_GEMMA3,
+    TQ_ARCH_OLMO2,
+    TQ_ARCH_COUNT
+} tq_arch;
+typedef enum tq_activation { TQ_ACT_SILU, TQ_ACT_GELU_TANH } tq_activation; /* of the MLP's gate */
 typedef enum tq_mixer { TQ_MIXER_ATTENTION, TQ_MIXER_DELTANET } tq_mixer;
 typedef enum tq_rope_type {
     TQ_ROPE_DEFAULT,
@@ -30,6 +39,7 @@ typedef struct tq_rope {
     float attention_factor;     /* yarn: the factor on cos and sin, resolved; else 1 */
     float beta_fast, beta_slow; /* yarn */
     size_t dims;                /* rotated dimensions of a head: head_dim * partial_rotary_factor */
+    const float *divisors;      /* NULL, or what each of dims / 2 frequencies is divided by: [dims / 2], borrowed */
 } tq_rope;
 
 typedef struct tq_config {
@@ -43,15 +53,22 @@ typedef struct tq_config {
     size_t kv_heads;
     size_t head_dim;
     size_t context;        /* max_position_embeddings */
-    size_t sliding_window; /* 0: none. Mistral: every block */
+    size_t sliding_window; /* of blocks that are local; 0: none are */
     float norm_eps;
+    float embedding_scale; /* what embeddings are multiplied by: 1 but for Gemma */
+    float query_scale;     /* what queries are multiplied by: 1 / sqrt(head_dim) but for Gemma */
+    tq_activation activation;
     bool tied;           /* lm_head is the embedding */
-    bool attention_bias; /* q, k, v biases (and o where the architecture has one) */
+    bool attention_bias; /* q, k, v and o have biases */
+    bool qkv_bias;       /* Qwen2: q, k and v have, o has none */
     bool mlp_bias;
     bool output_gate;   /* Qwen3.5: q_proj is twice as tall, sigmoid gate on the attention output */
-    bool norm_plus_one; /* Qwen3.5: RMSNorm weights are stored minus 1 */
+    bool norm_plus_one; /* Qwen3.5, Gemma: RMSNorm weights are stored minus 1 */
+    bool wide_qk_norm;  /* OLMo 2: queries and keys are normalised over all heads together */
     tq_rope rope;
+    tq_rope local_rope; /* of local blocks; the same as rope but for Gemma */
     tq_mixer mixer[TQ_MAX_BLOCKS];
+    bool local[TQ_MAX_BLOCKS]; /* attends within the sliding window */
     /* DeltaNet */
     size_t linear_key_heads, linear_value_heads, linear_key_dim, linear_value_dim, linear_conv;
     int eos[TQ_MAX_EOS]; /* from config.json and generation_config.json */
@@ -63,7 +80,9 @@ typedef struct tq_config {
 /* Reads DIR/config.json (and generation_config.json when present). Understands text_config of multimodal checkpoints.
  * A setting that changes the arithmetic and that is not understood is an error. */
 int tq_config_load(const char *dir, tq_config *out, tq_err *err);
+/* The same for an opened model, whose file may say it itself. */
+int tq_config_of(const tq_source *source, tq_config *out, tq_err *err);
 
-const char *tq_arch_name(tq_arch a); /* "Llama", "Qwen3", "Qwen3.5" */
+const char *tq_arch_name(tq_arch a); /* "Llama", "Qwen3", "Gemma 3", ... */
 
 #endif

@@ -16,7 +16,30 @@ int tq_setting_size(const tq_settings *s, const char *key, size_t def, size_t lo
 int tq_setting_real(const tq_settings *s, const char *key, double def, double lo, double hi, double *out, tq_err *err);
 int tq_setting_bool(const tq_settings *s, const char *key, bool def, bool *out, tq_err *err);
 
-/* rope_parameters or rope_scaling, rope_theta, partial_rotary_factor. head_dim and context are already set. */
-int tq_config_rope(const tq_settings *top, double default_partial, tq_config *c, tq_err *err);
+/* What a model_type means and what it takes for granted where its file says nothing. */
+typedef struct tq_family {
+    const char *model_type;
+    tq_arch arch;
+    size_t vocab, heads; /* 0: the file must say it */
+    size_t kv_heads;     /* 0: as many as heads */
+    size_t head_dim;     /* 0: hidden / heads */
+    size_t context;
+    double partial_rotary, theta;
+    int bos, eos;
+    bool attention_bias, mlp_bias; /* has the setting */
+    bool tied;
+    const char *activation_key;
+    tq_activation activation;
+    /* Reads what only this family has; called before the rope settings. */
+    int (*more)(const tq_settings *s, const struct tq_family *f, tq_config *c, tq_err *err);
+} tq_family;
+
+/* config_families.c */
+extern const tq_family tq_families[];
+extern const size_t tq_families_count;
+
+/* rope_parameters or rope_scaling, rope_theta, partial_rotary_factor, and the local ones where the architecture has
+ * them. head_dim and context are already set. */
+int tq_config_rope(const tq_settings *top, const tq_family *f, tq_config *c, tq_err *err);
 
 #endif

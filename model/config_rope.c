@@ -90,8 +90,7 @@ static int read_llama3(const tq_settings *s, tq_rope *r, tq_err *err) {
 }
 
 /* What a scaled type needs; top is the object that holds the rope settings. */
-static int read_scaling(const tq_settings *s, const tq_settings *top, tq_config *c, tq_err *err) {
-    tq_rope *r = &c->rope;
+static int read_scaling(const tq_settings *s, const tq_settings *top, const tq_config *c, tq_rope *r, tq_err *err) {
     double factor;
     if (tq_setting_real(s, "factor", -1, 1e-3, 1e6, &factor, err)) return TQ_FAIL;
     r->original_context = c->context;
@@ -109,14 +108,11 @@ static int read_scaling(const tq_settings *s, const tq_settings *top, tq_config 
     return TQ_OK;
 }
 
-int tq_config_rope(const tq_settings *top, double default_partial, tq_config *c, tq_err *err) {
-    static const cJSON none = {.type = cJSON_Object};
-    const cJSON *json = tq_json_get(top->json, "rope_scaling");
-    if (!json || (cJSON_IsObject(json) && !json->child)) json = tq_json_get(top->json, "rope_parameters");
-    if (!json) json = &none;
+/* One rope out of its settings, which may be an empty object. theta: where they do not say it. */
+static int read_rope(const tq_settings *top, const cJSON *json, double theta, const tq_family *f, const tq_config *c,
+                     tq_rope *out, tq_err *err) {
     if (!cJSON_IsObject(json)) return tq_fail(err, "%s: expected an object of rope settings", top->file);
     const tq_settings s = {top->file, json};
-
     const char *name = tq_json_text(json, "rope_type");
     if (!name) name = tq_json_text(json, "type");
     if (!name) name = "default";
@@ -124,19 +120,48 @@ int tq_config_rope(const tq_settings *top, double default_partial, tq_config *c,
     if (!row) return tq_fail(err, "%s: rope type %s is not supported", top->file, name);
     if (check_keys(&s, row, c->arch, err)) return TQ_FAIL;
 
-    double theta, partial;
-    if (tq_setting_real(top, "rope_theta", 10000, 1.5, 1e15, &theta, err) ||
-        tq_setting_real(&s, "rope_theta", theta, 1.5, 1e15, &theta, err) ||
-        tq_setting_real(top, "partial_rotary_factor", default_partial, 1e-6, 1, &partial, err) ||
+    double partial;
+    if (tq_setting_real(&s, "rope_theta", theta, 1.5, 1e15, &theta, err) ||
+        tq_setting_real(top, "partial_rotary_factor", f->partial_rotary, 1e-6, 1, &partial, err) ||
         tq_setting_real(&s, "partial_rotary_factor", partial, 1e-6, 1, &partial, err))
         return TQ_FAIL;
-    c->rope = (tq_rope){.type = row->type, .theta = (float)theta, .factor = 1, .attention_factor = 1};
-    c->rope.dims = (size_t)((double)c->head_dim * partial);
-    if (c->rope.dims < 2 || c->rope.dims % 2)
+    *out = (tq_rope){.type = row->type, .theta = (float)theta, .factor = 1, .attention_factor = 1};
+    out->dims = (size_t)((double)c->head_dim * partial);
+    if (out->dims < 2 || out->dims % 2)
         return tq_fail(err, "%s: head_dim %zu times partial_rotary_factor %g is not an even number of dimensions",
                        top->file, c->head_dim, partial);
     if (row->type == TQ_ROPE_DEFAULT) return TQ_OK;
-    if (row->type == TQ_ROPE_DYNAMIC && c->rope.dims < 4)
+    if (row->type == TQ_ROPE_DYNAMIC && out->dims < 4)
         return tq_fail(err, "%s: rope type dynamic needs at least 4 rotated dimensions", top->file);
-    return read_scaling(&s, top, c, err);
+    return read_scaling(&s, top, c, out, err);
+}
+
+static const cJSON none = {.type = cJSON_Object};
+
+static const cJSON *member(const cJSON *object, const char *name) {
+    const cJSON *m = cJSON_IsObject(object) ? tq_json_get(object, name) : NULL;
+    return m ? m : &none;
+}
+
+/* Gemma 3: the rope of local blocks, never scaled, beside that of the others. New files have both in rope_parameters.
+ */
+static int read_two(const tq_settings *top, const cJSON *json, double theta, const tq_family *f, tq_config *c,
+                    tq_err *err) {
+    double local;
+    bool both = cJSON_IsObject(tq_json_get(json, "full_attention"));
+    if (tq_setting_real(top, "rope_local_base_freq", 10000, 1.5, 1e15, &local, err)) return TQ_FAIL;
+    if (read_rope(top, both ? member(json, "full_attention") : json, theta, f, c, &c->rope, err)) return TQ_FAIL;
+    return read_rope(top, both ? member(json, "sliding_attention") : &none, local, f, c, &c->local_rope, err);
+}
+
+int tq_config_rope(const tq_settings *top, const tq_family *f, tq_config *c, tq_err *err) {
+    double theta;
+    const cJSON *json = tq_json_get(top->json, "rope_scaling");
+    if (!json || (cJSON_IsObject(json) && !json->child)) json = tq_json_get(top->json, "rope_parameters");
+    if (!json) json = &none;
+    if (tq_setting_real(top, "rope_theta", f->theta, 1.5, 1e15, &theta, err)) return TQ_FAIL;
+    if (c->arch == TQ_ARCH_GEMMA3) return read_two(top, json, theta, f, c, err);
+    if (read_rope(top, json, theta, f, c, &c->rope, err)) return TQ_FAIL;
+    c->local_rope = c->rope;
+    return TQ_OK;
 }

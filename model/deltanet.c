@@ -205,6 +205,6 @@ int tq_deltanet_run(const tq_block_run *r, tq_err *err) {
     if (rc == TQ_OK) rc = run_state(&d, n, err);
     f->seconds[TQ_PART_DELTANET] += tq_now() - start;
     if (rc != TQ_OK) return rc;
-    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_OUT, r->h, c->hidden, true);
+    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_OUT, r->out, c->hidden, r->out == r->h);
     return tq_linear_run(f, &out, 1, d.out, n, err);
 }

@@ -50,24 +50,44 @@ static bool is_packed_part(const char *name) {
     return strstr(name, TQ_PACKED_INFIX) != NULL;
 }
 
+/* Norms that are stored as they are although transformers adds one to them. */
+static bool is_shifted(const tq_model *m, export_kind kind, const tq_tensor *t) {
+    const tq_config *c = tq_model_config(m);
+    size_t n = strlen(t->name);
+    static const char end[] = "norm.weight";
+    return kind == KIND_HF && c->arch == TQ_ARCH_GEMMA3 && !c->norm_plus_one && n >= sizeof end - 1 &&
+           strcmp(t->name + n - (sizeof end - 1), end) == 0;
+}
+
+/* Does a tensor that stays go out as its bytes? Else it goes as floats: blocks, rows out of order, shifted norms. */
+static bool is_copied(const tq_model *m, export_kind kind, const tq_tensor *t) {
+    return !t->codec && !t->paired && !is_shifted(m, kind, t);
+}
+
+static size_t kept_tensor_bytes(const tq_model *m, export_kind kind, const tq_tensor *t) {
+    return is_copied(m, kind, t) ? t->bytes : t->count * sizeof(float);
+}
+
 /* All tensors that are no quantizable matrix. */
-static size_t other_bytes(const tq_model *m) {
+static size_t other_bytes(const tq_model *m, export_kind kind) {
     const tq_source *s = tq_model_source(m);
     size_t bytes = 0;
     for (size_t i = 0; i < tq_source_count(s); i++)
-        if (!is_packed_part(tq_source_at(s, i)->name)) bytes += tq_source_at(s, i)->bytes;
-    for (size_t i = 0; i < tq_model_matrices(m); i++)
-        if (tq_model_matrix(m, i)->tensor) bytes -= tq_model_matrix(m, i)->tensor->bytes;
+        if (!is_packed_part(tq_source_at(s, i)->name)) bytes += kept_tensor_bytes(m, kind, tq_source_at(s, i));
+    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+        const tq_tensor *t = tq_model_matrix(m, i)->tensor;
+        if (t) bytes -= kept_tensor_bytes(m, kind, t);
+    }
     return bytes;
 }
 
 static size_t export_bytes(const tq_model *m, tq_variant q, export_kind kind) {
-    size_t bytes = other_bytes(m);
+    size_t bytes = other_bytes(m, kind);
     for (size_t i = 0; i < tq_model_matrices(m); i++) {
         const tq_matrix *x = tq_model_matrix(m, i);
         const tq_qmatrix *packed = packed_of(m, q, i);
         if (!packed)
-            bytes += x->tensor->bytes;
+            bytes += kept_tensor_bytes(m, kind, x->tensor);
         else
             bytes += kind == KIND_TQ ? packed_bytes(packed) : x->w.rows * x->w.cols * sizeof(uint16_t);
     }
@@ -121,7 +141,26 @@ static int write_data(export_run *r, const void *data, size_t bytes, tq_err *err
     return TQ_OK;
 }
 
+/* The rows of a tensor as floats. */
+static int write_floats(export_run *r, const tq_tensor *t, tq_err *err) {
+    tq_matrix_view w = tq_tensor_view(t);
+    float *row = malloc((w.cols + 1) * sizeof *row), shift = is_shifted(r->job->model, r->kind, t) ? 1.0F : 0.0F;
+    int rc = row ? TQ_OK : tq_fail(err, "%s: out of memory", r->job->path);
+    for (size_t i = 0; i < w.rows && rc == TQ_OK; i++) {
+        tq_matrix_row(&w, i, row);
+        for (size_t c = 0; c < w.cols; c++)
+            row[c] -= shift;
+        rc = write_data(r, row, w.cols * sizeof *row, err);
+    }
+    free(row);
+    return rc;
+}
+
 static int copy_tensor(export_run *r, const tq_tensor *t, export_pass pass, tq_err *err) {
+    if (!is_copied(r->job->model, r->kind, t)) {
+        if (pass == PASS_WRITE) return write_floats(r, t, err);
+        return declare(r, t->name, tq_dtype_name(TQ_F32), t->shape, t->rank, t->count * sizeof(float), err);
+    }
     if (pass == PASS_DECLARE) return declare(r, t->name, t->dtype_name, t->shape, t->rank, t->bytes, err);
     return write_data(r, t->data, t->bytes, err);
 }
@@ -246,11 +285,14 @@ static int write_everything(export_run *r, tq_err *err) {
     if (shards > 1) r->weight_map = cJSON_CreateObject();
     if (shards > 1 && !r->weight_map) rc = tq_fail(err, "%s: out of memory", r->job->path);
     for (size_t i = 0; i < shards && rc == TQ_OK; i++) {
-        r->shard = shards > 1 ? tq_source_shard_name(r->source, i) : "model.safetensors";
+        char name[64];
+        (void)snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards);
+        bool ours = strcmp(tq_source_format(r->source), "safetensors") == 0;
+        r->shard = shards == 1 ? "model.safetensors" : ours ? tq_source_shard_name(r->source, i) : name;
         rc = write_shard(r, i, err);
     }
     if (rc == TQ_OK && shards > 1) rc = write_index(r, err);
-    if (rc == TQ_OK) rc = tq_outdir_copy(&r->dir, tq_source_dir(r->source), err);
+    if (rc == TQ_OK) rc = tq_outdir_copy(&r->dir, r->source, r->kind == KIND_HF, err);
     if (rc == TQ_OK) rc = write_plan(r, err);
     return rc;
 }
@@ -258,6 +300,9 @@ static int write_everything(export_run *r, tq_err *err) {
 static int export_run_all(const tq_export_job *job, export_kind kind, const tq_progress *p, tq_err *err) {
     export_run r = {.job = job, .kind = kind, .progress = p, .source = tq_model_source(job->model)};
     size_t bytes = export_bytes(job->model, job->q, kind);
+    if (kind == KIND_HF && tq_model_config(job->model)->rope.divisors)
+        return tq_fail(err, "%s: not exported: its rotary frequencies are a table, which config.json cannot say",
+                       tq_source_path(r.source));
     r.total = (double)bytes;
     int rc = tq_outdir_new(job->path, job->force, bytes + SPARE_BYTES, &r.dir, err);
     if (rc != TQ_OK) return rc;

@@ -24,6 +24,10 @@ int tq_export_tq(const tq_export_job *job, const tq_progress *p, tq_err *err);
 /* The effect of quantization for transformers: quantized matrices as bf16, the rest bit for bit. */
 int tq_export_hf(const tq_export_job *job, const tq_progress *p, tq_err *err);
 
+/* The same as one GGUF file (not a directory), which llama.cpp loads: quantized matrices as BF16, vectors as F32, the
+ * rest as stored. A model that such a file cannot describe is refused before any work. */
+int tq_export_gguf(const tq_export_job *job, const tq_progress *p, tq_err *err);
+
 /* Bytes of tensors that the export will hold. */
 size_t tq_export_tq_bytes(const tq_model *m, tq_variant q);
 size_t tq_export_hf_bytes(const tq_model *m, tq_variant q);

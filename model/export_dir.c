@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model/docs.h"
 #include "model/export_internal.h"
-#include "model/json.h"
+#include "model/gguf_docs.h"
 #include "model/packed.h"
 #include "model/tensor_writer.h"
+#include "model/tokenizer_internal.h"
 
 #define MAX_COPIED ((size_t)256 << 20)
 #define MAX_PLAN ((size_t)64 << 20)
@@ -157,10 +159,35 @@ static int copy_file(const char *from_dir, const char *to_dir, const char *name,
     return rc;
 }
 
-int tq_outdir_copy(const tq_outdir *d, const char *source_dir, tq_err *err) {
+/* What only this program reads is left out, and what it needs not is put in: merges where there are scores. */
+static int make_foreign(cJSON *root, const char *name, tq_err *err) {
+    const cJSON *added = tq_json_get(root, "added_tokens");
+    if (strcmp(name, "config.json") == 0) cJSON_DeleteItemFromObjectCaseSensitive(root, TQ_NORM_PLUS_ONE);
+    for (cJSON *token = added ? added->child : NULL; token; token = token->next)
+        cJSON_DeleteItemFromObjectCaseSensitive(token, "always");
+    return strcmp(name, "tokenizer.json") == 0 ? tq_tokenizer_merges_of_scores(root, err) : TQ_OK;
+}
+
+static int write_document(const tq_docs *docs, const char *to_dir, const char *name, bool foreign, tq_err *err) {
+    if (!tq_docs_has(docs, name)) return TQ_OK;
+    char *to = tq_path_join(to_dir, name), *text = NULL;
+    cJSON *root = to ? tq_docs_load(docs, name, MAX_COPIED, MAX_COPIED, err) : NULL;
+    int rc = root ? TQ_OK : to ? TQ_FAIL : tq_fail(err, "%s: out of memory", name);
+    if (rc == TQ_OK && foreign) rc = make_foreign(root, name, err);
+    if (rc == TQ_OK && !(text = cJSON_Print(root))) rc = tq_fail(err, "%s: out of memory", name);
+    if (rc == TQ_OK) rc = tq_write_file(to, text, strlen(text), err);
+    cJSON_free(text);
+    cJSON_Delete(root);
+    free(to);
+    return rc;
+}
+
+int tq_outdir_copy(const tq_outdir *d, const tq_source *source, bool foreign, tq_err *err) {
+    const tq_docs docs = tq_docs_of(source);
     int rc = TQ_OK;
     for (size_t i = 0; i < N_COPIED && rc == TQ_OK; i++)
-        rc = copy_file(source_dir, d->temp, copied_files[i], err);
+        rc = docs.dir ? copy_file(docs.dir, d->temp, copied_files[i], err)
+                      : write_document(&docs, d->temp, copied_files[i], foreign, err);
     return rc;
 }
 

@@ -14,8 +14,9 @@ typedef struct tq_outdir {
 /* Refuses a path that is taken (unless force and it is an export of ours), looks whether `bytes` are free, and makes
  * the temporary directory beside it. */
 int tq_outdir_new(const char *path, bool force, size_t bytes, tq_outdir *out, tq_err *err);
-/* Copies config, tokenizer and template files of a model's directory as far as they are there. */
-int tq_outdir_copy(const tq_outdir *d, const char *source_dir, tq_err *err);
+/* Copies config, tokenizer and template files of a model's directory as far as they are there, or writes those that its
+ * file stands for; foreign: as other programs read them. */
+int tq_outdir_copy(const tq_outdir *d, const tq_source *source, bool foreign, tq_err *err);
 /* Moves the directory into place. Frees d's members in every case; the temporary directory is gone when it fails. */
 int tq_outdir_finish(tq_outdir *d, tq_err *err);
 void tq_outdir_abort(tq_outdir *d);

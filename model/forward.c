@@ -74,10 +74,11 @@ void tq_forward_free(tq_forward *f) {
     }
     for (size_t i = 0; i < sizeof f->mixed / sizeof f->mixed[0]; i++)
         tq_buffer_free(&f->mixed[i]);
-    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm, &f->half};
+    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm, &f->half, &f->out};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
         tq_buffer_free(rest[i]);
-    tq_rope_table_free(&f->rope);
+    tq_rope_table_free(&f->rope[0]);
+    tq_rope_table_free(&f->rope[1]);
     tq_qmatrix_free(f->head);
     free(f->work);
     free(f);
@@ -114,7 +115,8 @@ int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err) {
 
 size_t tq_forward_head_saves(const tq_forward *f) {
     const tq_matrix_view *w = tq_model_head(f->model);
-    return f->head ? w->rows * w->cols * tq_dtype_size(w->dtype) - tq_qmatrix_bytes(f->head) : 0;
+    size_t stored = tq_matrix_bytes(w), packed = f->head ? tq_qmatrix_bytes(f->head) : stored;
+    return stored > packed ? stored - packed : 0;
 }
 
 /* Rows of `width` values that every step over tokens works on. */
@@ -141,6 +143,42 @@ static void norm_some(void *ctx, size_t begin, size_t end, int thread) {
 static void norm_rows(tq_forward *f, float *y, const float *x, const float *w, size_t n) {
     token_rows t = {.f = f, .y = y, .x = x, .w = w, .width = f->config->hidden};
     tq_forward_parallel(f, n, rows_grain(t.width), norm_some, &t);
+}
+
+/* y += norm(x), x in place. */
+static void norm_add_some(void *ctx, size_t begin, size_t end, int thread) {
+    const token_rows *t = ctx;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        float *x = (float *)t->x + i * t->width;
+        tq_k()->rmsnorm(x, x, t->w, t->width, t->f->config->norm_eps);
+        tq_k()->axpy(t->y + i * t->width, 1.0F, x, t->width);
+    }
+}
+
+/* What a mixer or an MLP gave into r->out goes to h through its norm, if it has one. */
+static void take_out(const tq_block_run *r, tq_vector norm) {
+    if (r->out == r->h) return;
+    token_rows t = {.f = r->f, .y = r->h, .x = r->out, .w = r->w->vec[norm], .width = r->f->config->hidden};
+    tq_forward_parallel(r->f, r->seqs * r->len, rows_grain(t.width), norm_add_some, &t);
+}
+
+/* gelu(g) * u with the tanh form of gelu: g * sigmoid(2 sqrt(2 / pi) (g + 0.044715 g^3)). */
+static void gelu_mul_some(void *ctx, size_t begin, size_t end, int thread) {
+    enum { CHUNK = 256 };
+    static const float twice = 1.5957691216057308F; /* 2 sqrt(2 / pi) */
+    const token_rows *t = ctx;
+    float inner[CHUNK];
+    (void)thread;
+    for (size_t at = begin * t->width, stop = end * t->width, n; at < stop; at += n) {
+        n = stop - at < CHUNK ? stop - at : CHUNK;
+        float *g = t->y + at;
+        for (size_t i = 0; i < n; i++) {
+            inner[i] = twice * (g[i] + 0.044715F * g[i] * g[i] * g[i]);
+            g[i] *= t->x[at + i];
+        }
+        tq_k()->sigmoid_mul(g, inner, n);
+    }
 }
 
 static void silu_mul_some(void *ctx, size_t begin, size_t end, int thread) {
@@ -177,24 +215,40 @@ static int run_mlp(const tq_block_run *r, tq_err *err) {
     rc = tq_linear_run(f, in, 2, f->x.data, n, err);
     if (rc != TQ_OK) return rc;
     token_rows t = {.f = f, .y = f->gate.data, .x = f->up.data, .width = width};
-    tq_forward_parallel(f, n, rows_grain(width), silu_mul_some, &t);
-    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_DOWN, r->h, f->config->hidden, true);
+    tq_forward_parallel(f, n, rows_grain(width),
+                        f->config->activation == TQ_ACT_GELU_TANH ? gelu_mul_some : silu_mul_some, &t);
+    tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_DOWN, r->out, f->config->hidden, r->out == r->h);
     return tq_linear_run(f, &out, 1, f->gate.data, n, err);
 }
 
-static int run_block(const tq_block_run *r, const tq_progress *p, tq_err *err) {
+/* x = norm(h), or h as it is where the architecture has no norm there. */
+static void make_input(const tq_block_run *r, tq_vector norm) {
+    tq_forward *f = r->f;
+    size_t n = r->seqs * r->len;
+    if (r->w->vec[norm])
+        norm_rows(f, f->x.data, r->h, r->w->vec[norm], n);
+    else
+        memcpy(f->x.data, r->h, n * f->config->hidden * sizeof *r->h);
+}
+
+static int run_block(tq_block_run *r, const tq_progress *p, tq_err *err) {
     tq_forward *f = r->f;
     size_t n = r->seqs * r->len, hidden = f->config->hidden;
+    bool apart = r->w->vec[TQ_VEC_MIXER_OUT_NORM] != NULL;
     int rc = tq_buffer_need(&f->x, n * hidden, err);
+    if (rc == TQ_OK && apart) rc = tq_buffer_need(&f->out, n * hidden, err);
     if (rc != TQ_OK) return rc;
+    r->out = apart ? f->out.data : r->h;
     if (tq_progress_cancelled(p)) return tq_cancelled(err);
-    norm_rows(f, f->x.data, r->h, r->w->vec[TQ_VEC_INPUT_NORM], n);
+    make_input(r, TQ_VEC_INPUT_NORM);
     rc = r->w->mixer == TQ_MIXER_DELTANET ? tq_deltanet_run(r, err) : tq_attention_run(r, err);
     if (rc != TQ_OK) return rc;
+    take_out(r, TQ_VEC_MIXER_OUT_NORM);
     if (tq_progress_cancelled(p)) return tq_cancelled(err);
-    norm_rows(f, f->x.data, r->h, r->w->vec[TQ_VEC_POST_NORM], n);
+    make_input(r, TQ_VEC_POST_NORM);
     rc = run_mlp(r, err);
     if (rc != TQ_OK) return rc;
+    take_out(r, TQ_VEC_MLP_OUT_NORM);
     if (!is_finite(f, r->h, n, hidden)) return tq_fail(err, "block %zu: result is not finite", r->block);
     return TQ_OK;
 }
@@ -214,8 +268,12 @@ static int check_ids(const tq_forward *f, const int *ids, size_t n, tq_err *err)
 
 int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *err) {
     if (check_ids(f, ids, n, err) != TQ_OK) return TQ_FAIL;
+    size_t hidden = f->config->hidden;
+    float scale = f->config->embedding_scale;
     for (size_t i = 0; i < n; i++)
-        tq_matrix_row(tq_model_embedding(f->model), (size_t)ids[i], h + i * f->config->hidden);
+        tq_matrix_row(tq_model_embedding(f->model), (size_t)ids[i], h + i * hidden);
+    for (size_t i = 0; i < n * hidden && scale != 1; i++)
+        h[i] *= scale;
     return TQ_OK;
 }
 

@@ -33,8 +33,8 @@ struct tq_forward {
     size_t threads;
     tq_rotated rotated[TQ_ROTATED_SLOTS];
     tq_arithmetic arithmetic;
-    tq_qmatrix *head; /* NULL: as stored */
-    tq_rope_table rope;
+    tq_qmatrix *head;          /* NULL: as stored */
+    tq_rope_table rope[2];     /* of config.rope and of config.local_rope */
     tq_input_observer observe; /* NULL: nobody looks */
     void *observe_ctx;
     double seconds[TQ_PART_COUNT];
@@ -43,6 +43,7 @@ struct tq_forward {
     tq_buffer x;          /* [n, hidden]: normalised input of a mixer or an MLP */
     tq_buffer mixed[5];   /* projections of a mixer's input, and its output before the last projection */
     tq_buffer gate, up;   /* [n, intermediate] */
+    tq_buffer out;        /* [n, hidden]: what a mixer or an MLP gives, where it is normalised before it is added */
     tq_buffer final_norm; /* [n, hidden] */
     tq_buffer half;       /* [n, ld]: the input of stored matrices as bf16 */
 };
@@ -54,13 +55,14 @@ typedef struct tq_block_run {
     tq_variant q;
     size_t block;
     float *h;        /* [seqs * len, hidden] */
+    float *out;      /* where mixer and MLP give their result: h itself, or [seqs * len, hidden] of its own */
     size_t seqs;     /* 1 with a cache */
     size_t len;      /* tokens a sequence */
     tq_cache *cache; /* NULL: sequences start at position 0 and leave nothing behind */
     size_t position; /* of the first token: the cache's length, or 0 */
 } tq_block_run;
 
-/* h += mixer(x), x = f->x: [seqs * len, hidden]. */
+/* h += mixer(x), x = f->x: [seqs * len, hidden]; or out = mixer(x) where out is not h. */
 int tq_attention_run(const tq_block_run *r, tq_err *err);
 int tq_deltanet_run(const tq_block_run *r, tq_err *err);
 

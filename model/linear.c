@@ -46,7 +46,7 @@ static size_t panel_rows(size_t rows, size_t cols) {
 
 /* Packed matrices go as bf16 whatever they are; stored ones when they are bf16 themselves. */
 static bool takes_half(const linear_run *run, const tq_linear_job *job) {
-    return run->half && (job->q || job->w->dtype == TQ_BF16);
+    return run->half && (job->q || (job->w->dtype == TQ_BF16 && tq_matrix_is_flat(job->w)));
 }
 
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
@@ -149,9 +149,16 @@ static const tq_linear_job *job_of(const linear_run *run, size_t task, size_t *w
     return &run->jobs[j];
 }
 
-/* y[0..rows) of a matrix as stored, from row r0. */
-static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, const float *x, float *y) {
+/* y[0..rows) of a matrix as stored, from row r0. row: [cols], scratch of a matrix that is not flat. */
+static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, const float *x, float *y, float *row) {
     const tq_kernels *k = tq_k();
+    if (!tq_matrix_is_flat(w)) {
+        for (size_t r = 0; r < rows; r++) {
+            tq_matrix_row(w, r0 + r, row);
+            k->matvec_f32(y + r, row, x, 1, w->cols);
+        }
+        return;
+    }
     const char *data = (const char *)w->data + r0 * w->cols * tq_dtype_size(w->dtype);
     if (w->dtype == TQ_BF16)
         k->matvec_bf16(y, (const uint16_t *)(const void *)data, x, rows, w->cols);
@@ -175,7 +182,6 @@ static void packed_product(tq_forward *f, const tq_qmatrix *q, size_t r0, size_t
 
 static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
     const linear_run *run = ctx;
-    (void)thread;
     for (size_t task = begin; task < end; task++) {
         size_t chunk = 0;
         const tq_linear_job *job = job_of(run, task, &chunk);
@@ -184,7 +190,7 @@ static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
         if (job->q)
             packed_product(run->f, job->q, r0, rows, y);
         else
-            stored_product(job->w, r0, rows, run->x, y);
+            stored_product(job->w, r0, rows, run->x, y, run->f->work[thread].data);
         if (job->bias) tq_k()->axpy(y, 1.0F, job->bias + r0, rows);
         if (job->add)
             tq_k()->axpy(job->y + r0, 1.0F, y, rows);
@@ -195,6 +201,11 @@ static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
 
 /* Rows r0 .. r0+rows-1 as stored, as floats: in the map itself or converted into `panel`. */
 static const float *stored_panel(const tq_matrix_view *w, size_t r0, size_t rows, float *panel) {
+    if (!tq_matrix_is_flat(w)) {
+        for (size_t r = 0; r < rows; r++)
+            tq_matrix_row(w, r0 + r, panel + r * w->cols);
+        return panel;
+    }
     const char *data = (const char *)w->data + r0 * w->cols * tq_dtype_size(w->dtype);
     if (w->dtype == TQ_F32) return (const float *)(const void *)data;
     if (w->dtype == TQ_BF16)
@@ -293,11 +304,12 @@ int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const 
     double prepared = tq_now();
     size_t panel = 0;
     for (size_t j = 0; j < count; j++) {
-        size_t height = task_rows(&run, &jobs[j]), floats = height * round_up(jobs[j].w->cols, TQ_BLOCK);
+        size_t height = task_rows(&run, &jobs[j]);
+        size_t floats = (run.vector ? 1 : height) * round_up(jobs[j].w->cols, TQ_BLOCK);
         run.first[j + 1] = run.first[j] + ceil_div(jobs[j].w->rows, height) * ceil_div(n, BLOCK_INPUTS);
         if (floats > panel) panel = floats;
     }
-    if (!run.vector) rc = tq_forward_work(f, panel, err);
+    rc = tq_forward_work(f, panel, err);
     if (rc != TQ_OK) return rc;
     tq_forward_parallel(f, run.first[count], 1, run.vector ? multiply_vector : multiply_block, &run);
     f->seconds[TQ_PART_ROTATION] += prepared - start;

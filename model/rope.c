@@ -35,11 +35,10 @@ static float yarn(const tq_rope *r, float freq, size_t i) {
     return freq / r->factor * ramp + freq * (1.0F - ramp);
 }
 
-static void frequencies(const tq_config *c, size_t length, float *out) {
-    const tq_rope *r = &c->rope;
+void tq_rope_frequencies(const tq_rope *r, size_t context, size_t length, float *out) {
     double base = (double)r->theta, dims = (double)r->dims;
     if (length) {
-        double stretch = (double)r->factor * (double)length / (double)c->context - ((double)r->factor - 1.0);
+        double stretch = (double)r->factor * (double)length / (double)context - ((double)r->factor - 1.0);
         base *= pow(stretch, dims / (dims - 2.0));
     }
     for (size_t i = 0; i < r->dims / 2; i++) {
@@ -47,7 +46,7 @@ static void frequencies(const tq_config *c, size_t length, float *out) {
         if (r->type == TQ_ROPE_LINEAR) freq /= r->factor;
         if (r->type == TQ_ROPE_LLAMA3) freq = llama3(r, freq);
         if (r->type == TQ_ROPE_YARN) freq = yarn(r, freq, i);
-        out[i] = freq;
+        out[i] = r->divisors ? freq / r->divisors[i] : freq;
     }
 }
 
@@ -74,9 +73,8 @@ static int reserve(tq_rope_table *t, size_t count, size_t half, tq_err *err) {
     return TQ_OK;
 }
 
-int tq_rope_prepare(tq_rope_table *t, const tq_config *c, size_t first, size_t n, tq_err *err) {
-    const tq_rope *r = &c->rope;
-    size_t half = r->dims / 2, length = r->type == TQ_ROPE_DYNAMIC && first + n > c->context ? first + n : 0;
+int tq_rope_prepare(tq_rope_table *t, const tq_rope *r, size_t context, size_t first, size_t n, tq_err *err) {
+    size_t half = r->dims / 2, length = r->type == TQ_ROPE_DYNAMIC && first + n > context ? first + n : 0;
     float factor = r->type == TQ_ROPE_YARN ? r->attention_factor : 1.0F;
     if (length != t->length) {
         t->count = 0;
@@ -91,7 +89,7 @@ int tq_rope_prepare(tq_rope_table *t, const tq_config *c, size_t first, size_t n
     if (!freq) return tq_fail(err, "out of memory");
     int rc = reserve(t, want, half, err);
     if (rc == TQ_OK) {
-        frequencies(c, length, freq);
+        tq_rope_frequencies(r, context, length, freq);
         for (size_t p = have; p < want; p++) {
             for (size_t i = 0; i < half; i++) {
                 float angle = freq[i] * (float)(begin + p);
@@ -113,8 +111,8 @@ void tq_rope_table_free(tq_rope_table *t) {
     *t = (tq_rope_table){0};
 }
 
-void tq_rope_apply(const tq_rope_table *t, const tq_config *c, size_t position, float *x) {
-    size_t half = c->rope.dims / 2;
+void tq_rope_apply(const tq_rope_table *t, const tq_rope *r, size_t position, float *x) {
+    size_t half = r->dims / 2;
     const float *co = t->cos + (position - t->first) * half, *si = t->sin + (position - t->first) * half;
     for (size_t i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];

@@ -11,12 +11,14 @@ typedef struct tq_rope_table {
     size_t length; /* the sequence length that `dynamic` frequencies were computed for; 0 for all others */
 } tq_rope_table;
 
-/* Makes the table hold positions first .. first+n-1 of a sequence whose length is first+n. Frequencies depend on the
- * length only for TQ_ROPE_DYNAMIC past the trained context. */
-int tq_rope_prepare(tq_rope_table *t, const tq_config *c, size_t first, size_t n, tq_err *err);
+/* Makes the table hold positions first .. first+n-1 of a sequence whose length is first+n. context is the trained one:
+ * frequencies depend on the length only for TQ_ROPE_DYNAMIC past it. */
+int tq_rope_prepare(tq_rope_table *t, const tq_rope *r, size_t context, size_t first, size_t n, tq_err *err);
+/* The frequencies: [dims / 2]. length: 0, or that of a sequence past the context with TQ_ROPE_DYNAMIC. */
+void tq_rope_frequencies(const tq_rope *r, size_t context, size_t length, float *out);
 void tq_rope_table_free(tq_rope_table *t);
 
-/* Rotates the first c->rope.dims values of a head's vector at `position`: pairs (i, i + dims/2). */
-void tq_rope_apply(const tq_rope_table *t, const tq_config *c, size_t position, float *x);
+/* Rotates the first r->dims values of a head's vector at `position`: pairs (i, i + dims/2). */
+void tq_rope_apply(const tq_rope_table *t, const tq_rope *r, size_t position, float *x);
 
 #endif

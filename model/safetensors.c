@@ -294,4 +294,4 @@ static int open_safetensors(tq_source *s, bool directory, tq_err *err) {
     return rc;
 }
 
-const tq_format tq_format_safetensors = {"safetensors", probe, open_safetensors};
+const tq_format tq_format_safetensors = {.name = "safetensors", .probe = probe, .open = open_safetensors};

@@ -33,13 +33,12 @@ static bool has_file(const char *dir, const char *name) {
 }
 
 static int open_tokenizer(tq_session *s, tq_err *err) {
-    const char *dir = tq_source_dir(s->source);
-    if (!has_file(dir, "tokenizer.json")) {
+    int rc = tq_tokenizer_of(s->source, &s->tokenizer, err);
+    if (rc == TQ_OK && !s->tokenizer) {
         add_note(s, "no tokenizer.json beside the model: no chat, no evaluation");
         return TQ_OK;
     }
-    int rc = tq_tokenizer_load(dir, &s->tokenizer, err);
-    if (rc == TQ_OK) rc = tq_chat_load(dir, s->tokenizer, tq_model_config(s->model), &s->chat, err);
+    if (rc == TQ_OK) rc = tq_chat_of(s->source, s->tokenizer, tq_model_config(s->model), &s->chat, err);
     if (rc == TQ_OK) add_note(s, tq_chat_note(s->chat));
     return rc;
 }
@@ -72,7 +71,7 @@ static int open_distortion(tq_session *s, tq_err *err) {
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err) {
     tq_config *config = calloc(1, sizeof *config);
     int rc = config ? tq_source_open(path, source, err) : tq_fail(err, "%s: out of memory", path);
-    if (rc == TQ_OK) rc = tq_config_load(tq_source_dir(*source), config, err);
+    if (rc == TQ_OK) rc = tq_config_of(*source, config, err);
     if (rc == TQ_OK) rc = tq_model_bind(*source, config, model, err);
     free(config);
     return rc;
@@ -82,6 +81,12 @@ static int open_model(tq_session *s, const char *path, tq_err *err) {
     int rc = tq_session_bind(path, &s->source, &s->model, err);
     if (rc != TQ_OK) return rc;
     add_note(s, tq_model_note(s->model));
+    if (tq_model_baseline(s->model)[0]) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "baseline: %s, already quantized: figures are against that",
+                       tq_model_baseline(s->model));
+        add_note(s, text);
+    }
     s->packed = tq_packed_source(s->source);
     s->count = tq_model_matrices(s->model);
     s->plan = tq_plan_new(s->model, err);

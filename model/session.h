@@ -164,8 +164,14 @@ int tq_session_answer(tq_session *s, const tq_message *messages, size_t n, const
 tq_plan_figures tq_session_plan_figures(tq_session *s);
 int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *err);
 int tq_session_load_plan(tq_session *s, const char *path, tq_err *err);
-typedef enum tq_export_format { TQ_EXPORT_PLAN, TQ_EXPORT_TQ, TQ_EXPORT_HF, TQ_EXPORT_COUNT } tq_export_format;
-const char *tq_export_format_name(tq_export_format f); /* "plan", "tq", "hf" */
+typedef enum tq_export_format {
+    TQ_EXPORT_PLAN,
+    TQ_EXPORT_TQ,
+    TQ_EXPORT_HF,
+    TQ_EXPORT_GGUF,
+    TQ_EXPORT_COUNT
+} tq_export_format;
+const char *tq_export_format_name(tq_export_format f); /* "plan", "tq", "hf", "gguf" */
 int tq_session_export(tq_session *s, tq_export_format f, const char *path, bool force, const tq_progress *p,
                       tq_err *err);
 

@@ -195,7 +195,7 @@ int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
     return rc;
 }
 
-static const char *const format_names[TQ_EXPORT_COUNT] = {"plan", "tq", "hf"};
+static const char *const format_names[TQ_EXPORT_COUNT] = {"plan", "tq", "hf", "gguf"};
 
 const char *tq_export_format_name(tq_export_format f) {
     return format_names[f];
@@ -208,5 +208,6 @@ int tq_session_export(tq_session *s, tq_export_format f, const char *path, bool 
     if (f == TQ_EXPORT_PLAN) return tq_session_save_plan(s, path, force, err);
     tq_plan_figures figures = tq_session_plan_figures(s);
     tq_export_job job = {s->model, s->plan, &figures, s->q, path, force, s->pool};
+    if (f == TQ_EXPORT_GGUF) return tq_export_gguf(&job, p, err);
     return f == TQ_EXPORT_TQ ? tq_export_tq(&job, p, err) : tq_export_hf(&job, p, err);
 }

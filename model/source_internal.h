@@ -5,6 +5,8 @@
 
 #include "model/tensor_source.h"
 
+struct cJSON;
+
 typedef struct tq_shard {
     char *name; /* file name without its directory */
     void *map;  /* NULL for an empty file */
@@ -24,6 +26,7 @@ struct tq_source {
     size_t n_shards;
     void **copies; /* aligned copies of tensors that lie misaligned in their file */
     size_t n_copies;
+    void *state; /* the format's own, freed by its close */
 };
 
 typedef struct tq_format {
@@ -31,9 +34,14 @@ typedef struct tq_format {
     bool (*probe)(const char *path, bool directory);
     /* s is empty but for path, dir and format; what is left half done is freed by the caller. */
     int (*open)(tq_source *s, bool directory, tq_err *err);
+    void (*close)(tq_source *s); /* NULL: nothing to free */
+    /* Makes a document such as config.json out of what the file says; with out NULL it says whether there is one. NULL:
+     * documents are files beside it. *out is owned by the caller. */
+    int (*document)(const tq_source *s, const char *name, struct cJSON **out, tq_err *err);
 } tq_format;
 
 extern const tq_format tq_format_safetensors;
+extern const tq_format tq_format_gguf;
 
 /* Maps DIR/NAME read-only as a new shard of s. */
 int tq_source_map(tq_source *s, const char *name, tq_err *err);

@@ -17,7 +17,7 @@
 #include "model/json.h"
 #include "model/source_internal.h"
 
-static const tq_format *const formats[] = {&tq_format_safetensors, NULL};
+static const tq_format *const formats[] = {&tq_format_safetensors, &tq_format_gguf, NULL};
 
 uint64_t tq_hash_bytes(uint64_t seed, const void *data, size_t n) {
     const unsigned char *p = data;
@@ -130,6 +130,7 @@ int tq_source_add(tq_source *s, size_t shard, const char *name, const tq_tensor 
 
 void tq_source_close(tq_source *s) {
     if (!s) return;
+    if (s->format->close) s->format->close(s);
     for (size_t i = 0; i < s->count; i++)
         free((char *)s->tensors[i].name);
     for (size_t i = 0; i < s->n_copies; i++)
@@ -163,10 +164,11 @@ int tq_source_open(const char *path, tq_source **out, tq_err *err) {
     for (const tq_format *const *f = formats; *f && !format; f++)
         if ((*f)->probe(path, directory)) format = *f;
     if (!format)
-        return tq_fail(err,
-                       "%s: no model here: expected a .safetensors file, or a directory with model.safetensors or "
-                       "model.safetensors.index.json",
-                       path);
+        return tq_fail(
+            err,
+            "%s: no model here: expected a .safetensors or .gguf file, or a directory with model.safetensors "
+            "or model.safetensors.index.json",
+            path);
     tq_source *s = calloc(1, sizeof *s);
     if (!s) return tq_fail(err, "%s: out of memory", path);
     s->format = format;
@@ -179,6 +181,16 @@ int tq_source_open(const char *path, tq_source **out, tq_err *err) {
     }
     *out = s;
     return TQ_OK;
+}
+
+tq_matrix_view tq_tensor_view(const tq_tensor *t) {
+    size_t cols = t->rank == 0 || (t->rank == 1 && t->paired) ? 1 : t->shape[t->rank - 1];
+    return (tq_matrix_view){.data = t->data,
+                            .dtype = t->dtype,
+                            .rows = cols ? t->count / cols : 0,
+                            .cols = cols,
+                            .codec = t->codec,
+                            .paired = t->paired};
 }
 
 const char *tq_source_format(const tq_source *s) {

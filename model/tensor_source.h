@@ -16,7 +16,9 @@ typedef struct tq_source tq_source;
 typedef struct tq_tensor {
     const char *name; /* owned by the source */
     tq_dtype dtype;
-    char dtype_name[16]; /* as the file says it, "BF16", "I64", ... */
+    char dtype_name[16];   /* as the file says it, "BF16", "I64", "Q4_1", ... */
+    const tq_codec *codec; /* of TQ_CODED, else NULL */
+    size_t paired;         /* see tq_matrix_view */
     size_t rank;
     size_t shape[8];
     size_t count; /* product of the shape */
@@ -24,12 +26,16 @@ typedef struct tq_tensor {
     const void *data; /* borrowed from the map */
 } tq_tensor;
 
-/* path: a .safetensors file, or a directory with model.safetensors or model.safetensors.index.json (the index is
- * followed, not a glob). Errors name the file and the fault. */
+/* A tensor as rows of its innermost dimension; of a vector whose elements lie paired, as a column. */
+tq_matrix_view tq_tensor_view(const tq_tensor *t);
+
+/* path: a .safetensors file, a directory with model.safetensors or model.safetensors.index.json (the index is followed,
+ * not a glob), or a .gguf file (one part of several stands for all; tensors have the names of safetensors files).
+ * Errors name the file and the fault. */
 int tq_source_open(const char *path, tq_source **out, tq_err *err);
 void tq_source_close(tq_source *s);
 
-const char *tq_source_format(const tq_source *s); /* "safetensors" */
+const char *tq_source_format(const tq_source *s); /* "safetensors", "gguf" */
 const char *tq_source_path(const tq_source *s);   /* as given */
 const char *tq_source_dir(const tq_source *s);    /* where config.json and tokenizer.json are looked for */
 size_t tq_source_bytes(const tq_source *s);       /* of all tensors */

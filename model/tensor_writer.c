@@ -10,6 +10,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "model/output.h"
+
 /* The reference pads the header to 8 bytes; 64 keeps every row of a map at the alignment that SIMD loads like. */
 enum { HEADER_ALIGN = 64, MAX_RANK = 8 };
 #define MAX_OFFSET ((size_t)1 << 49) /* cJSON prints whole numbers exactly up to 10^15 */
@@ -22,67 +24,6 @@ struct tq_writer {
     size_t declared;
     size_t written;
 };
-
-/* A new file beside path. O_EXCL: a file or link that is already there is never followed or overwritten. */
-static int open_temp(const char *path, char **temp, int *fd, tq_err *err) {
-    *temp = NULL;
-    for (unsigned i = 0; i < 100; i++) {
-        char *name = NULL;
-        if (asprintf(&name, "%s.tmp-%ld-%u", path, (long)getpid(), i) < 0) break;
-        *fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (*fd >= 0) {
-            *temp = name;
-            return TQ_OK;
-        }
-        free(name);
-        if (errno != EEXIST) break;
-    }
-    tq_fail(err, "%s: cannot create a temporary file beside it: %s", path, strerror(errno));
-    return TQ_FAIL;
-}
-
-static int write_all(int fd, const void *data, size_t bytes, const char *path, tq_err *err) {
-    const char *p = data;
-    while (bytes > 0) {
-        size_t piece = bytes < ((size_t)1 << 30) ? bytes : (size_t)1 << 30;
-        ssize_t n = write(fd, p, piece);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return tq_fail(err, "%s: cannot write: %s", path, strerror(errno));
-        p += n;
-        bytes -= (size_t)n;
-    }
-    return TQ_OK;
-}
-
-/* The rename itself must reach the disk too. Some file systems refuse to sync a directory: nothing can be done then. */
-static void sync_parent(const char *path) {
-    char *dir = strdup(path);
-    if (!dir) return;
-    char *slash = strrchr(dir, '/');
-    if (slash == dir)
-        slash[1] = '\0';
-    else if (slash)
-        *slash = '\0';
-    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    free(dir);
-}
-
-/* Closes fd in every case; the temporary file is removed when something fails. */
-static int commit(int fd, const char *temp, const char *path, tq_err *err) {
-    int rc = TQ_OK;
-    if (fsync(fd)) rc = tq_fail(err, "%s: cannot write: %s", path, strerror(errno));
-    if (close(fd) && !rc) rc = tq_fail(err, "%s: cannot write: %s", path, strerror(errno));
-    if (!rc && rename(temp, path)) rc = tq_fail(err, "%s: cannot rename into place: %s", path, strerror(errno));
-    if (rc)
-        (void)unlink(temp);
-    else
-        sync_parent(path);
-    return rc;
-}
 
 static void writer_free(tq_writer *w) {
     if (!w) return;
@@ -115,7 +56,7 @@ int tq_writer_new(const char *path, const char *const *metadata, tq_writer **out
         for (size_t i = 0; metadata[i]; i += 2)
             if (!cJSON_AddStringToObject(m, metadata[i], metadata[i + 1])) goto memory;
     }
-    if (open_temp(path, &w->temp, &w->fd, err)) {
+    if (tq_output_open(path, &w->temp, &w->fd, err)) {
         writer_free(w);
         return TQ_FAIL;
     }
@@ -158,9 +99,9 @@ static int write_header(tq_writer *w, tq_err *err) {
         head[i] = (unsigned char)(padded >> (8 * i));
     char pad[HEADER_ALIGN];
     memset(pad, ' ', sizeof pad);
-    int rc = write_all(w->fd, head, 8, w->path, err);
-    if (!rc) rc = write_all(w->fd, text, n, w->path, err);
-    if (!rc) rc = write_all(w->fd, pad, padded - n, w->path, err);
+    int rc = tq_output_write(w->fd, head, 8, w->path, err);
+    if (!rc) rc = tq_output_write(w->fd, text, n, w->path, err);
+    if (!rc) rc = tq_output_write(w->fd, pad, padded - n, w->path, err);
     cJSON_free(text);
     cJSON_Delete(w->header);
     w->header = NULL;
@@ -171,7 +112,7 @@ int tq_writer_data(tq_writer *w, const void *data, size_t bytes, tq_err *err) {
     if (w->header && write_header(w, err)) return TQ_FAIL;
     if (bytes > w->declared - w->written)
         return tq_fail(err, "%s: more data than the %zu bytes declared", w->path, w->declared);
-    if (write_all(w->fd, data, bytes, w->path, err)) return TQ_FAIL;
+    if (tq_output_write(w->fd, data, bytes, w->path, err)) return TQ_FAIL;
     w->written += bytes;
     return TQ_OK;
 }
@@ -186,7 +127,7 @@ int tq_writer_finish(tq_writer *w, tq_err *err) {
         tq_writer_abort(w);
         return rc;
     }
-    int rc = commit(w->fd, w->temp, w->path, err);
+    int rc = tq_output_commit(w->fd, w->temp, w->path, err);
     writer_free(w);
     return rc;
 }
@@ -226,13 +167,13 @@ bool tq_make_dirs(const char *path) {
 int tq_write_file(const char *path, const void *data, size_t bytes, tq_err *err) {
     char *temp = NULL;
     int fd = -1;
-    if (open_temp(path, &temp, &fd, err)) return TQ_FAIL;
-    int rc = write_all(fd, data, bytes, path, err);
+    if (tq_output_open(path, &temp, &fd, err)) return TQ_FAIL;
+    int rc = tq_output_write(fd, data, bytes, path, err);
     if (rc) {
         close(fd);
         (void)unlink(temp);
     } else {
-        rc = commit(fd, temp, path, err);
+        rc = tq_output_commit(fd, temp, path, err);
     }
     free(temp);
     return rc;

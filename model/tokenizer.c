@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "model/docs.h"
 #include "model/tokenizer_internal.h"
 
 #define MAX_FILE ((size_t)200 << 20)
@@ -28,6 +28,7 @@ void tq_tokenizer_free(tq_tokenizer *t) {
         pcre2_code_free(t->split[i].code);
     set_free(&t->added[0]);
     set_free(&t->added[1]);
+    free(t->always.tokens);
     free(t->bpe.merges);
     free(t->slots);
     free(t->tokens);
@@ -45,13 +46,13 @@ static int read_bos(const char *file, const cJSON *root, tq_tokenizer *t, tq_err
     return TQ_OK;
 }
 
-static int read_config(const char *dir, tq_tokenizer *t, tq_err *err) {
+static int read_config(const tq_docs *docs, tq_tokenizer *t, tq_err *err) {
     static const char name[] = "tokenizer_config.json";
-    char *path = tq_path_join(dir, name);
+    char *path = tq_docs_path(docs, name);
     if (!path) return tq_fail(err, "%s: out of memory", name);
     int rc = TQ_OK;
-    if (access(path, F_OK) == 0) {
-        cJSON *root = tq_json_load(dir, name, MAX_FILE, MAX_VALUES, err);
+    if (tq_docs_has(docs, name)) {
+        cJSON *root = tq_docs_load(docs, name, MAX_FILE, MAX_VALUES, err);
         rc = root ? read_bos(path, root, t, err) : TQ_FAIL;
         cJSON_Delete(root);
     }
@@ -59,11 +60,11 @@ static int read_config(const char *dir, tq_tokenizer *t, tq_err *err) {
     return rc;
 }
 
-static int read_tokenizer(const char *dir, tq_tokenizer *t, tq_err *err) {
+static int read_tokenizer(const tq_docs *docs, tq_tokenizer *t, tq_err *err) {
     static const char name[] = "tokenizer.json";
-    char *path = tq_path_join(dir, name);
+    char *path = tq_docs_path(docs, name);
     if (!path) return tq_fail(err, "%s: out of memory", name);
-    cJSON *root = tq_json_load(dir, name, MAX_FILE, MAX_VALUES, err);
+    cJSON *root = tq_docs_load(docs, name, MAX_FILE, MAX_VALUES, err);
     int rc = root ? tq_tokenizer_read_steps(path, root, t, err) : TQ_FAIL;
     if (!rc) rc = tq_tokenizer_read_vocab(path, root, t, err);
     if (!rc) rc = tq_tokenizer_read_template(path, root, t, err);
@@ -72,18 +73,29 @@ static int read_tokenizer(const char *dir, tq_tokenizer *t, tq_err *err) {
     return rc;
 }
 
-int tq_tokenizer_load(const char *dir, tq_tokenizer **out, tq_err *err) {
+static int load(const tq_docs *docs, tq_tokenizer **out, tq_err *err) {
     *out = NULL;
     tq_tokenizer *t = calloc(1, sizeof *t);
-    if (!t) return tq_fail(err, "%s: out of memory", dir);
-    int rc = read_tokenizer(dir, t, err);
-    if (!rc) rc = read_config(dir, t, err);
+    if (!t) return tq_fail(err, "out of memory for a tokenizer");
+    int rc = read_tokenizer(docs, t, err);
+    if (!rc) rc = read_config(docs, t, err);
     if (rc) {
         tq_tokenizer_free(t);
         return rc;
     }
     *out = t;
     return TQ_OK;
+}
+
+int tq_tokenizer_load(const char *dir, tq_tokenizer **out, tq_err *err) {
+    tq_docs docs = tq_docs_in(dir);
+    return load(&docs, out, err);
+}
+
+int tq_tokenizer_of(const tq_source *source, tq_tokenizer **out, tq_err *err) {
+    tq_docs docs = tq_docs_of(source);
+    *out = NULL;
+    return tq_docs_has(&docs, "tokenizer.json") ? load(&docs, out, err) : TQ_OK;
 }
 
 /* One encoding: working memory, so that the tokenizer itself stays const. */
@@ -107,7 +119,7 @@ static int encode_plain(encoder *e, const char *text, size_t n) {
     return TQ_OK;
 }
 
-/* Cuts text at the added tokens of a set; what lies between goes to `between`. */
+/* Cuts text at the added tokens of a set; what lies between goes to `between`. A set may be empty. */
 static int cut(encoder *e, const tq_added_set *set, const char *text, size_t n,
                int (*between)(encoder *e, const char *text, size_t n)) {
     size_t last = 0;
@@ -115,7 +127,7 @@ static int cut(encoder *e, const tq_added_set *set, const char *text, size_t n,
     size_t begin;
     size_t end;
     const tq_added *a;
-    while (e->special && (a = tq_added_next(set, text, n, last, &scan, &begin, &end))) {
+    while ((a = tq_added_next(set, text, n, last, &scan, &begin, &end))) {
         if (between(e, text + last, begin - last)) return TQ_FAIL;
         if (!tq_ids_add(&e->ids, a->id)) return tq_fail(e->err, "out of memory encoding %zu bytes of text", n);
         e->first = false;
@@ -127,7 +139,8 @@ static int cut(encoder *e, const tq_added_set *set, const char *text, size_t n,
 static int encode_normalized(encoder *e, const char *text, size_t n) {
     if (n == 0) return TQ_OK;
     if (tq_normalize(e->t->normal, e->t->n_normal, text, n, &e->normal, e->err)) return TQ_FAIL;
-    return cut(e, &e->t->added[1], e->normal.data, e->normal.n, encode_plain);
+    static const tq_added_set none = {0};
+    return cut(e, e->special ? &e->t->added[1] : &none, e->normal.data, e->normal.n, encode_plain);
 }
 
 static bool add_all(tq_ids *v, const int *ids, size_t n) {
@@ -152,7 +165,7 @@ static int encode(const tq_tokenizer *t, const char *text, size_t n, bool specia
         n = lossy.n;
     }
     if (ok)
-        rc = cut(&e, &t->added[0], text, n, encode_normalized);
+        rc = cut(&e, special ? &t->added[0] : &t->always, text, n, encode_normalized);
     else
         tq_fail(err, "out of memory encoding %zu bytes of text", n);
     *ids = e.ids;

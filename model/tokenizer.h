@@ -6,13 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "quant/base.h"
+#include "model/tensor_source.h"
 
 typedef struct tq_tokenizer tq_tokenizer;
 
 /* Reads DIR/tokenizer.json (and tokenizer_config.json when present). What it does not understand (another model type,
  * an unknown normalizer or pre-tokenizer) is an error that names it. */
 int tq_tokenizer_load(const char *dir, tq_tokenizer **out, tq_err *err);
+/* The same for an opened model, whose file may hold its tokenizer. *out is NULL, without an error, when there is none.
+ */
+int tq_tokenizer_of(const tq_source *source, tq_tokenizer **out, tq_err *err);
 void tq_tokenizer_free(tq_tokenizer *t);
 
 size_t tq_tokenizer_vocab(const tq_tokenizer *t); /* highest id + 1 */

@@ -109,6 +109,7 @@ typedef struct tq_added {
     size_t n;
     int id;
     bool lstrip, rstrip, single_word, normalized;
+    bool always; /* looked for also where special tokens are not */
 } tq_added;
 /* Tokens of one kind (normalized or not), sorted by text. */
 typedef struct tq_added_set {
@@ -151,6 +152,7 @@ struct tq_tokenizer {
     int *slots;            /* id by text, open addressing; -1 is free */
     size_t n_slots;        /* a power of two */
     tq_added_set added[2]; /* looked for in the text as given, and after normalization */
+    tq_added_set always;   /* those of added[0] that are looked for always; texts are theirs */
     tq_normal_step normal[TQ_MAX_STEPS];
     size_t n_normal;
     tq_split_step split[TQ_MAX_STEPS];
@@ -168,6 +170,13 @@ size_t tq_byte_symbol(unsigned char b, char out[2]);
 
 /* tokenizer.c: appends the ids of text in which no added token is recognised; first: it begins the input. */
 int tq_encode_text(const tq_tokenizer *t, const char *text, size_t n, bool first, tq_ids *ids, tq_err *err);
+
+/* tokenizer_scores.c: merges by SentencePiece's rule, out of the tokens' scores: of all pairs of neighbours that make a
+ * token, the one of the highest score is joined first. scores: one for each id, null for tokens that no merge makes. */
+int tq_tokenizer_read_scores(const char *file, const cJSON *scores, tq_tokenizer *t, tq_err *err);
+/* Puts such merges as a list into a tokenizer.json with scores, for other programs; a list has no equals, so that of
+ * two ways to make a token they may take another. One without scores stays. */
+int tq_tokenizer_merges_of_scores(cJSON *root, tq_err *err);
 
 /* tokenizer_vocab.c: model and added_tokens; what stands for what must be known, so after tokenizer_steps.c. */
 int tq_tokenizer_read_vocab(const char *file, const cJSON *root, tq_tokenizer *t, tq_err *err);

@@ -203,6 +203,8 @@ static int add_merge(const char *file, tq_tokenizer *t, const cJSON *m, size_t r
 
 static int read_merges(const char *file, const cJSON *model, tq_tokenizer *t, tq_err *err) {
     const cJSON *merges = tq_json_get(model, "merges");
+    const cJSON *scores = tq_json_get(model, "scores");
+    if (scores) return tq_tokenizer_read_scores(file, scores, t, err);
     tq_buffer joined = {0};
     size_t rank = 0;
     if (!merges || !cJSON_IsArray(merges)) return tq_fail(err, "%s: the model has no merges", file);
@@ -256,6 +258,7 @@ static int add_to_set(const char *file, tq_tokenizer *t, const cJSON *json, cons
     a.rstrip = cJSON_IsTrue(tq_json_get(json, "rstrip"));
     a.single_word = cJSON_IsTrue(tq_json_get(json, "single_word"));
     a.normalized = cJSON_IsTrue(tq_json_get(json, "normalized"));
+    a.always = !a.normalized && cJSON_IsTrue(tq_json_get(json, "always"));
     tq_added_set *set = &t->added[a.normalized];
     if (tq_normalize(t->normal, a.normalized ? t->n_normal : 0, text, strlen(text), &normal, err) ||
         !tq_buffer_add(&normal, "", 1)) {
@@ -288,7 +291,12 @@ static int read_added(const char *file, const cJSON *added, tq_tokenizer *t, tq_
         k->n_bytes = k->n_text;
         if (add_to_set(file, t, m, text, (int)id, err)) return TQ_FAIL;
     }
-    return tq_added_finish(file, &t->added[0], err) || tq_added_finish(file, &t->added[1], err) ? TQ_FAIL : TQ_OK;
+    if (tq_added_finish(file, &t->added[0], err) || tq_added_finish(file, &t->added[1], err)) return TQ_FAIL;
+    t->always.tokens = calloc(t->added[0].n + 1, sizeof *t->always.tokens);
+    if (!t->always.tokens) return tq_fail(err, "%s: out of memory", file);
+    for (size_t i = 0; i < t->added[0].n; i++)
+        if (t->added[0].tokens[i].always) t->always.tokens[t->always.n++] = t->added[0].tokens[i];
+    return tq_added_finish(file, &t->always, err);
 }
 
 int tq_tokenizer_read_vocab(const char *file, const cJSON *root, tq_tokenizer *t, tq_err *err) {

@@ -20,12 +20,13 @@ struct tq_model {
     const tq_prefix *prefix;
     tq_matrix_view embedding, head;
     float *final_norm;
+    float *rope_divisors;            /* of a GGUF file; or NULL */
     struct tq_block_weights *blocks; /* [config.blocks] */
     tq_matrix *matrices;
     size_t n_matrices;
     size_t tensors_used;
     size_t kept_bytes, matrix_bytes, kept_weights, matrix_weights;
-    char note[256];
+    char note[256], baseline[64];
 };
 
 static void shape_text(char *buf, size_t size, const size_t *shape, size_t rank) {
@@ -52,16 +53,15 @@ static const tq_tensor *find_tensor(tq_model *m, const char *name, const size_t 
         (void)tq_fail(err, "%s: tensor %s is [%s], expected [%s]", path, name, have, want);
         return NULL;
     }
-    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16) {
-        (void)tq_fail(err, "%s: tensor %s is %s, expected F32, F16 or BF16", path, name, t->dtype_name);
+    if (t->dtype != TQ_F32 && t->dtype != TQ_F16 && t->dtype != TQ_BF16 && t->dtype != TQ_CODED) {
+        (void)tq_fail(err, "%s: tensor %s is %s, expected %s", path, name, t->dtype_name,
+                      strcmp(tq_source_format(m->source), "gguf") == 0
+                          ? "F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL or IQ4_XS"
+                          : "F32, F16 or BF16");
         return NULL;
     }
     m->tensors_used++;
     return t;
-}
-
-static tq_matrix_view view_of(const tq_tensor *t, size_t rows, size_t cols) {
-    return (tq_matrix_view){.data = t->data, .dtype = t->dtype, .rows = rows, .cols = cols};
 }
 
 static void count_kept(tq_model *m, const tq_tensor *t) {
@@ -73,7 +73,7 @@ static int bind_kept_matrix(tq_model *m, const char *name, size_t rows, size_t c
     const tq_tensor *t = find_tensor(m, name, (const size_t[]){rows, cols}, 2, err);
     if (!t) return TQ_FAIL;
     count_kept(m, t);
-    *out = view_of(t, rows, cols);
+    *out = tq_tensor_view(t);
     return TQ_OK;
 }
 
@@ -84,14 +84,16 @@ static int bind_vector(tq_model *m, const char *name, const size_t *shape, size_
     const tq_tensor *t = find_tensor(m, name, shape, rank, err);
     if (!t) return TQ_FAIL;
     int rc = TQ_OK;
-    size_t cols = shape[rank - 1], rows = t->count / cols;
+    tq_matrix_view view = tq_tensor_view(t);
+    size_t rows = view.rows, cols = view.cols;
+    if (t->codec && cols % t->codec->block) /* a vector that lies paired */
+        return tq_fail(err, "%s: tensor %s is %s, expected floats", tq_source_path(m->source), name, t->dtype_name);
     float *values = tq_calloc_aligned(t->count, sizeof *values);
     float *row = malloc(cols * sizeof *row);
     if (!values || !row) {
         rc = tq_fail(err, "%s: tensor %s does not fit in memory", tq_source_path(m->source), name);
         goto done;
     }
-    tq_matrix_view view = view_of(t, rows, cols);
     float plus = take == TQ_TAKE_NORM && m->config.norm_plus_one ? 1.0F : 0.0F;
     for (size_t r = 0; r < rows; r++) {
         tq_matrix_row(&view, r, row);
@@ -143,7 +145,7 @@ static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
     } else {
         x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
         if (!x->tensor) return TQ_FAIL;
-        x->w = view_of(x->tensor, rows, cols);
+        x->w = tq_tensor_view(x->tensor);
         m->matrix_bytes += x->tensor->bytes;
     }
     if (tq_bias_present(&m->config, rule->bias)) {
@@ -163,14 +165,14 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
     w->mixer = c->mixer[block];
     for (int i = 0; i < TQ_ROLE_COUNT; i++)
         w->matrix[i] = SIZE_MAX;
-    for (int i = 0; i < TQ_VEC_COUNT && rc == TQ_OK; i++) {
+    for (size_t i = 0; i < tq_vector_rules_count && rc == TQ_OK; i++) {
         const tq_vector_rule *rule = &tq_vector_rules[i];
         if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch)) continue;
         size_t shape[3];
         for (size_t d = 0; d < rule->rank; d++)
             shape[d] = tq_dim_of(c, rule->shape[d]);
         (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
-        rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[i], err);
+        rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[rule->vec], err);
     }
     for (int i = 0; i < TQ_SIDE_COUNT && rc == TQ_OK; i++) {
         const tq_side_rule *rule = &tq_side_rules[i];
@@ -210,6 +212,19 @@ static void prefetch_small(const tq_model *m) {
     }
 }
 
+/* Llama 3.1 in GGUF files: its scaled frequencies as divisors of the plain ones. */
+static int bind_divisors(tq_model *m, tq_err *err) {
+    static const char name[] = "rope_freqs.weight";
+    size_t half = m->config.rope.dims / 2;
+    if (!tq_source_find(m->source, name)) return TQ_OK;
+    if (bind_vector(m, name, &half, 1, TQ_TAKE_AS_IS, &m->rope_divisors, err) != TQ_OK) return TQ_FAIL;
+    for (size_t i = 0; i < half; i++)
+        if (!(m->rope_divisors[i] > 0))
+            return tq_fail(err, "%s: tensor %s: expected positive numbers", tq_source_path(m->source), name);
+    m->config.rope.divisors = m->config.local_rope.divisors = m->rope_divisors;
+    return TQ_OK;
+}
+
 static int bind_ends(tq_model *m, tq_err *err) {
     const tq_config *c = &m->config;
     char name[NAME_SIZE];
@@ -220,7 +235,8 @@ static int bind_ends(tq_model *m, tq_err *err) {
     if (!c->tied) rc = bind_kept_matrix(m, m->prefix->head, c->vocab, c->hidden, &m->head, err);
     if (rc != TQ_OK) return rc;
     (void)snprintf(name, sizeof name, "%snorm.weight", m->prefix->text);
-    return bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+    rc = bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+    return rc == TQ_OK ? bind_divisors(m, err) : rc;
 }
 
 static void note_append(tq_model *m, size_t count, const char *what) {
@@ -271,6 +287,7 @@ int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **o
         rc = bind_block(m, b, err);
     if (rc != TQ_OK) goto fail;
     note_unused(m);
+    tq_baseline_text(m->matrices, m->n_matrices, tq_source_format(source), m->baseline, sizeof m->baseline);
     *out = m;
     return TQ_OK;
 fail:
@@ -290,6 +307,7 @@ void tq_model_free(tq_model *m) {
             free(m->blocks[b].vec[i]);
     tq_rotation_cache_free(m->rotations);
     free(m->final_norm);
+    free(m->rope_divisors);
     free(m->blocks);
     free(m->matrices);
     free(m);
@@ -306,6 +324,9 @@ const tq_source *tq_model_source(const tq_model *m) {
 }
 const char *tq_model_note(const tq_model *m) {
     return m->note;
+}
+const char *tq_model_baseline(const tq_model *m) {
+    return m->baseline;
 }
 const char *tq_model_block_kind(const tq_model *m, size_t block) {
     return tq_mixer_name(m->config.mixer[block]);

@@ -33,6 +33,9 @@ tq_rotation_cache *tq_model_rotations(const tq_model *m);
 const tq_config *tq_model_config(const tq_model *m);
 const tq_source *tq_model_source(const tq_model *m);
 const char *tq_model_note(const tq_model *m); /* "" or e.g. "skipped 297 vision and 15 MTP tensors" */
+/* What the matrices are stored as when they are quantized already, "Q4_1 GGUF"; "" when they are floats. Figures that
+ * compare with the baseline compare with that. */
+const char *tq_model_baseline(const tq_model *m);
 const char *tq_model_block_kind(const tq_model *m, size_t block); /* "DeltaNet", "attention" */
 
 size_t tq_model_matrices(const tq_model *m);

@@ -17,4 +17,8 @@ const tq_matrix_view *tq_model_embedding(const tq_model *m); /* [vocab, hidden] 
 const tq_matrix_view *tq_model_head(const tq_model *m);      /* [vocab, hidden]; the embedding when tied */
 const float *tq_model_final_norm(const tq_model *m);         /* [hidden] */
 
+/* baseline.c: what the matrices are stored as when some are quantized already, "Q4_1 GGUF", the kinds with the most
+ * weights first; else "". */
+void tq_baseline_text(const tq_matrix *matrices, size_t count, const char *format, char *out, size_t size);
+
 #endif

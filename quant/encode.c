@@ -326,8 +326,8 @@ static void encoder_free(tq_encoder *e) {
 int tq_qmatrix_encode(const tq_matrix_view *w, const tq_qspec *spec, tq_rotation_cache *cache, tq_pool *pool,
                       const tq_progress *progress, tq_qmatrix **out, tq_distortion *distortion, tq_err *err) {
     *out = NULL;
-    if (w->dtype != TQ_F32 && w->dtype != TQ_F16 && w->dtype != TQ_BF16)
-        return tq_fail(err, "dtype %s, expected F32, F16 or BF16", tq_dtype_name(w->dtype));
+    if (w->dtype != TQ_F32 && w->dtype != TQ_F16 && w->dtype != TQ_BF16 && !w->codec)
+        return tq_fail(err, "dtype %s, expected weights", tq_dtype_name(w->dtype));
     tq_encoder e = {.w = w, .progress = progress};
     e.q = tq_qmatrix_new(spec, w->rows, w->cols, cache, err);
     if (!e.q) return TQ_FAIL;

@@ -15,8 +15,8 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[] = {
-    [TQ_F32] = {"F32", 4}, [TQ_F16] = {"F16", 2},           [TQ_BF16] = {"BF16", 2},
-    [TQ_U8] = {"U8", 1},   [TQ_DTYPE_OTHER] = {"other", 0},
+    [TQ_F32] = {"F32", 4}, [TQ_F16] = {"F16", 2},     [TQ_BF16] = {"BF16", 2},
+    [TQ_U8] = {"U8", 1},   [TQ_CODED] = {"coded", 0}, [TQ_DTYPE_OTHER] = {"other", 0},
 };
 
 size_t tq_dtype_size(tq_dtype t) {
@@ -26,10 +26,31 @@ const char *tq_dtype_name(tq_dtype t) {
     return dtypes[t].name;
 }
 
+bool tq_matrix_is_flat(const tq_matrix_view *w) {
+    return w->dtype != TQ_CODED && !w->paired;
+}
+
+static size_t row_bytes(const tq_matrix_view *w) {
+    return w->codec ? w->cols / w->codec->block * w->codec->bytes : w->cols * dtypes[w->dtype].size;
+}
+
+size_t tq_matrix_bytes(const tq_matrix_view *w) {
+    return w->rows * row_bytes(w);
+}
+
+/* Where row r lies in the file. */
+static size_t stored_row(const tq_matrix_view *w, size_t r) {
+    if (!w->paired) return r;
+    size_t half = w->paired / 2, i = r % w->paired;
+    return r - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
 void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out) {
     const tq_kernels *k = tq_k();
-    const char *row = (const char *)w->data + r * w->cols * dtypes[w->dtype].size;
-    if (w->dtype == TQ_F32)
+    const char *row = (const char *)w->data + stored_row(w, r) * row_bytes(w);
+    if (w->codec)
+        w->codec->decode(out, row, w->cols / w->codec->block);
+    else if (w->dtype == TQ_F32)
         memcpy(out, row, w->cols * sizeof *out);
     else if (w->dtype == TQ_F16)
         k->f16_to_f32(out, (const uint16_t *)(const void *)row, w->cols);

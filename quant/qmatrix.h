@@ -10,20 +10,36 @@
 #include "quant/qformat.h"
 #include "quant/rotation.h"
 
-typedef enum tq_dtype { TQ_F32, TQ_F16, TQ_BF16, TQ_U8, TQ_DTYPE_OTHER } tq_dtype;
-size_t tq_dtype_size(tq_dtype t);      /* bytes; 0 for TQ_DTYPE_OTHER */
+typedef enum tq_dtype { TQ_F32, TQ_F16, TQ_BF16, TQ_U8, TQ_CODED, TQ_DTYPE_OTHER } tq_dtype;
+size_t tq_dtype_size(tq_dtype t);      /* bytes; 0 for TQ_CODED and TQ_DTYPE_OTHER */
 const char *tq_dtype_name(tq_dtype t); /* "F32", "F16", "BF16", "U8", as safetensors writes them */
 
-/* A matrix as it lies in a file: w: [rows, cols] row-major, borrowed. dtype is F32, F16 or BF16. */
+/* How another program's quantized weights lie: `block` weights in `bytes` bytes, a row being whole blocks. decode gives
+ * the floats of n blocks: out: [n, block]; blocks need no alignment. Rows of a table, never freed. */
+typedef struct tq_codec {
+    const char *name; /* "Q4_1" */
+    size_t block, bytes;
+    void (*decode)(float *out, const void *blocks, size_t n);
+} tq_codec;
+
+/* A matrix as it lies in a file: w: [rows, cols] row-major, borrowed. dtype is F32, F16, BF16, or TQ_CODED with a
+ * codec. paired: 0, or a number of rows p (even, divides rows): within each p rows the file holds 0, p/2, 1, p/2 + 1,
+ * ..., as files do that rotate neighbours where we rotate i and i + p/2. Rows are always named in our order. */
 typedef struct tq_matrix_view {
     const void *data;
     tq_dtype dtype;
     size_t rows;
     size_t cols;
+    const tq_codec *codec; /* NULL unless TQ_CODED */
+    size_t paired;
 } tq_matrix_view;
 
 /* Row r as floats: out: [cols]. */
 void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out);
+/* Do the rows lie one after another as floats of the dtype, so that they may be read without tq_matrix_row? */
+bool tq_matrix_is_flat(const tq_matrix_view *w);
+/* What w takes in its file. */
+size_t tq_matrix_bytes(const tq_matrix_view *w);
 
 /* Relative MSE ||W - Q||^2 / ||W||^2 and cosine <W,Q> / (||W|| ||Q||), of what the kernels decode; 0 and 1 for an
  * all-zero matrix. */

@@ -65,7 +65,7 @@ static tq_qspec spec_of(tq_bits bits, int states) {
 static tq_qmatrix *encode(const float *w, const tq_qspec *spec, const tq_moment *moment, tq_rotation_cache *cache,
                           int threads, tq_calibrated *f) {
     tq_err err = {{0}};
-    tq_matrix_view view = {w, TQ_F32, ROWS, COLS};
+    tq_matrix_view view = {.data = w, .dtype = TQ_F32, .rows = ROWS, .cols = COLS};
     tq_pool *pool = tq_pool_new(threads, &err);
     tq_qmatrix *q = NULL;
     int rc = tq_qmatrix_encode_calibrated(&view, spec, moment, &options, cache, pool, NULL, &q, f, &err);

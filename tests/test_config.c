@@ -228,7 +228,6 @@ static void test_refused(void **state) {
         {ROPE("\"rope_type\":\"default\",\"mrope_section\":[1,2,3]"), "mrope_section"},
         {"{\"model_type\":\"mistral\"," BASE ",\"attention_bias\":true}", "attention_bias"},
         {"{\"model_type\":\"mistral\"," BASE ",\"sliding_window\":-1}", "sliding_window"},
-        {QWEN3(",\"use_sliding_window\":true,\"sliding_window\":64,\"max_window_layers\":2"), "2 of 4 blocks"},
         {QWEN3(",\"layer_types\":[\"full_attention\"]"), "layer_types"},
         {QWEN3(",\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\",\"sliding_attention\"]"),
          "sliding"},

@@ -184,7 +184,7 @@ static void hf_holds_the_effect(void **state) {
             size_t rows = tq_qmatrix_rows(q), cols = tq_qmatrix_cols(q);
             float *scratch = calloc(tq_qmatrix_scratch(q) + 1, sizeof *scratch), *w = calloc(rows * cols, sizeof *w);
             float *stored = calloc(cols, sizeof *stored);
-            tq_matrix_view view = {b->data, b->dtype, rows, cols};
+            tq_matrix_view view = {.data = b->data, .dtype = b->dtype, .rows = rows, .cols = cols};
             tq_qmatrix_dequantize_rows(q, 0, rows, w, scratch);
             assert_string_equal(b->dtype_name, "BF16");
             for (size_t r = 0; r < rows; r++) {

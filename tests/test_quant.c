@@ -277,7 +277,7 @@ static void check_distortion(const tq_matrix_view *w, tq_qspec spec, double low,
 static void test_distortion(void **state) {
     (void)state;
     float *data = normal_matrix(512, 1024);
-    tq_matrix_view w = {data, TQ_F32, 512, 1024};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 512, .cols = 1024};
     check_distortion(&w, spec_of(TQ_BITS_4, 128), 0, 9.4e-3);
     check_distortion(&w, spec_of(TQ_BITS_4_2, 128), 0, 6.9e-4);
     check_distortion(&w, spec_of(TQ_BITS_4_4, 128), 0, 4.7e-5);
@@ -289,7 +289,7 @@ static void test_distortion(void **state) {
     free(data);
     /* 128 codes down a sequence; the first has no choice of what came before, which tells in short ones. */
     data = normal_matrix(2048, 256);
-    w = (tq_matrix_view){data, TQ_F32, 2048, 256};
+    w = (tq_matrix_view){.data = data, .dtype = TQ_F32, .rows = 2048, .cols = 256};
     tq_qspec trellis = spec_of(TQ_BITS_4T, 128);
     check_distortion(&w, trellis, 3.9e-3, 6.4e-3);
     trellis.states = 256;
@@ -377,7 +377,7 @@ static void check_decode_rows(const tq_qmatrix *q) {
 static void check_shape(size_t rows, size_t cols, tq_qspec spec, tq_rotation_cache *cache) {
     float *data = normal_matrix(rows, cols);
     if (rows > 2) memset(data + cols, 0, 2 * cols * sizeof *data); /* rows of zeros */
-    tq_matrix_view w = {data, TQ_F32, rows, cols};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = rows, .cols = cols};
     tq_distortion d;
     tq_qmatrix *q = encode(&w, &spec, cache, NULL, &d);
     assert_int_equal(tq_qmatrix_bytes(q), tq_qspec_bytes(&spec, rows, cols));
@@ -416,7 +416,7 @@ static void test_outlier(void **state) {
     uint16_t *half = malloc(rows * cols * sizeof *half);
     data[5 * cols + 7] = 1e30F;
     k()->f32_to_bf16(half, data, rows * cols);
-    tq_matrix_view w = {half, TQ_BF16, rows, cols};
+    tq_matrix_view w = {.data = half, .dtype = TQ_BF16, .rows = rows, .cols = cols};
     tq_rotation_cache *cache = tq_rotation_cache_new();
     for (int b = TQ_BITS_4; b < TQ_BITS_COUNT; b++) {
         tq_qspec spec = spec_of((tq_bits)b, 128);
@@ -441,7 +441,7 @@ static void test_scales(void **state) {
         for (size_t j = 0; j < (size_t)16 * 512; j++)
             data[j] *= factors[i] * (j < 512 ? 0x1p-12F : 1.0F);
         if (i == 0) memset(data, 0, 512 * sizeof *data);
-        tq_matrix_view w = {data, TQ_F32, 16, 512};
+        tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 16, .cols = 512};
         tq_qspec spec = spec_of(TQ_BITS_4, 128);
         tq_distortion d;
         tq_qmatrix *q = encode(&w, &spec, cache, NULL, &d);
@@ -463,7 +463,7 @@ static void test_scales(void **state) {
 static void test_refused(void **state) {
     (void)state;
     float *data = normal_matrix(40, 200);
-    tq_matrix_view w = {data, TQ_F32, 40, 200};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 40, .cols = 200};
     tq_rotation_cache *cache = tq_rotation_cache_new();
     tq_pool *pool = tq_pool_new(3, NULL);
     tq_qspec spec = spec_of(TQ_BITS_4, 128);
@@ -510,7 +510,7 @@ static void assert_same_parts(const tq_qmatrix *a, const tq_qmatrix *b) {
 static void test_threads(void **state) {
     (void)state;
     float *data = normal_matrix(200, 328);
-    tq_matrix_view w = {data, TQ_F32, 200, 328};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 200, .cols = 328};
     tq_rotation_cache *cache = tq_rotation_cache_new();
     for (int residual = 0; residual < TQ_RESIDUAL_COUNT; residual++) {
         tq_qspec spec = spec_of(TQ_BITS_4_4, 64);
@@ -534,7 +534,7 @@ static void test_threads(void **state) {
 static void test_prefix(void **state) {
     (void)state;
     float *data = normal_matrix(64, 500);
-    tq_matrix_view w = {data, TQ_F32, 64, 500};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 64, .cols = 500};
     tq_rotation_cache *cache = tq_rotation_cache_new();
     tq_qpart plain[8], nested[8];
     tq_qspec spec = spec_of(TQ_BITS_4, 128);
@@ -576,7 +576,7 @@ static void refuse(const char *what, hostile h, tq_rotation_cache *cache) {
 static void test_parts(void **state) {
     (void)state;
     float *data = normal_matrix(40, 200);
-    tq_matrix_view w = {data, TQ_F32, 40, 200};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 40, .cols = 200};
     tq_rotation_cache *cache = tq_rotation_cache_new();
     for (int b = TQ_BITS_4; b < TQ_BITS_COUNT; b++) {
         for (int residual = 0; residual < TQ_RESIDUAL_COUNT; residual++) {
@@ -604,7 +604,7 @@ static void test_parts(void **state) {
 static void test_hostile_parts(void **state) {
     (void)state;
     float *data = normal_matrix(40, 200);
-    tq_matrix_view w = {data, TQ_F32, 40, 200};
+    tq_matrix_view w = {.data = data, .dtype = TQ_F32, .rows = 40, .cols = 200};
     tq_rotation_cache *cache = tq_rotation_cache_new();
     hostile good = {.spec = spec_of(TQ_BITS_4_2, 64), .rows = 40, .cols = 200}, h;
     tq_qmatrix *q = encode(&w, &good.spec, cache, NULL, NULL);

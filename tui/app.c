@@ -239,7 +239,7 @@ static void scroll_key(tq_app *a, int key) {
 }
 
 static void ask_export_path(tq_app *a) {
-    static const char *const suffix[TQ_EXPORT_COUNT] = {".plan.json", "-tq", "-hf"};
+    static const char *const suffix[TQ_EXPORT_COUNT] = {".plan.json", "-tq", "-hf", "-bf16.gguf"};
     char path[160];
     snprintf(path, sizeof path, "%.100s%s", a->name, suffix[a->menu]);
     a->export_format = (tq_export_format)a->menu;

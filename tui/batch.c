@@ -100,6 +100,12 @@ bool tq_json_memory(cJSON *root, const tq_memory *m) {
            tq_json_number(bpw, "model", m->bpw_model);
 }
 
+bool tq_json_baseline(cJSON *object, const tq_session *s) {
+    const char *text = tq_model_baseline(tq_session_model(s));
+    return (text[0] ? cJSON_AddStringToObject(object, "baseline", text) : cJSON_AddNullToObject(object, "baseline")) !=
+           NULL;
+}
+
 double tq_mib(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
@@ -153,7 +159,7 @@ static cJSON *layers_json(const tq_session *s) {
     cJSON *total = ok ? cJSON_AddObjectToObject(root, "total") : NULL;
     ok = total && tq_json_number(total, "bytes", (double)t.bytes) &&
          tq_json_number(total, "baseline_bytes", (double)t.baseline) &&
-         tq_json_number(total, "bpw", bits_per_weight(&t));
+         tq_json_number(total, "bpw", bits_per_weight(&t)) && tq_json_baseline(total, s);
     if (ok) return root;
     cJSON_Delete(root);
     return NULL;
@@ -180,7 +186,8 @@ static void print_layers(const tq_session *s) {
     }
     printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu %6.3f\n", width, "total", "", "", "", "", "", "", t.bytes,
            bits_per_weight(&t));
-    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu\n", width, "as stored", "", "", "", "", "", "", t.baseline);
+    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu%s%s\n", width, "as stored", "", "", "", "", "", "", t.baseline,
+           tq_model_baseline(m)[0] ? "   baseline: " : "", tq_model_baseline(m));
 }
 
 int tq_run_layers(const tq_options *o) {

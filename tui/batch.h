@@ -35,6 +35,7 @@ bool tq_json_number(cJSON *object, const char *name, double v);
 /* Adds "bits" and "group" (a number, "row", or null for keep). */
 bool tq_json_choice(cJSON *object, tq_choice c);
 /* Adds "bytes" and "bpw" of the whole model. */
+bool tq_json_baseline(cJSON *object, const tq_session *s); /* "baseline": "Q4_1 GGUF", or null for floats */
 bool tq_json_memory(cJSON *root, const tq_memory *m);
 /* Loads the text to evaluate; that there is none is an error. */
 int tq_batch_text(const tq_options *o, tq_session *s, tq_err *err);

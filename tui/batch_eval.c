@@ -37,7 +37,8 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
               tq_json_number(root, "same_top", r->same_top);
     cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
-         tq_json_memory(root, &memory) && questions_json(root, e) && tq_json_number(root, "seconds", e->seconds) &&
+         tq_json_memory(root, &memory) && tq_json_baseline(root, s) && questions_json(root, e) &&
+         tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
@@ -53,6 +54,9 @@ static void print_eval(const char *against, const tq_session *s, const evaluatio
     printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
     if (against) printf("against     %s\n", against);
     printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
+    if (tq_model_baseline(tq_session_model(s))[0])
+        printf("baseline    %s, already quantized: what follows is against that\n",
+               tq_model_baseline(tq_session_model(s)));
     printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
            r->kld_stderr, r->kld_median, r->kld_p90, r->kld_p99, r->kld_p999, r->kld_max);
     printf("same top    %.3f %%   change of the right token's probability %+.3f %%, RMS %.3f %%\n", 100 * r->same_top,

@@ -103,7 +103,7 @@ static int encode_new(const tq_session *s, size_t rounds, encode_run *e, tq_err 
     *e = (encode_run){.data = malloc(n * sizeof *e->data), .cache = tq_rotation_cache_new()};
     if (!e->data || !e->cache) return tq_fail(err, "out of memory");
     tq_bench_random(e->data, n, 0.02F, 1);
-    e->w = (tq_matrix_view){e->data, TQ_BF16, ENCODE_ROWS, ENCODE_COLS};
+    e->w = (tq_matrix_view){.data = e->data, .dtype = TQ_BF16, .rows = ENCODE_ROWS, .cols = ENCODE_COLS};
     e->spec = tq_qspec_of(TQ_BITS_KEEP, 0, &common);
     e->spec.calibrate = TQ_CALIBRATE_NONE;
     e->seconds = ENCODE_SECONDS / (double)rounds;

@@ -33,7 +33,7 @@ static void cmd_export(tq_app *a, char *arg) {
             tq_worker_export(a->worker, a->export_format, path + strspn(path, " "), false);
             return;
         }
-    tq_say(a, TQ_REFUSES, "export: expected plan, tq or hf, and a path");
+    tq_say(a, TQ_REFUSES, "export: expected plan, tq, hf or gguf, and a path");
 }
 
 static void cmd_text(tq_app *a, char *arg) {
@@ -112,7 +112,7 @@ static const struct command {
     {"set", "GLOB=BITS[:GROUP]", "@", cmd_set},
     {"load", "FILE", "", cmd_load},
     {"save", "FILE", "", cmd_save},
-    {"export", "plan|tq|hf PATH", "plan|tq|hf", cmd_export},
+    {"export", "plan|tq|hf|gguf PATH", "plan|tq|hf|gguf", cmd_export},
     {"text", "FILE", "", cmd_text},
     {"ctx", "N", "512|1024|2048", cmd_ctx},
     {"tokens", "N", "1024|4096|16384", cmd_tokens},
@@ -131,7 +131,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 const char *const tq_commands_help[] = {
     ":set GLOB=BITS[:GROUP]    as --set: ':set *mlp*=4+2:64'",
     ":load FILE  :save FILE    a plan",
-    ":export FORMAT PATH       plan, tq or hf",
+    ":export FORMAT PATH       plan, tq, hf or gguf",
     ":text FILE                the text that is evaluated",
     ":ctx N  :tokens N         tokens a window; at most so many tokens, 0 for all",
     ":residual nested|independent",

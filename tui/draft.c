@@ -123,7 +123,7 @@ size_t tq_matrix_cost_at(const tq_model *m, const tq_plan *p, size_t i, tq_choic
     tq_qspec spec = tq_plan_spec(p, i);
     spec.bits = c.bits;
     spec.group = c.group;
-    if (c.bits == TQ_BITS_KEEP) return x->w.rows * x->w.cols * tq_dtype_size(x->w.dtype);
+    if (c.bits == TQ_BITS_KEEP) return tq_matrix_bytes(&x->w);
     return tq_qspec_bytes(&spec, x->w.rows, x->w.cols);
 }
 

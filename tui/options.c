@@ -283,7 +283,7 @@ const tq_option tq_option_table[] = {
      "plan: the recipe, for --plan\n"
      "tq:   packed safetensors, opened again by tqexplore\n"
      "hf:   the effect written back as bf16, for transformers",
-     "plan, tq or hf"},
+     "plan, tq, hf or gguf"},
     {"out", "PATH", IN(TQ_CMD_EXPORT), false, take_out, "a file for plan, else a directory", "a path"},
     {"out", "FILE", IN(TQ_CMD_AUTO), false, take_out, "save the plan there", "a path"},
     {"force", NULL, IN(TQ_CMD_EXPORT) | IN(TQ_CMD_AUTO), false, take_force, "overwrite an earlier one", NULL},
@@ -452,7 +452,7 @@ static int check_together(tq_options *o, tq_err *err) {
     if (row->needs_model && !o->model) return tq_fail(err, "%s: MODEL is missing", row->name);
     if (o->command == TQ_CMD_EXPORT && !o->out) return tq_fail(err, "export: --out PATH is missing");
     if (o->command == TQ_CMD_EXPORT && o->format == TQ_EXPORT_COUNT)
-        return tq_fail(err, "export: --format is missing: plan, tq or hf");
+        return tq_fail(err, "export: --format is missing: plan, tq, hf or gguf");
     if (o->command == TQ_CMD_EXPORT && !o->text && (o->eval.ctx != 512 || o->eval.tokens != 4096 || o->eval.score_half))
         return tq_fail(err, "export: --ctx, --tokens and --score-half need --text");
     if (o->command == TQ_CMD_CHAT && o->json && !o->prompt) return tq_fail(err, "chat: --json needs --prompt");

@@ -194,7 +194,7 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     tq_putf(&a->canvas, at.y - 1, at.x + 1, end - 1, focus ? TQ_ST_CHOSEN : TQ_ST_TITLE,
             focus ? "[block %zu · %s]" : " block %zu · %s ", m->block, m->label);
     int x = tq_putf(&a->canvas, at.y, at.x + 1, end, TQ_ST_NORMAL, "%zu x %zu   %s", m->w.rows, m->w.cols,
-                    m->packed ? "packed" : tq_dtype_name(m->w.dtype));
+                    m->packed ? "packed" : m->tensor->dtype_name);
     if (f && f->has_histogram) {
         tq_putf(&a->canvas, at.y, x, end, TQ_ST_NORMAL,
                 end - x < 28 ? "  kurtosis %.1f → %.1f" : "   kurtosis %.1f, rotated %.1f",

@@ -29,8 +29,10 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     tq_text total, base, cache;
     x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "memory") + 2;
     tq_bar(&a->canvas, y, x, bar, part > 1 ? 1 : part, TQ_ST_BAR_USED);
+    const char *stored = tq_model_baseline(a->model);
     x = tq_putf(&a->canvas, y, x + bar + 2, end, TQ_ST_NORMAL, "%s of %s MiB  %.0f %%", tq_fmt_mib(m.total, total),
                 tq_fmt_mib(m.baseline, base), 100 * part);
+    if (stored[0]) x = tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, " of %s", stored);
     x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_NORMAL, wide ? "%.2f bits/weight" : "%.2f bpw", m.bpw_linear);
     tq_calibrate how = tq_plan_common(tq_draft_plan(&a->draft)).calibrate;
     if (how != TQ_CALIBRATE_NONE && end - x >= 10)

@@ -60,7 +60,7 @@ static int measure(size_t n, int states, tq_pool *pool, tq_rotation_cache *cache
     fill(w, ROWS * n, n);
     make_moment(xx, u, n);
     size_t before = peak_mib();
-    tq_matrix_view view = {w, TQ_F32, ROWS, n};
+    tq_matrix_view view = {.data = w, .dtype = TQ_F32, .rows = ROWS, .cols = n};
     tq_moment moment = {n, xx, NULL};
     double start = tq_now();
     rc = tq_qmatrix_encode(&view, &spec, cache, pool, NULL, &plain, &d, err);

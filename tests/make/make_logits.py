@@ -81,9 +81,25 @@ MODELS = {
                                                  tie_word_embeddings=False,
                                                  rope_parameters=rope(rope_type="default")), torch.float32),
 }
+# Small ones: a few positions, a small vocabulary.
+SMALL = dict(COMMON, vocab_size=128, hidden_size=32, intermediate_size=48, num_attention_heads=2)
+GEMMA3 = dict(SMALL, num_hidden_layers=4, num_key_value_heads=1, head_dim=16, rms_norm_eps=1e-6, sliding_window=8,
+              query_pre_attn_scalar=24,
+              layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+              rope_parameters=dict(full_attention=dict(rope_type="linear", factor=4.0, rope_theta=100000.0),
+                                   sliding_attention=dict(rope_type="default", rope_theta=5000.0)))
+MODELS |= {
+    "gemma3-small": ("Gemma3TextConfig", GEMMA3, torch.bfloat16),
+    "qwen2-small": ("Qwen2Config", dict(SMALL, num_hidden_layers=3, num_key_value_heads=1, tie_word_embeddings=True,
+                                        use_sliding_window=True, sliding_window=12, max_window_layers=2,
+                                        rope_parameters=rope(rope_type="default")), torch.bfloat16),
+    "olmo2-small": ("Olmo2Config", dict(SMALL, num_hidden_layers=2, num_key_value_heads=1, tie_word_embeddings=False,
+                                        rope_parameters=rope(rope_type="default")), torch.bfloat16),
+}
 OLD_CONFIG = ("llama-rope-llama3", "llama-untied", "smollm2-f16", "qwen3-tied")
 CLASSES = {"Qwen3_5TextConfig": "Qwen3_5ForCausalLM", "Qwen3_5Config": "Qwen3_5ForConditionalGeneration",
-           "Qwen3Config": "Qwen3ForCausalLM", "LlamaConfig": "LlamaForCausalLM", "MistralConfig": "MistralForCausalLM"}
+           "Qwen3Config": "Qwen3ForCausalLM", "Qwen2Config": "Qwen2ForCausalLM", "Olmo2Config": "Olmo2ForCausalLM",
+           "Gemma3TextConfig": "Gemma3ForCausalLM", "LlamaConfig": "LlamaForCausalLM", "MistralConfig": "MistralForCausalLM"}
 
 
 def fill(model, seed):
@@ -95,13 +111,15 @@ def fill(model, seed):
 
     with torch.no_grad():
         for name, p in model.named_parameters():
-            plus_one = "Qwen3_5RMSNorm'" in str(type(model.get_submodule(name.rsplit(".", 1)[0])))
+            kind = str(type(model.get_submodule(name.rsplit(".", 1)[0])))
+            plus_one = "Qwen3_5RMSNorm'" in kind or "Gemma3RMSNorm'" in kind
             if name.endswith("A_log"):
                 p.copy_(torch.log(torch.rand(p.shape, generator=g) * 4 + 0.01))
             elif name.endswith("dt_bias"):
                 normal(p, 1.0)
             elif "norm" in name and p.dim() == 1:
-                normal(p, 0.2, 0.0 if plus_one else 1.0)
+                # Gemma's embeddings are scaled up: what blocks add must not be lost beside them.
+                normal(p, 0.2, 4.0 if plus_one and "post_" in name else 0.0 if plus_one else 1.0)
             elif p.dim() == 1:
                 normal(p, 0.3)
             elif "conv1d" in name:
@@ -182,14 +200,16 @@ def make(name):
         if "multimodal" in name:
             add_foreign(out / "model.safetensors")
         model = cls.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
-        ids = torch.randint(3, VOCAB, (PROMPT,), generator=torch.Generator().manual_seed(seed)).tolist()
+        vocab = config.get_text_config().vocab_size
+        ids = torch.randint(3, vocab, (PROMPT,), generator=torch.Generator().manual_seed(seed)).tolist()
         logits = logits_of(model, ids)  # first: dynamic rope keeps the frequencies of the longest sequence it saw
         greedy, margin = greedy_of(model, ids)
         if margin > MARGIN:
             break
     else:
         raise SystemExit(f"{name}: no seed gives a decided greedy path")
-    write_reference(out, logits, ids, list(range(0, PROMPT, 2)) + [PROMPT - 1], greedy, margin, seed, note())
+    step = 10 if "small" in name else 2
+    write_reference(out, logits, ids, list(range(0, PROMPT, step)) + [PROMPT - 1], greedy, margin, seed, note())
 
 
 def make_sample(directory):

@@ -1,0 +1,218 @@
+/* config_families.c - what each model_type takes for granted and has of its own. Facts: transformers 5.17, the
+ * configuration_*.py of each family. A new family is a row at the end, and a function where it has settings that the
+ * others have not. */
+#include <math.h>
+#include <string.h>
+
+#include "model/config_internal.h"
+
+#define MAX_WIDTH ((size_t)1 << 20)
+#define MAX_HEADS ((size_t)4096)
+#define MAX_HEAD_DIM ((size_t)4096)
+#define MAX_CONTEXT ((size_t)1 << 30)
+
+/* Counts the blocks of a kind in layer_types, or fails when an entry is none of the two. */
+static int count_layer_types(const tq_settings *s, const cJSON *types, size_t blocks, const char *kind, size_t *count,
+                             tq_err *err) {
+    size_t n = 0;
+    *count = 0;
+    if (!cJSON_IsArray(types)) return tq_fail(err, "%s: layer_types must be an array", s->file);
+    for (const cJSON *t = types->child; t; t = t->next, n++) {
+        const char *name = cJSON_GetStringValue(t);
+        if (name && strcmp(name, kind) == 0)
+            ++*count;
+        else if (!name || strcmp(name, "full_attention") != 0)
+            return tq_fail(err, "%s: layer_types: %s is not supported", s->file, name ? name : "an entry of no name");
+    }
+    if (n != blocks)
+        return tq_fail(err, "%s: layer_types has %zu entries, num_hidden_layers is %zu", s->file, n, blocks);
+    return TQ_OK;
+}
+
+/* Which blocks have the window, of those that may: by layer_types, or all from the first such block on. */
+static int read_window(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    bool mistral = strcmp(f->model_type, "mistral") == 0;
+    bool use = mistral;
+    const cJSON *types = tq_json_get(s->json, "layer_types");
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(s->json, "sliding_window");
+    size_t window = 0;
+    size_t from = 0;
+    size_t sliding = 0;
+    if (!cJSON_IsNull(given) && tq_setting_size(s, "sliding_window", 4096, 1, MAX_CONTEXT, &window, err))
+        return TQ_FAIL;
+    if ((c->arch == TQ_ARCH_QWEN3 || c->arch == TQ_ARCH_QWEN2) &&
+        (tq_setting_bool(s, "use_sliding_window", false, &use, err) ||
+         tq_setting_size(s, "max_window_layers", 28, 0, MAX_CONTEXT, &from, err)))
+        return TQ_FAIL;
+    if (c->arch == TQ_ARCH_LLAMA && !mistral && given && !cJSON_IsNull(given))
+        return tq_fail(err, "%s: sliding_window is set: model_type llama has none", s->file);
+    if (types && count_layer_types(s, types, c->blocks, "sliding_attention", &sliding, err)) return TQ_FAIL;
+    if (sliding > 0 && !(use && window))
+        return tq_fail(err, "%s: layer_types has sliding_attention, but no sliding window is in use", s->file);
+    const cJSON *t = types ? types->child : NULL;
+    for (size_t b = 0; b < c->blocks; b++, t = t ? t->next : NULL) {
+        c->local[b] = use && window && (types ? strcmp(t->valuestring, "sliding_attention") == 0 : b >= from);
+        if (c->local[b]) c->sliding_window = window;
+    }
+    return TQ_OK;
+}
+
+static int read_mixers(const tq_settings *s, tq_config *c, tq_err *err) {
+    const cJSON *types = tq_json_get(s->json, "layer_types");
+    size_t interval;
+    size_t linear = 0;
+    if (tq_setting_size(s, "full_attention_interval", 4, 1, MAX_CONTEXT, &interval, err)) return TQ_FAIL;
+    if (types) {
+        if (count_layer_types(s, types, c->blocks, "linear_attention", &linear, err)) return TQ_FAIL;
+        const cJSON *t = types->child;
+        for (size_t b = 0; b < c->blocks; b++, t = t->next)
+            c->mixer[b] = strcmp(t->valuestring, "linear_attention") == 0 ? TQ_MIXER_DELTANET : TQ_MIXER_ATTENTION;
+        return TQ_OK;
+    }
+    for (size_t b = 0; b < c->blocks; b++)
+        c->mixer[b] = (b + 1) % interval ? TQ_MIXER_DELTANET : TQ_MIXER_ATTENTION;
+    return TQ_OK;
+}
+
+static int read_qwen3_5(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    bool gate;
+    (void)f;
+    const char *gate_type = tq_json_text(s->json, "output_gate_type");
+    if (tq_setting_bool(s, "attn_output_gate", true, &gate, err)) return TQ_FAIL;
+    if (!gate) return tq_fail(err, "%s: attn_output_gate false is not supported", s->file);
+    if (gate_type && strcmp(gate_type, "swish") != 0 && strcmp(gate_type, "silu") != 0)
+        return tq_fail(err, "%s: output_gate_type %s is not supported, only swish", s->file, gate_type);
+    c->output_gate = true;
+    c->norm_plus_one = true;
+    if (tq_setting_size(s, "linear_num_key_heads", 16, 1, MAX_HEADS, &c->linear_key_heads, err) ||
+        tq_setting_size(s, "linear_num_value_heads", 32, 1, MAX_HEADS, &c->linear_value_heads, err) ||
+        tq_setting_size(s, "linear_key_head_dim", 128, 1, MAX_HEAD_DIM, &c->linear_key_dim, err) ||
+        tq_setting_size(s, "linear_value_head_dim", 128, 1, MAX_HEAD_DIM, &c->linear_value_dim, err) ||
+        tq_setting_size(s, "linear_conv_kernel_dim", 4, 1, 64, &c->linear_conv, err))
+        return TQ_FAIL;
+    if (c->linear_value_heads % c->linear_key_heads)
+        return tq_fail(err, "%s: linear_num_value_heads %zu is no multiple of linear_num_key_heads %zu", s->file,
+                       c->linear_value_heads, c->linear_key_heads);
+    if (c->linear_key_heads * c->linear_key_dim > MAX_WIDTH || c->linear_value_heads * c->linear_value_dim > MAX_WIDTH)
+        return tq_fail(err, "%s: the linear attention's heads are too large", s->file);
+    return read_mixers(s, c, err);
+}
+
+static int read_qwen2(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    c->qkv_bias = true;
+    return read_window(s, f, c, err);
+}
+
+/* Local blocks by layer_types, or all but every sliding_window_pattern-th; norms before and after mixer and MLP. */
+static int read_gemma3(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    const cJSON *types = tq_json_get(s->json, "layer_types");
+    size_t period, other, sliding = 0;
+    double scalar;
+    (void)f;
+    if (tq_setting_size(s, "sliding_window", 4096, 1, MAX_CONTEXT, &c->sliding_window, err) ||
+        tq_setting_size(s, "_sliding_window_pattern", 6, 1, MAX_CONTEXT, &other, err) ||
+        tq_setting_size(s, "sliding_window_pattern", other, 1, MAX_CONTEXT, &period, err) ||
+        tq_setting_real(s, "query_pre_attn_scalar", 256, 1e-6, 1e6, &scalar, err) ||
+        tq_setting_bool(s, "norm_plus_one", true, &c->norm_plus_one, err))
+        return TQ_FAIL;
+    if (types && count_layer_types(s, types, c->blocks, "sliding_attention", &sliding, err)) return TQ_FAIL;
+    const cJSON *t = types ? types->child : NULL;
+    for (size_t b = 0; b < c->blocks; b++, t = t ? t->next : NULL)
+        c->local[b] = types ? strcmp(t->valuestring, "sliding_attention") == 0 : (b + 1) % period != 0;
+    c->embedding_scale = sqrtf((float)c->hidden);
+    c->query_scale = (float)(1.0 / sqrt(scalar));
+    return TQ_OK;
+}
+
+static int read_olmo2(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    (void)s;
+    (void)f;
+    (void)err;
+    c->wide_qk_norm = true;
+    return TQ_OK;
+}
+
+const tq_family tq_families[] = {
+    {.model_type = "llama",
+     .arch = TQ_ARCH_LLAMA,
+     .context = 2048,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = 1,
+     .eos = 2,
+     .attention_bias = true,
+     .mlp_bias = true,
+     .activation_key = "hidden_act",
+     .more = read_window},
+    {.model_type = "mistral",
+     .arch = TQ_ARCH_LLAMA,
+     .kv_heads = 8,
+     .context = 131072,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = 1,
+     .eos = 2,
+     .activation_key = "hidden_act",
+     .more = read_window},
+    {.model_type = "qwen2",
+     .arch = TQ_ARCH_QWEN2,
+     .kv_heads = 32,
+     .context = 32768,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = -1,
+     .eos = -1,
+     .activation_key = "hidden_act",
+     .more = read_qwen2},
+    {.model_type = "qwen3",
+     .arch = TQ_ARCH_QWEN3,
+     .kv_heads = 32,
+     .head_dim = 128,
+     .context = 32768,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = -1,
+     .eos = -1,
+     .attention_bias = true,
+     .activation_key = "hidden_act",
+     .more = read_window},
+    {.model_type = "qwen3_5_text",
+     .arch = TQ_ARCH_QWEN3_5,
+     .kv_heads = 4,
+     .head_dim = 256,
+     .context = 32768,
+     .partial_rotary = 0.25,
+     .theta = 10000,
+     .bos = -1,
+     .eos = -1,
+     .attention_bias = true,
+     .activation_key = "hidden_act",
+     .more = read_qwen3_5},
+    {.model_type = "gemma3_text",
+     .arch = TQ_ARCH_GEMMA3,
+     .vocab = 262208,
+     .heads = 8,
+     .kv_heads = 4,
+     .head_dim = 256,
+     .context = 131072,
+     .partial_rotary = 1,
+     .theta = 1000000,
+     .bos = 2,
+     .eos = 1,
+     .attention_bias = true,
+     .tied = true,
+     .activation_key = "hidden_activation",
+     .activation = TQ_ACT_GELU_TANH,
+     .more = read_gemma3},
+    {.model_type = "olmo2",
+     .arch = TQ_ARCH_OLMO2,
+     .context = 2048,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = -1,
+     .eos = 50279,
+     .attention_bias = true,
+     .activation_key = "hidden_act",
+     .more = read_olmo2},
+};
+const size_t tq_families_count = sizeof tq_families / sizeof *tq_families;
