@@ -168,9 +168,15 @@ int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options
     if (!other.plan || !other.q || !other.distortion || !other.calibrated) {
         rc = tq_fail(err, "out of memory for a plan");
     } else {
+        bool has_eval = s->has_eval; /* what is known of the plan in force stays known */
+        tq_eval_result eval = s->last_eval;
+        tq_eval_options options = s->last_options;
         swap_plan(s, &other);
         rc = tq_session_eval(s, o, p, NULL, NULL, out, err);
         swap_plan(s, &other);
+        s->has_eval = has_eval;
+        s->last_eval = eval;
+        s->last_options = options;
     }
     for (size_t i = 0; other.q && i < s->count; i++)
         tq_qmatrix_free(other.q[i]);

@@ -477,6 +477,8 @@ static void measuring_changes_nothing(void **state) {
     assert_int_equal(tq_plan_rule(p, "5.*=4", NULL, &err), TQ_OK);
     assert_int_equal(tq_session_measure(s, p, &o, NULL, &other, &err), TQ_OK);
     assert_true(other.kld_mean > before.kld_mean);
+    tq_plan_figures f = tq_session_plan_figures(s); /* what a saved plan would say */
+    assert_true(f.eval && f.eval->kld_mean == before.kld_mean);
     assert_int_equal(tq_session_stale(s), 0);
     assert_int_equal(tq_session_eval(s, &o, NULL, NULL, NULL, &after, &err), TQ_OK);
     assert_true(after.kld_mean == before.kld_mean && after.ppl == before.ppl);
