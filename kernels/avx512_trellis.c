@@ -218,7 +218,7 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
     size_t groups = p->blocks ? (p->blocks - 1) / p->group_blocks + 1 : 0;
     __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     const uint8_t *codes[6];
-    const size_t ahead = (size_t)count * p->blocks * 256;
+    const size_t ahead = (size_t)count * p->blocks * 256; /* the next tiles */
     for (int i = 0; i < count + 2; i++) {
         size_t back = i < 2 ? (size_t)(2 - i) : 0;
         codes[i] = tq_trellis_codes(p, tile + (size_t)(i < 2 ? 0 : i - 2), back, 0);

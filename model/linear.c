@@ -311,7 +311,10 @@ int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const 
     }
     rc = tq_forward_work(f, panel, err);
     if (rc != TQ_OK) return rc;
-    tq_forward_parallel(f, run.first[count], 1, run.vector ? multiply_vector : multiply_block, &run);
+    if (run.vector)
+        tq_pool_stream(f->pool, run.first[count], multiply_vector, &run);
+    else
+        tq_forward_parallel(f, run.first[count], 1, multiply_block, &run);
     f->seconds[TQ_PART_ROTATION] += prepared - start;
     f->seconds[TQ_PART_MATRICES] += tq_now() - prepared;
     return TQ_OK;

@@ -165,6 +165,41 @@ void tq_pool_run(tq_pool *pool, size_t n, size_t grain, void (*fn)(void *ctx, si
     wait_until_done(pool);
 }
 
+/* A stretch of indexes, from which its thread and then the others take. */
+enum { STRETCHES = 32 };
+typedef struct stretch {
+    _Alignas(64) atomic_size_t next;
+    size_t end;
+} stretch;
+
+typedef struct stream_job {
+    void (*fn)(void *ctx, size_t begin, size_t end, int thread);
+    void *ctx;
+    size_t count;
+    stretch stretches[STRETCHES];
+} stream_job;
+
+static void run_stretch(void *ctx, size_t begin, size_t end, int thread) {
+    stream_job *job = ctx;
+    (void)end;
+    for (size_t k = 0; k < job->count; k++) {
+        stretch *s = &job->stretches[(begin + k) % job->count];
+        for (size_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
+            job->fn(job->ctx, i, i + 1, thread);
+    }
+}
+
+void tq_pool_stream(tq_pool *pool, size_t n, void (*fn)(void *ctx, size_t begin, size_t end, int thread), void *ctx) {
+    stream_job job = {.fn = fn, .ctx = ctx, .count = (size_t)tq_pool_threads(pool)};
+    if (job.count > STRETCHES) job.count = STRETCHES;
+    if (job.count > n) job.count = n;
+    for (size_t i = 0; i < job.count; i++) {
+        atomic_init(&job.stretches[i].next, n * i / job.count);
+        job.stretches[i].end = n * (i + 1) / job.count;
+    }
+    tq_pool_run(pool, job.count, 1, run_stretch, &job);
+}
+
 static long read_topology(int cpu, const char *name) {
     char path[128];
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/%s", cpu, name);

@@ -111,6 +111,15 @@ static void test_pool(void **state) {
                 for (size_t j = 0; j < n; j++)
                     assert_int_equal(seen[j], 1);
             }
+            for (size_t i = 0; i < 6; i++) {
+                unsigned char seen[1000] = {0};
+                pool_job job = {.n = sizes[i], .grain = 1, .threads = threads, .seen = seen};
+                tq_pool_stream(pool, job.n, pool_chunk, &job);
+                assert_false(atomic_load(&job.wrong));
+                assert_int_equal(atomic_load(&job.calls), job.n);
+                for (size_t j = 0; j < job.n; j++)
+                    assert_int_equal(seen[j], 1);
+            }
         }
         tq_pool_free(pool);
     }

@@ -9,6 +9,7 @@ medians of the ratios of a round. The machine should do nothing else meanwhile.
 import argparse
 import datetime
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -82,13 +83,15 @@ def main():
     parser.add_argument("--shape", default=LLAMA_418M)
     parser.add_argument("--cpu", action="append", help="a table of kernels, repeatable (default: the best, and avx2)")
     args = parser.parse_args()
+    load = os.getloadavg()[0]
     runs = [run(args.program, args.shape, args.rounds, cpu) for cpu in args.cpu or [None]]
     if not args.cpu and runs[0]["cpu"] == "avx512":
         runs.append(run(args.program, args.shape, args.rounds, "avx2"))
     first = runs[0]
     text = [f"Measured on {datetime.date.today().isoformat()}: {first['machine']}, {first['threads']:.0f} threads; a Llama of "
             f"{first['model']['weights'] / 1e6:.0f} M random weights (`--shape {args.shape}`); encoding with groups of 128. "
-            f"Medians of {first['rounds']:.0f} rounds, in each of which everything is measured in turn.", ""]
+            f"Medians of {first['rounds']:.0f} rounds, in each of which everything is measured in turn; when it began the "
+            f"load average was {load:.1f}.", ""]
     for r in runs:
         text += speed_table(r) + [""]
     text += share_table(first) + ["", evaluation_line(first)]
