@@ -13,7 +13,8 @@ tq_docs tq_docs_in(const char *dir) {
 }
 
 tq_docs tq_docs_of(const tq_source *s) {
-    return s->format->document ? (tq_docs){.source = s} : tq_docs_in(tq_source_dir(s));
+    const tq_docs own = {.source = s};
+    return s->format->document ? own : tq_docs_in(tq_source_dir(s));
 }
 
 char *tq_docs_path(const tq_docs *d, const char *name) {

@@ -28,6 +28,7 @@ typedef struct export_run {
     tq_outdir dir;
     cJSON *weight_map; /* of the index; NULL with a single shard */
     const char *shard; /* name of the one being written */
+    char shard_name[64];
     tq_writer *writer;
     double done, total;
     size_t bytes; /* declared so far */
@@ -145,7 +146,8 @@ static int write_data(export_run *r, const void *data, size_t bytes, tq_err *err
 static int write_floats(export_run *r, const tq_tensor *t, tq_err *err) {
     tq_matrix_view w = tq_tensor_view(t);
     float *row = malloc((w.cols + 1) * sizeof *row), shift = is_shifted(r->job->model, r->kind, t) ? 1.0F : 0.0F;
-    int rc = row ? TQ_OK : tq_fail(err, "%s: out of memory", r->job->path);
+    if (!row) return tq_fail(err, "%s: out of memory", r->job->path);
+    int rc = TQ_OK;
     for (size_t i = 0; i < w.rows && rc == TQ_OK; i++) {
         tq_matrix_row(&w, i, row);
         for (size_t c = 0; c < w.cols; c++)
@@ -279,16 +281,20 @@ static int write_plan(const export_run *r, tq_err *err) {
     return rc;
 }
 
+/* As in the source; a source of another format has other names. */
+static void name_shard(export_run *r, size_t i, size_t shards) {
+    bool ours = strcmp(tq_source_format(r->source), "safetensors") == 0;
+    (void)snprintf(r->shard_name, sizeof r->shard_name, "model-%05zu-of-%05zu.safetensors", i + 1, shards);
+    r->shard = shards == 1 ? "model.safetensors" : ours ? tq_source_shard_name(r->source, i) : r->shard_name;
+}
+
 static int write_everything(export_run *r, tq_err *err) {
     size_t shards = tq_source_shards(r->source);
     int rc = find_owners(r, err);
     if (shards > 1) r->weight_map = cJSON_CreateObject();
     if (shards > 1 && !r->weight_map) rc = tq_fail(err, "%s: out of memory", r->job->path);
     for (size_t i = 0; i < shards && rc == TQ_OK; i++) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards);
-        bool ours = strcmp(tq_source_format(r->source), "safetensors") == 0;
-        r->shard = shards == 1 ? "model.safetensors" : ours ? tq_source_shard_name(r->source, i) : name;
+        name_shard(r, i, shards);
         rc = write_shard(r, i, err);
     }
     if (rc == TQ_OK && shards > 1) rc = write_index(r, err);

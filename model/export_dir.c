@@ -170,12 +170,12 @@ static int make_foreign(cJSON *root, const char *name, tq_err *err) {
 
 static int write_document(const tq_docs *docs, const char *to_dir, const char *name, bool foreign, tq_err *err) {
     if (!tq_docs_has(docs, name)) return TQ_OK;
-    char *to = tq_path_join(to_dir, name), *text = NULL;
-    cJSON *root = to ? tq_docs_load(docs, name, MAX_COPIED, MAX_COPIED, err) : NULL;
-    int rc = root ? TQ_OK : to ? TQ_FAIL : tq_fail(err, "%s: out of memory", name);
-    if (rc == TQ_OK && foreign) rc = make_foreign(root, name, err);
-    if (rc == TQ_OK && !(text = cJSON_Print(root))) rc = tq_fail(err, "%s: out of memory", name);
-    if (rc == TQ_OK) rc = tq_write_file(to, text, strlen(text), err);
+    cJSON *root = tq_docs_load(docs, name, MAX_COPIED, MAX_COPIED, err);
+    if (!root) return TQ_FAIL;
+    int rc = foreign ? make_foreign(root, name, err) : TQ_OK;
+    char *to = tq_path_join(to_dir, name), *text = rc == TQ_OK ? cJSON_Print(root) : NULL;
+    if (rc == TQ_OK)
+        rc = to && text ? tq_write_file(to, text, strlen(text), err) : tq_fail(err, "%s: out of memory", name);
     cJSON_free(text);
     cJSON_Delete(root);
     free(to);

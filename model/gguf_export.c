@@ -133,28 +133,30 @@ static int write_quantized(gguf_run *r, const outgoing *o, tq_err *err) {
     return rc;
 }
 
+/* Our order of rows, or of a vector's elements, to that of the file. */
+static int write_vector(gguf_run *r, const outgoing *o, tq_err *err) {
+    tq_matrix_view w = tq_tensor_view(o->t);
+    float *values = calloc(2 * o->t->count, sizeof *values);
+    if (!values) return tq_fail(err, "%s: out of memory", r->job->path);
+    float *out = values + o->t->count;
+    for (size_t i = 0; i < w.rows; i++)
+        tq_matrix_row(&w, i, values + i * w.cols);
+    for (size_t i = 0; i < o->t->count; i++)
+        out[i] = values[our_row(o->paired, i)] + o->shift;
+    int rc = put(r, out, o->t->count * sizeof *out, err);
+    free(values);
+    return rc;
+}
+
 /* A vector as floats, or the rows of a matrix as bytes of its type. */
 static int write_stored(gguf_run *r, const outgoing *o, tq_err *err) {
     const tq_tensor *t = o->t;
-    tq_matrix_view w = tq_tensor_view(t);
-    if (t->rank > 1 && (t->paired != 0) == (o->paired != 0)) return put(r, t->data, t->bytes, err); /* in order */
-    if (t->rank > 1) {
-        size_t bytes = t->bytes / w.rows;
-        int rc = TQ_OK;
-        for (size_t i = 0; i < w.rows && rc == TQ_OK; i++)
-            rc = put(r, (const char *)t->data + our_row(o->paired, i) * bytes, bytes, err);
-        return rc;
-    }
-    float *values = malloc((t->count + w.cols) * sizeof *values);
-    float *out = malloc(t->count * sizeof *out);
-    int rc = values && out ? TQ_OK : tq_fail(err, "%s: out of memory", r->job->path);
-    for (size_t i = 0; i < w.rows && rc == TQ_OK; i++)
-        tq_matrix_row(&w, i, values + i * w.cols);
-    for (size_t i = 0; i < t->count && rc == TQ_OK; i++)
-        out[i] = values[our_row(o->paired, i)] + o->shift;
-    if (rc == TQ_OK) rc = put(r, out, t->count * sizeof *out, err);
-    free(values);
-    free(out);
+    if (t->rank == 1) return write_vector(r, o, err);
+    if ((t->paired != 0) == (o->paired != 0)) return put(r, t->data, t->bytes, err); /* in order */
+    size_t rows = t->shape[0], bytes = t->bytes / rows;
+    int rc = TQ_OK;
+    for (size_t i = 0; i < rows && rc == TQ_OK; i++)
+        rc = put(r, (const char *)t->data + our_row(o->paired, i) * bytes, bytes, err);
     return rc;
 }
 
@@ -165,7 +167,8 @@ static int plan_all(gguf_run *r, tq_err *err) {
     for (size_t i = 0; i < tq_source_count(s); i++)
         if (plan_tensor(r, tq_source_at(s, i), &r->out[r->n])) {
             const outgoing *o = &r->out[r->n++];
-            r->total += (double)(o->t->count / o->type->codec.block * o->type->codec.bytes);
+            size_t blocks = o->t->count / o->type->codec.block;
+            r->total += (double)(blocks * o->type->codec.bytes);
         }
     return TQ_OK;
 }

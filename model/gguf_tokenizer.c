@@ -136,17 +136,24 @@ static int read_lists(vocabulary *v) {
     const tq_gguf_value *tokens = find(v, "tokens");
     v->types = find(v, "token_type");
     v->scores = find(v, "scores");
-    if (!tokens || !tokens->array || tokens->kind != TQ_GGUF_STRING || tokens->count == 0)
-        return tq_fail(v->err, "%s: tokenizer.ggml.tokens is no list of texts", v->job->file);
+    if (!tokens || !tokens->array || tokens->kind != TQ_GGUF_STRING || tokens->count == 0) {
+        tq_fail(v->err, "%s: tokenizer.ggml.tokens is no list of texts", v->job->file);
+        return TQ_FAIL;
+    }
     v->n = tokens->count;
-    if (v->n > TQ_MAX_TOKEN_ID)
-        return tq_fail(v->err, "%s: %zu tokens, at most %zu are read", v->job->file, v->n, TQ_MAX_TOKEN_ID);
+    if (v->n > TQ_MAX_TOKEN_ID) {
+        tq_fail(v->err, "%s: %zu tokens, at most %zu are read", v->job->file, v->n, TQ_MAX_TOKEN_ID);
+        return TQ_FAIL;
+    }
     if ((v->types && (!v->types->array || v->types->count != v->n)) ||
-        (v->scores && (!v->scores->array || v->scores->count != v->n)))
-        return tq_fail(v->err, "%s: token_type and scores must have an entry for each of %zu tokens", v->job->file,
-                       v->n);
+        (v->scores && (!v->scores->array || v->scores->count != v->n))) {
+        tq_fail(v->err, "%s: token_type and scores must have an entry for each of %zu tokens", v->job->file, v->n);
+        return TQ_FAIL;
+    }
     v->tokens = tq_gguf_strings(tokens);
-    return v->tokens ? TQ_OK : no_memory(v);
+    if (v->tokens) return TQ_OK;
+    no_memory(v);
+    return TQ_FAIL;
 }
 
 /* Tokens that are looked for in the text before it is cut. */
@@ -190,9 +197,8 @@ static int add_merges(const vocabulary *v, cJSON *model) {
     cJSON *out = cJSON_AddArrayToObject(model, "merges");
     int rc = TQ_OK;
     if (!merges || !merges->array || merges->kind != TQ_GGUF_STRING)
-        rc = tq_fail(v->err, "%s: tokenizer.ggml.merges is no list of texts", v->job->file);
-    else if (!list || !out)
-        rc = no_memory(v);
+        return tq_fail(v->err, "%s: tokenizer.ggml.merges is no list of texts", v->job->file);
+    if (!list || !out) rc = no_memory(v);
     for (size_t i = 0; list && i < merges->count && !rc; i++) {
         char *text = text_of(v, list[i], "merge", i);
         if (!text || !cJSON_AddItemToArray(out, cJSON_CreateString(text))) rc = TQ_FAIL;

@@ -62,21 +62,28 @@ static int add_all(const char *file, const scored *list, size_t n, const bool *m
     return rc;
 }
 
+/* The scores of tokens that merges make: list: [n_tokens], *n of them. */
+static int list_scores(const char *file, const cJSON *scores, const tq_tokenizer *t, scored *list, bool *mergeable,
+                       size_t *n, tq_err *err) {
+    size_t id = 0;
+    for (const cJSON *m = cJSON_IsArray(scores) ? scores->child : NULL; m; m = m->next, id++) {
+        if (id >= t->n_tokens || !(cJSON_IsNull(m) || cJSON_IsNumber(m)))
+            return tq_fail(err, "%s: expected a score for each of %zu tokens", file, t->n_tokens);
+        if (!cJSON_IsNumber(m) || !t->tokens[id].text) continue;
+        mergeable[id] = true;
+        list[(*n)++] = (scored){m->valuedouble, (int)id};
+    }
+    return id == t->n_tokens ? TQ_OK : tq_fail(err, "%s: %zu scores for %zu tokens", file, id, t->n_tokens);
+}
+
 int tq_tokenizer_read_scores(const char *file, const cJSON *scores, tq_tokenizer *t, tq_err *err) {
     scored *list = calloc(t->n_tokens + 1, sizeof *list);
     bool *mergeable = calloc(t->n_tokens + 1, sizeof *mergeable);
-    size_t id = 0, n = 0;
-    int rc = list && mergeable ? TQ_OK : tq_fail(err, "%s: out of memory for the scores", file);
-    for (const cJSON *m = cJSON_IsArray(scores) ? scores->child : NULL; m && !rc; m = m->next, id++) {
-        if (id >= t->n_tokens || !(cJSON_IsNull(m) || cJSON_IsNumber(m)))
-            rc = tq_fail(err, "%s: expected a score for each of %zu tokens", file, t->n_tokens);
-        else if (cJSON_IsNumber(m) && t->tokens[id].text) {
-            mergeable[id] = true;
-            list[n++] = (scored){m->valuedouble, (int)id};
-        }
-    }
-    if (!rc && id != t->n_tokens) rc = tq_fail(err, "%s: %zu scores for %zu tokens", file, id, t->n_tokens);
-    if (!rc && list) {
+    size_t n = 0;
+    int rc = TQ_FAIL;
+    if (!list || !mergeable)
+        tq_fail(err, "%s: out of memory for the scores", file);
+    else if (list_scores(file, scores, t, list, mergeable, &n, err) == TQ_OK) {
         qsort(list, n, sizeof *list, by_score);
         rc = add_all(file, list, n, mergeable, t, err);
     }
@@ -116,7 +123,8 @@ int tq_tokenizer_merges_of_scores(cJSON *root, tq_err *err) {
     cJSON *model = cJSON_GetObjectItemCaseSensitive(root, "model"), *list;
     if (!model || !cJSON_GetObjectItemCaseSensitive(model, "scores")) return TQ_OK;
     tq_tokenizer *t = calloc(1, sizeof *t);
-    int rc = t ? tq_tokenizer_read_steps("tokenizer.json", root, t, err) : tq_fail(err, "out of memory");
+    if (!t) return tq_fail(err, "out of memory");
+    int rc = tq_tokenizer_read_steps("tokenizer.json", root, t, err);
     if (!rc) rc = tq_tokenizer_read_vocab("tokenizer.json", root, t, err);
     if (!rc && !(list = cJSON_AddArrayToObject(model, "merges"))) rc = tq_fail(err, "out of memory for the merges");
     if (!rc) rc = list_merges(t, list, err);

@@ -240,6 +240,97 @@ def tokenizer_cases(c):
     c.add("template-config-broken", "tokenizer_config.json", CHAT, files={"tokenizer_config.json": b"{"})
 
 
+# --- GGUF: the same model as such a file ---
+
+U32, F32, STRING, ARRAY = 4, 6, 8, 9
+NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+         "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+         "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+
+
+def text(t):
+    data = t if isinstance(t, bytes) else t.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def texts(list_of):
+    return struct.pack("<IQ", STRING, len(list_of)) + b"".join(map(text, list_of))
+
+
+def gguf_values():
+    byte = [chr(b) if 33 <= b < 127 or 161 <= b < 173 or b > 173 else chr(256 + b) for b in range(256)]
+    kinds = struct.pack("<IQ", U32, VOCAB) + struct.pack("<%dI" % VOCAB, *([1] * 256 + [3] * 3))
+    sizes = {"embedding_length": HIDDEN, "block_count": BLOCKS, "feed_forward_length": FFN, "context_length": 256,
+             "attention.head_count": HEADS, "attention.head_count_kv": KV}
+    values = {"general.architecture": (STRING, text("llama"))}
+    values.update({"llama." + k: (U32, struct.pack("<I", v)) for k, v in sizes.items()})
+    values.update({"tokenizer.ggml.model": (STRING, text("gpt2")), "tokenizer.ggml.pre": (STRING, text("gpt-2")),
+                   "tokenizer.ggml.tokens": (ARRAY, texts(byte + ["<a>", "<b>", "<c>"])),
+                   "tokenizer.ggml.token_type": (ARRAY, kinds), "tokenizer.ggml.merges": (ARRAY, texts([]))})
+    return values
+
+
+def gguf(values=None, tensor=None, counts=None, version=3):
+    """values: in place of some, None removes one; tensor: {name: (shape, type, offset)} in place of what is so."""
+    kept = {k: v for k, v in {**gguf_values(), **(values or {})}.items() if v is not None}
+    infos, data = b"", b""
+    for name, (_, shape, half) in tensors().items():
+        part = name.replace("model.embed_tokens", "token_embd").replace("model.norm", "output_norm")
+        for ours, theirs in NAMES.items():
+            part = part.replace(ours, theirs)
+        part = part.replace("model.layers.", "blk.")
+        floats = b"".join(b"\0\0" + half[i:i + 2] for i in range(0, len(half), 2))
+        shape, kind, offset = (tensor or {}).get(part, (shape, 0, len(data)))
+        infos += text(part) + struct.pack("<I", len(shape)) + struct.pack("<%dQ" % len(shape), *reversed(shape))
+        infos += struct.pack("<IQ", kind, offset)
+        data += floats + b"\0" * (-len(floats) % 32)
+    body = b"".join(text(k) + struct.pack("<I", kind) + v for k, (kind, v) in kept.items())
+    n_tensors, n_values = counts or (len(tensors()), len(kept))
+    head = b"GGUF" + struct.pack("<IQQ", version, n_tensors, n_values) + body + infos
+    return head + b"\0" * (-len(head) % 32) + data
+
+
+def gguf_cases(c):
+    layers, chat = ["layers", "DIR/x.gguf"], ["chat", "DIR/x.gguf", "--prompt", "Hello", "--max-tokens", "4"]
+
+    def add(name, mention, args=layers, file="x.gguf", **how):
+        data = how.pop("data", None)
+        c.add("gguf-" + name, mention, args, files={"model.safetensors": None, "config.json": None,
+                                                     "tokenizer.json": None, file: data if data is not None else gguf(**how)})
+
+    huge = struct.pack("<Q", 2**60)
+    q = "blk.0.attn_q.weight"
+    add("good", None, ["eval", "DIR/x.gguf", "--set", "*=4", "--tokens", "64", "--ctx", "64"])
+    add("good-chat", None, chat)
+    add("empty", "x.gguf", data=b"")
+    add("truncated", "x.gguf", data=gguf()[:-1000])
+    add("truncated-values", "x.gguf", data=gguf()[:300])
+    add("version-1", "version 1", version=1)
+    add("big-endian", "big-endian", version=3 << 24)
+    add("counts-2-60", "values", counts=(2**60, 2**60))
+    add("tensors-2-60", "tensors", counts=(2**60, len(gguf_values())))
+    add("string-2-60", "past the end", values={"general.name": (STRING, huge)})
+    add("array-2-60", "more than", values={"general.name": (ARRAY, struct.pack("<I", U32) + huge)})
+    add("nested", "arrays of arrays", values={"general.name": (ARRAY, struct.pack("<IQ", ARRAY, 1))})
+    add("kind-99", "unknown type 99", values={"general.name": (99, b"")})
+    add("alignment-0", "general.alignment", values={"general.alignment": (U32, struct.pack("<I", 0))})
+    add("type-unknown", q, tensor={q: ([HIDDEN, HIDDEN], 77, 0)})
+    add("type-no-weights", "I8", tensor={q: ([HIDDEN, HIDDEN], 24, 4 * VOCAB * HIDDEN)})
+    add("shape-overflow", q, tensor={q: ([2**40, 2**40], 0, 0)})
+    add("offset-past-end", q, tensor={q: ([HIDDEN, HIDDEN], 0, 2**60)})
+    add("offset-overlap", "overlap", tensor={q: ([HIDDEN, HIDDEN], 0, 0)})
+    add("no-hidden", "embedding_length", values={"llama.embedding_length": None})
+    add("heads-0", "x.gguf", values={"llama.attention.head_count": (U32, struct.pack("<I", 0))})
+    add("blocks-1e9", "num_hidden_layers", values={"llama.block_count": (U32, struct.pack("<I", 10**9))})
+    add("blocks-3", "model.layers.2", values={"llama.block_count": (U32, struct.pack("<I", 3))})
+    add("unknown-arch", "rwkv", values={"general.architecture": (STRING, text("rwkv"))})
+    add("unknown-pre", "no-such", chat, values={"tokenizer.ggml.pre": (STRING, text("no-such"))})
+    add("unknown-tokenizer", "bert", chat, values={"tokenizer.ggml.model": (STRING, text("bert"))})
+    add("bad-merge", "merge", chat, values={"tokenizer.ggml.merges": (ARRAY, texts(["q", "a b c"]))})
+    add("part-missing", "00002-of-00003", ["layers", "DIR/x-00001-of-00003.gguf"], file="x-00001-of-00003.gguf",
+        values={"split.no": (U32, struct.pack("<I", 0)), "split.count": (U32, struct.pack("<I", 3))})
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -248,6 +339,7 @@ def main():
     source_cases(c)
     config_cases(c)
     tokenizer_cases(c)
+    gguf_cases(c)
     with open(os.path.join(sys.argv[1], "cases.json"), "w") as f:
         json.dump(c.list, f, indent=1)
     print(len(c.list), "cases")

@@ -112,14 +112,15 @@ def fill(model, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             kind = str(type(model.get_submodule(name.rsplit(".", 1)[0])))
-            plus_one = "Qwen3_5RMSNorm'" in kind or "Gemma3RMSNorm'" in kind
+            gemma = "Gemma3RMSNorm'" in kind
+            plus_one = gemma or "Qwen3_5RMSNorm'" in kind
             if name.endswith("A_log"):
                 p.copy_(torch.log(torch.rand(p.shape, generator=g) * 4 + 0.01))
             elif name.endswith("dt_bias"):
                 normal(p, 1.0)
             elif "norm" in name and p.dim() == 1:
                 # Gemma's embeddings are scaled up: what blocks add must not be lost beside them.
-                normal(p, 0.2, 4.0 if plus_one and "post_" in name else 0.0 if plus_one else 1.0)
+                normal(p, 0.2, 4.0 if gemma and "post_" in name else 0.0 if plus_one else 1.0)
             elif p.dim() == 1:
                 normal(p, 0.3)
             elif "conv1d" in name:
