@@ -42,7 +42,7 @@ typedef struct tq_bench_eval {
 
 typedef struct tq_bench_result {
     const char *cpu; /* the table of kernels */
-    char machine[64];
+    char machine[96];
     int threads;
     size_t rounds;
     tq_samples read_gbps,

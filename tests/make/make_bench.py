@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import textwrap
 
 BEGIN, END = "<!-- make bench -->\n", "<!-- end of make bench -->\n"
 LLAMA_418M = "1024,3072,28,16,8,32000"
@@ -95,6 +96,7 @@ def main():
     for r in runs:
         text += speed_table(r) + [""]
     text += share_table(first) + ["", evaluation_line(first)]
+    text = [line if line.startswith("|") else textwrap.fill(line, 118) for line in text]
     readme = open(args.readme, encoding="utf-8").read()
     if BEGIN not in readme or END not in readme:
         sys.exit(f"{args.readme}: the markers {BEGIN.strip()} and {END.strip()} are missing")
