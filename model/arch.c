@@ -7,21 +7,24 @@
 #define ANY_ARCH ((1U << TQ_ARCH_COUNT) - 1U)
 #define GEMMA3 (1U << TQ_ARCH_GEMMA3)
 #define OLMO2 (1U << TQ_ARCH_OLMO2)
+#define PHI3 (1U << TQ_ARCH_PHI3)
 #define QK_NORM ((1U << TQ_ARCH_QWEN3) | (1U << TQ_ARCH_QWEN3_5) | GEMMA3 | OLMO2)
 #define PRE_NORM (ANY_ARCH & ~OLMO2) /* norms before mixer and MLP */
 #define OUT_NORM (GEMMA3 | OLMO2)    /* and after them */
 
 const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT] = {
-    [TQ_ROLE_Q] = {"self_attn.q_proj", ATTENTION, TQ_DIM_QUERY, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
-    [TQ_ROLE_K] = {"self_attn.k_proj", ATTENTION, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
-    [TQ_ROLE_V] = {"self_attn.v_proj", ATTENTION, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
-    [TQ_ROLE_O] = {"self_attn.o_proj", ATTENTION, TQ_DIM_HIDDEN, TQ_DIM_ATTENTION, TQ_BIAS_ATTENTION},
-    [TQ_ROLE_QKV] = {"linear_attn.in_proj_qkv", DELTANET, TQ_DIM_CONV_CHANNELS, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
-    [TQ_ROLE_Z] = {"linear_attn.in_proj_z", DELTANET, TQ_DIM_VALUE, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
-    [TQ_ROLE_OUT] = {"linear_attn.out_proj", DELTANET, TQ_DIM_HIDDEN, TQ_DIM_VALUE, TQ_BIAS_NEVER},
-    [TQ_ROLE_GATE] = {"mlp.gate_proj", ANY_MIXER, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP},
-    [TQ_ROLE_UP] = {"mlp.up_proj", ANY_MIXER, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP},
-    [TQ_ROLE_DOWN] = {"mlp.down_proj", ANY_MIXER, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_MLP},
+    [TQ_ROLE_Q] = {"self_attn.q_proj", ATTENTION, ~PHI3, TQ_DIM_QUERY, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
+    [TQ_ROLE_K] = {"self_attn.k_proj", ATTENTION, ~PHI3, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
+    [TQ_ROLE_V] = {"self_attn.v_proj", ATTENTION, ~PHI3, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
+    [TQ_ROLE_ATTN_QKV] = {"self_attn.qkv_proj", ATTENTION, PHI3, TQ_DIM_QKV, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
+    [TQ_ROLE_O] = {"self_attn.o_proj", ATTENTION, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_ATTENTION, TQ_BIAS_ATTENTION},
+    [TQ_ROLE_QKV] = {"linear_attn.in_proj_qkv", DELTANET, ANY_ARCH, TQ_DIM_CONV_CHANNELS, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
+    [TQ_ROLE_Z] = {"linear_attn.in_proj_z", DELTANET, ANY_ARCH, TQ_DIM_VALUE, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
+    [TQ_ROLE_OUT] = {"linear_attn.out_proj", DELTANET, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_VALUE, TQ_BIAS_NEVER},
+    [TQ_ROLE_GATE] = {"mlp.gate_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP},
+    [TQ_ROLE_UP] = {"mlp.up_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP},
+    [TQ_ROLE_GATE_UP] = {"mlp.gate_up_proj", ANY_MIXER, PHI3, TQ_DIM_GATE_UP, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
+    [TQ_ROLE_DOWN] = {"mlp.down_proj", ANY_MIXER, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_MLP},
 };
 
 const tq_side_rule tq_side_rules[TQ_SIDE_COUNT] = {
@@ -86,6 +89,10 @@ size_t tq_dim_of(const tq_config *c, tq_dim d) {
         return c->heads * c->head_dim * (c->output_gate ? 2 : 1);
     case TQ_DIM_KV:
         return c->kv_heads * c->head_dim;
+    case TQ_DIM_QKV:
+        return (c->heads + 2 * c->kv_heads) * c->head_dim;
+    case TQ_DIM_GATE_UP:
+        return 2 * c->intermediate;
     case TQ_DIM_ATTENTION:
         return c->heads * c->head_dim;
     case TQ_DIM_HEAD:

@@ -13,12 +13,14 @@ typedef enum tq_role {
     TQ_ROLE_Q,
     TQ_ROLE_K,
     TQ_ROLE_V,
+    TQ_ROLE_ATTN_QKV, /* Phi-3: q, k and v in one, below each other */
     TQ_ROLE_O,
     TQ_ROLE_QKV,
     TQ_ROLE_Z,
     TQ_ROLE_OUT,
     TQ_ROLE_GATE,
     TQ_ROLE_UP,
+    TQ_ROLE_GATE_UP, /* Phi-3: both in one */
     TQ_ROLE_DOWN,
     TQ_ROLE_COUNT
 } tq_role;
@@ -48,6 +50,8 @@ typedef enum tq_dim {
     TQ_DIM_INTERMEDIATE,
     TQ_DIM_QUERY,     /* heads * head_dim, twice that with an output gate */
     TQ_DIM_KV,        /* kv_heads * head_dim */
+    TQ_DIM_QKV,       /* query + 2 * kv */
+    TQ_DIM_GATE_UP,   /* 2 * intermediate */
     TQ_DIM_ATTENTION, /* heads * head_dim */
     TQ_DIM_HEAD,
     TQ_DIM_Q_NORM, /* what a query's norm goes over, and a key's */
@@ -69,6 +73,7 @@ typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_QKV, TQ_BIAS_ATTENTION, TQ_BI
 typedef struct tq_matrix_rule {
     const char *label; /* without ".weight" */
     unsigned mixers;
+    unsigned archs;
     tq_dim rows, cols;
     tq_bias_rule bias;
 } tq_matrix_rule;

@@ -14,10 +14,11 @@
 typedef struct attention {
     const tq_block_run *r;
     const tq_config *c;
-    float *q; /* [n, query]: each head's query, and its gate after it when there is one */
-    float *k; /* [n, kv] */
-    float *v; /* [n, kv] */
+    float *q; /* [n, query] in rows of ldq: each head's query, and its gate after it when there is one */
+    float *k; /* [n, kv] in rows of ldkv */
+    float *v; /* the same */
     float *out;
+    size_t ldq, ldkv;
     size_t query, kv, stride; /* stride: from one head's query to the next */
     size_t window;            /* positions that a query sees, itself among them; 0: all before it */
     const tq_rope *rope;
@@ -32,7 +33,7 @@ static void norm_and_rotate(const attention *a, const float *norm, size_t positi
 /* Norms over all heads of a token together. */
 static void norm_wide(const attention *a, size_t i) {
     if (!a->c->wide_qk_norm) return;
-    float *q = a->q + i * a->query, *k = a->k + i * a->kv;
+    float *q = a->q + i * a->ldq, *k = a->k + i * a->ldkv;
     tq_k()->rmsnorm(q, q, a->r->w->vec[TQ_VEC_Q_NORM], a->query, a->c->norm_eps);
     tq_k()->rmsnorm(k, k, a->r->w->vec[TQ_VEC_K_NORM], a->kv, a->c->norm_eps);
 }
@@ -48,19 +49,19 @@ static void prepare_tokens(void *ctx, size_t begin, size_t end, int thread) {
         norm_wide(a, i);
         size_t position = r->position + i % r->len, d = c->head_dim;
         for (size_t h = 0; h < c->heads; h++) {
-            float *q = a->q + i * a->query + h * a->stride;
+            float *q = a->q + i * a->ldq + h * a->stride;
             norm_and_rotate(a, r->w->vec[TQ_VEC_Q_NORM], position, q);
             for (size_t j = 0; j < d; j++)
                 q[j] *= scale;
         }
         for (size_t h = 0; h < c->kv_heads; h++) {
-            float *k = a->k + i * a->kv + h * d;
+            float *k = a->k + i * a->ldkv + h * d;
             norm_and_rotate(a, r->w->vec[TQ_VEC_K_NORM], position, k);
             if (!r->cache) continue;
             const tq_block_state *s = &r->cache->blocks[r->block];
             size_t at = (h * r->cache->capacity + position) * d;
             memcpy(s->k + at, k, d * sizeof *k);
-            memcpy(s->v + at, a->v + i * a->kv + h * d, d * sizeof *k);
+            memcpy(s->v + at, a->v + i * a->ldkv + h * d, d * sizeof *k);
         }
     }
 }
@@ -76,10 +77,10 @@ static void history(const attention *a, size_t seq, size_t h, const float **k, c
         *v = s->v + at;
         *ld = c->head_dim;
     } else {
-        size_t at = seq * a->r->len * a->kv + kv_head * c->head_dim;
+        size_t at = seq * a->r->len * a->ldkv + kv_head * c->head_dim;
         *k = a->k + at;
         *v = a->v + at;
-        *ld = a->kv;
+        *ld = a->ldkv;
     }
 }
 
@@ -117,11 +118,11 @@ static void attend_tile(const attention *a, size_t seq, size_t h, size_t t0, siz
     const float *k = NULL, *v = NULL;
     size_t ld = 0, d = c->head_dim, first = a->r->position + t0, attention_dim = c->heads * d;
     size_t lo = window_start(a, first), hi = first + tokens, n = hi - lo;
-    const float *q = a->q + (seq * a->r->len + t0) * a->query + h * a->stride;
+    const float *q = a->q + (seq * a->r->len + t0) * a->ldq + h * a->stride;
     float *out = a->out + (seq * a->r->len + t0) * attention_dim + h * d;
     history(a, seq, h, &k, &v, &ld);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)n, (blasint)d, 1.0F, q,
-                (blasint)a->query, k + lo * ld, (blasint)ld, 0.0F, scores, (blasint)n);
+                (blasint)a->ldq, k + lo * ld, (blasint)ld, 0.0F, scores, (blasint)n);
     for (size_t i = 0; i < tokens; i++) {
         size_t start = window_start(a, first + i) - lo, stop = first + i + 1 - lo;
         float *row = scores + i * n;
@@ -132,7 +133,7 @@ static void attend_tile(const attention *a, size_t seq, size_t h, size_t t0, siz
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)tokens, (blasint)d, (blasint)n, 1.0F, scores,
                 (blasint)n, v + lo * ld, (blasint)ld, 0.0F, out, (blasint)attention_dim);
     for (size_t i = 0; i < tokens; i++)
-        gate_output(a, q + i * a->query, out + i * attention_dim);
+        gate_output(a, q + i * a->ldq, out + i * attention_dim);
 }
 
 static void attend_tiles(void *ctx, size_t begin, size_t end, int thread) {
@@ -161,6 +162,30 @@ static int attend(attention *a, tq_err *err) {
     return rc;
 }
 
+/* q, k and v of all tokens: three matrices, or one whose rows are theirs below each other. */
+static int project(attention *a, size_t n, tq_err *err) {
+    const tq_block_run *r = a->r;
+    tq_forward *f = r->f;
+    bool fused = r->w->matrix[TQ_ROLE_ATTN_QKV] != SIZE_MAX;
+    a->ldq = fused ? a->query + 2 * a->kv : a->query;
+    a->ldkv = fused ? a->ldq : a->kv;
+    int rc = tq_buffer_need(&f->mixed[0], n * a->ldq, err);
+    if (rc == TQ_OK && !fused) rc = tq_buffer_need(&f->mixed[1], n * a->kv, err);
+    if (rc == TQ_OK && !fused) rc = tq_buffer_need(&f->mixed[2], n * a->kv, err);
+    if (rc != TQ_OK) return rc;
+    a->q = f->mixed[0].data;
+    a->k = fused ? a->q + a->query : f->mixed[1].data;
+    a->v = fused ? a->k + a->kv : f->mixed[2].data;
+    if (fused) {
+        tq_linear_job all = tq_linear_role(f, r->q, r->w, TQ_ROLE_ATTN_QKV, a->q, a->ldq, false);
+        return tq_linear_run(f, &all, 1, f->x.data, n, err);
+    }
+    tq_linear_job in[] = {tq_linear_role(f, r->q, r->w, TQ_ROLE_Q, a->q, a->query, false),
+                          tq_linear_role(f, r->q, r->w, TQ_ROLE_K, a->k, a->kv, false),
+                          tq_linear_role(f, r->q, r->w, TQ_ROLE_V, a->v, a->kv, false)};
+    return tq_linear_run(f, in, 3, f->x.data, n, err);
+}
+
 int tq_attention_run(const tq_block_run *r, tq_err *err) {
     tq_forward *f = r->f;
     const tq_config *c = f->config;
@@ -172,20 +197,10 @@ int tq_attention_run(const tq_block_run *r, tq_err *err) {
     a.rope = local ? &c->local_rope : &c->rope;
     a.angles = &f->rope[local];
     int rc = tq_rope_prepare(&f->rope[local], a.rope, c->context, r->position, r->len, err);
-    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[0], n * a.query, err);
-    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[1], n * a.kv, err);
-    if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[2], n * a.kv, err);
     if (rc == TQ_OK) rc = tq_buffer_need(&f->mixed[3], n * attention_dim, err);
+    if (rc == TQ_OK) rc = project(&a, n, err);
     if (rc != TQ_OK) return rc;
-    a.q = f->mixed[0].data;
-    a.k = f->mixed[1].data;
-    a.v = f->mixed[2].data;
     a.out = f->mixed[3].data;
-    tq_linear_job in[] = {tq_linear_role(f, r->q, r->w, TQ_ROLE_Q, a.q, a.query, false),
-                          tq_linear_role(f, r->q, r->w, TQ_ROLE_K, a.k, a.kv, false),
-                          tq_linear_role(f, r->q, r->w, TQ_ROLE_V, a.v, a.kv, false)};
-    rc = tq_linear_run(f, in, 3, f->x.data, n, err);
-    if (rc != TQ_OK) return rc;
     double start = tq_now();
     tq_forward_parallel(f, n, 8, prepare_tokens, &a);
     rc = attend(&a, err);

@@ -58,7 +58,8 @@ static const struct foreign {
 };
 
 const char *tq_arch_name(tq_arch a) {
-    static const char *const names[TQ_ARCH_COUNT] = {"Llama", "Qwen3", "Qwen3.5", "Qwen2", "Gemma 3", "OLMo 2"};
+    static const char *const names[TQ_ARCH_COUNT] = {"Llama",   "Qwen3",  "Qwen3.5", "Qwen2",
+                                                     "Gemma 3", "OLMo 2", "Phi-3"};
     return names[a];
 }
 
@@ -262,7 +263,9 @@ static int find_family(const tq_settings *top, tq_settings *text, const tq_famil
             *out = &tq_families[i];
             return TQ_OK;
         }
-    tq_fail(err, "%s: model_type %s is not supported: expected llama, mistral, qwen2, qwen3, qwen3_5, gemma3 or olmo2",
+    tq_fail(err,
+            "%s: model_type %s is not supported: expected llama, mistral, qwen2, qwen3, qwen3_5, gemma3, "
+            "olmo2 or phi3",
             top->file, type);
     return TQ_FAIL;
 }

@@ -14,6 +14,7 @@ typedef enum tq_arch {
     TQ_ARCH_QWEN2,
     TQ_ARCH_GEMMA3,
     TQ_ARCH_OLMO2,
+    TQ_ARCH_PHI3,
     TQ_ARCH_COUNT
 } tq_arch;
 typedef enum tq_activation { TQ_ACT_SILU, TQ_ACT_GELU_TANH } tq_activation; /* of the MLP's gate */

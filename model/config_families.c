@@ -132,6 +132,15 @@ static int read_olmo2(const tq_settings *s, const tq_family *f, tq_config *c, tq
     return TQ_OK;
 }
 
+/* Every block has the window when there is one. */
+static int read_phi3(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    (void)f;
+    if (tq_setting_size(s, "sliding_window", 0, 1, MAX_CONTEXT, &c->sliding_window, err)) return TQ_FAIL;
+    for (size_t b = 0; b < c->blocks; b++)
+        c->local[b] = c->sliding_window > 0;
+    return TQ_OK;
+}
+
 const tq_family tq_families[] = {
     {.model_type = "llama",
      .arch = TQ_ARCH_LLAMA,
@@ -214,5 +223,14 @@ const tq_family tq_families[] = {
      .attention_bias = true,
      .activation_key = "hidden_act",
      .more = read_olmo2},
+    {.model_type = "phi3",
+     .arch = TQ_ARCH_PHI3,
+     .context = 4096,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = 1,
+     .eos = 32000,
+     .activation_key = "hidden_act",
+     .more = read_phi3},
 };
 const size_t tq_families_count = sizeof tq_families / sizeof *tq_families;

@@ -204,19 +204,44 @@ static bool is_finite(tq_forward *f, const float *x, size_t n, size_t width) {
     return !atomic_load(&t.bad);
 }
 
-static int run_mlp(const tq_block_run *r, tq_err *err) {
+/* Rows of gate and up side by side: [n, 2 * width]. */
+static void split_mul_some(void *ctx, size_t begin, size_t end, int thread) {
+    const token_rows *t = ctx;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const float *gate = t->x + 2 * i * t->width;
+        tq_k()->silu_mul(t->y + i * t->width, gate, gate + t->width, t->width);
+    }
+}
+
+/* f->gate = act(gate x) * (up x): [n, width]. */
+static int run_gate(const tq_block_run *r, size_t n, size_t width, tq_err *err) {
     tq_forward *f = r->f;
-    size_t n = r->seqs * r->len, width = f->config->intermediate;
+    bool fused = r->w->matrix[TQ_ROLE_GATE_UP] != SIZE_MAX;
     int rc = tq_buffer_need(&f->gate, n * width, err);
-    if (rc == TQ_OK) rc = tq_buffer_need(&f->up, n * width, err);
+    if (rc == TQ_OK) rc = tq_buffer_need(&f->up, n * (fused ? 2 : 1) * width, err);
     if (rc != TQ_OK) return rc;
+    token_rows t = {.f = f, .y = f->gate.data, .x = f->up.data, .width = width};
+    if (fused) {
+        tq_linear_job both = tq_linear_role(f, r->q, r->w, TQ_ROLE_GATE_UP, f->up.data, 2 * width, false);
+        rc = tq_linear_run(f, &both, 1, f->x.data, n, err);
+        if (rc == TQ_OK) tq_forward_parallel(f, n, rows_grain(width), split_mul_some, &t);
+        return rc;
+    }
     tq_linear_job in[] = {tq_linear_role(f, r->q, r->w, TQ_ROLE_GATE, f->gate.data, width, false),
                           tq_linear_role(f, r->q, r->w, TQ_ROLE_UP, f->up.data, width, false)};
     rc = tq_linear_run(f, in, 2, f->x.data, n, err);
+    if (rc == TQ_OK)
+        tq_forward_parallel(f, n, rows_grain(width),
+                            f->config->activation == TQ_ACT_GELU_TANH ? gelu_mul_some : silu_mul_some, &t);
+    return rc;
+}
+
+static int run_mlp(const tq_block_run *r, tq_err *err) {
+    tq_forward *f = r->f;
+    size_t n = r->seqs * r->len;
+    int rc = run_gate(r, n, f->config->intermediate, err);
     if (rc != TQ_OK) return rc;
-    token_rows t = {.f = f, .y = f->gate.data, .x = f->up.data, .width = width};
-    tq_forward_parallel(f, n, rows_grain(width),
-                        f->config->activation == TQ_ACT_GELU_TANH ? gelu_mul_some : silu_mul_some, &t);
     tq_linear_job out = tq_linear_role(f, r->q, r->w, TQ_ROLE_DOWN, r->out, f->config->hidden, r->out == r->h);
     return tq_linear_run(f, &out, 1, f->gate.data, n, err);
 }

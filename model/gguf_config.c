@@ -157,12 +157,20 @@ static int add_gemma3(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     return ok ? TQ_OK : tq_fail(err, "%s: out of memory", j->file);
 }
 
+/* Phi-3 with a long context: two tables of divisors, by the length of the text. */
+static int add_phi3(const tq_gguf_job *j, cJSON *root, tq_err *err) {
+    (void)root;
+    if (!has_tensor(j, "rope_factors_long.weight") && !has_tensor(j, "rope_factors_short.weight")) return TQ_OK;
+    return tq_fail(err, "%s: rope type longrope is not supported", j->file);
+}
+
 /* What an architecture has besides. */
 static const struct more_row {
     const char *model_type;
     int (*add)(const tq_gguf_job *j, cJSON *root, tq_err *err);
 } more[] = {
     {"gemma3_text", add_gemma3},
+    {"phi3", add_phi3},
 };
 
 int tq_gguf_config(const tq_gguf_job *j, cJSON *root, tq_err *err) {

@@ -40,6 +40,13 @@ static const name_row after[] = {
     {NULL, NULL},
 };
 
+/* Matrices in one: queries, keys and values; gate and up. */
+static const name_row fused[] = {
+    {"attn_qkv", "self_attn.qkv_proj"},
+    {"ffn_up", "mlp.gate_up_proj"},
+    {NULL, NULL},
+};
+
 struct tq_gguf_arch {
     tq_arch arch;
     const char *name;       /* general.architecture */
@@ -51,7 +58,7 @@ struct tq_gguf_arch {
 static const tq_gguf_arch archs[] = {
     {TQ_ARCH_LLAMA, "llama", "llama", NULL, true},   {TQ_ARCH_QWEN2, "qwen2", "qwen2", NULL, false},
     {TQ_ARCH_QWEN3, "qwen3", "qwen3", NULL, false},  {TQ_ARCH_GEMMA3, "gemma3", "gemma3_text", sandwich, false},
-    {TQ_ARCH_OLMO2, "olmo2", "olmo2", after, false},
+    {TQ_ARCH_OLMO2, "olmo2", "olmo2", after, false}, {TQ_ARCH_PHI3, "phi3", "phi3", fused, false},
 };
 
 const tq_gguf_arch *tq_gguf_arch_find(tq_gguf_text name) {
@@ -61,7 +68,7 @@ const tq_gguf_arch *tq_gguf_arch_find(tq_gguf_text name) {
 }
 
 const char *tq_gguf_arch_names(void) {
-    return "llama, qwen2, qwen3, gemma3 or olmo2";
+    return "llama, qwen2, qwen3, gemma3, olmo2 or phi3";
 }
 
 const tq_gguf_arch *tq_gguf_arch_of(const tq_config *c) {

@@ -21,6 +21,10 @@ enum { PATTERNS = 4 };
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                                               \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
+#define UPPER_THEN_LOWER                                                                                               \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"                       \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
+
 /* How text is cut, by the name in tokenizer.ggml.pre: patterns that are applied one after the other. */
 static const struct pre_row {
     const char *name;
@@ -38,16 +42,29 @@ static const struct pre_row {
     {"gpt-2", false, false, false, {WORDS}},
     {"phi-2", false, false, false, {WORDS}},
     {"olmo", false, false, false, {WORDS}},
+    {"mpt", false, false, false, {WORDS}},
+    {"jais", false, false, false, {WORDS}},
     {"smollm", false, false, false, {"\\p{N}", WORDS}},
+    {"command-r", false, false, false, {"\\p{N}", WORDS}},
+    {"exaone", false, false, false, {"\\p{N}", WORDS}},
+    {"minerva-7b", false, false, false, {"\\p{N}", WORDS}},
     {"starcoder", false, false, false, {"\\p{N}", WORDS}},
     {"refact", false, false, false, {"\\p{N}", WORDS}},
     {"codeshell", false, false, false, {"\\p{N}", WORDS}},
     {"llama-bpe", false, true, true, {LLAMA3("\\p{N}{1,3}")}},
     {"llama3", false, true, true, {LLAMA3("\\p{N}{1,3}")}},
     {"llama-v3", false, true, true, {LLAMA3("\\p{N}{1,3}")}},
+    {"falcon3", false, true, true, {LLAMA3("\\p{N}{1,3}")}},
+    {"pixtral", false, true, true, {LLAMA3("\\p{N}{1,3}")}},
     {"dbrx", false, false, false, {LLAMA3("\\p{N}{1,3}")}},
     {"smaug-bpe", false, false, false, {LLAMA3("\\p{N}{1,3}")}},
     {"qwen2", true, false, false, {LLAMA3("\\p{N}")}},
+    {"stablelm2", false, false, false, {LLAMA3("\\p{N}")}},
+    {"tekken",
+     false,
+     true,
+     true,
+     {UPPER_THEN_LOWER "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
     {"deepseek-r1-qwen", true, false, false, {LLAMA3("\\p{N}")}},
 };
 

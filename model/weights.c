@@ -181,7 +181,8 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
         rc = bind_kept_matrix(m, name, tq_dim_of(c, rule->rows), tq_dim_of(c, rule->cols), &w->side[i], err);
     }
     for (int i = 0; i < TQ_ROLE_COUNT && rc == TQ_OK; i++)
-        if (is_in(tq_matrix_rules[i].mixers, w->mixer)) rc = bind_matrix(m, block, (tq_role)i, err);
+        if (is_in(tq_matrix_rules[i].mixers, w->mixer) && is_in(tq_matrix_rules[i].archs, c->arch))
+            rc = bind_matrix(m, block, (tq_role)i, err);
     return rc;
 }
 

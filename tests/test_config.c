@@ -169,6 +169,38 @@ static void test_arch_and_ends(void **state) {
     "{\"model_type\":\"llama\",\"intermediate_size\":128,\"vocab_size\":" vocab ",\"hidden_size\":" hidden             \
     ",\"num_hidden_layers\":" layers ",\"num_attention_heads\":" heads ",\"num_key_value_heads\":" kv "}"
 
+/* Which blocks attend within a window. */
+static void test_windows(void **state) {
+#define GEMMA(more) "{\"model_type\":\"gemma3_text\"," BASE more "}"
+#define TYPES "\"full_attention\",\"sliding_attention\",\"sliding_attention\",\"full_attention\""
+    static const struct {
+        const char *json, *local; /* a letter a block */
+        size_t window;
+    } cases[] = {
+        {QWEN3(",\"use_sliding_window\":true,\"sliding_window\":64,\"max_window_layers\":2"), "ffll", 64},
+        {QWEN3(",\"use_sliding_window\":true,\"sliding_window\":64,\"layer_types\":[" TYPES "]"), "fllf", 64},
+        {QWEN3(",\"use_sliding_window\":false,\"sliding_window\":64,\"max_window_layers\":2"), "ffff", 0},
+        {"{\"model_type\":\"qwen2\"," BASE "}", "ffff", 0},
+        {"{\"model_type\":\"mistral\"," BASE ",\"sliding_window\":9}", "llll", 9},
+        {"{\"model_type\":\"phi3\"," BASE ",\"sliding_window\":2047}", "llll", 2047},
+        {"{\"model_type\":\"phi3\"," BASE ",\"sliding_window\":null}", "ffff", 0},
+        {GEMMA(""), "llll", 4096},
+        {GEMMA(",\"sliding_window\":32,\"sliding_window_pattern\":2"), "lflf", 32},
+        {GEMMA(",\"layer_types\":[" TYPES "]"), "fllf", 4096},
+    };
+    (void)state;
+    remove_file("generation_config.json");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tq_config c;
+        tq_err err;
+        write_text("config.json", cases[i].json);
+        if (tq_config_load(scratch, &c, &err)) fail_msg("%s", err.msg);
+        for (size_t b = 0; b < c.blocks; b++)
+            if (c.local[b] != (cases[i].local[b] == 'l')) fail_msg("block %zu of %s", b, cases[i].json);
+        assert_int_equal(c.sliding_window, cases[i].window);
+    }
+}
+
 static void test_refused(void **state) {
     (void)state;
     static const struct {
@@ -285,6 +317,7 @@ static void test_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_arch_and_ends),
-                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_files)};
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_files),
+                                       cmocka_unit_test(test_windows)};
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -13,6 +13,7 @@
 
 #include "model/gguf.h"
 #include "model/tensor_writer.h"
+#include "model/weights_internal.h"
 
 static char scratch[] = "/tmp/tq_test_gguf_XXXXXX";
 
@@ -78,6 +79,29 @@ static void test_types(void **state) {
     assert_int_equal(decoded, seen);
     free(bytes);
     tq_source_close(s);
+}
+
+static const tq_codec *codec_named(const char *name) {
+    for (size_t i = 0; tq_gguf_type_at(i); i++)
+        if (strcmp(tq_gguf_type_at(i)->codec.name, name) == 0) return &tq_gguf_type_at(i)->codec;
+    fail_msg("no type %s", name);
+    return NULL;
+}
+
+/* The kinds with the most weights first. */
+static void test_baseline(void **state) {
+    (void)state;
+    char text[64];
+    tq_matrix m[6] = {{.w = {.rows = 1, .cols = 64}}};
+    static const char *const names[] = {"Q4_1", "Q8_0", "Q4_1", "Q6_K", "Q2_K"};
+    tq_baseline_text(m, 1, "gguf", text, sizeof text);
+    assert_string_equal(text, "");
+    for (size_t i = 0; i < 5; i++)
+        m[i + 1].w = (tq_matrix_view){.rows = 8 - i, .cols = 256, .dtype = TQ_CODED, .codec = codec_named(names[i])};
+    tq_baseline_text(m, 2, "gguf", text, sizeof text);
+    assert_string_equal(text, "Q4_1 GGUF");
+    tq_baseline_text(m, 6, "gguf", text, sizeof text);
+    assert_string_equal(text, "Q4_1/Q8_0/Q6_K/... GGUF");
 }
 
 static void check_number(const tq_gguf *g, const char *key, double want) {
@@ -357,7 +381,7 @@ static void test_refused_parts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),      cmocka_unit_test(test_parts),         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_refused_parts),
+        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_refused_parts), cmocka_unit_test(test_baseline),
     };
     return cmocka_run_group_tests_name("gguf", tests, make_scratch, remove_scratch);
 }

@@ -100,27 +100,32 @@ static void test_round_trip(void **state) {
     }
 }
 
-/* Gemma's fixture scales queries as such a file cannot say: with the usual scale, against itself. */
-static void test_gemma(void **state) {
+/* Fixtures with what such a file cannot say, a query scale of its own or a window: without that, against themselves. */
+static void test_altered(void **state) {
+    static const char *const names[] = {"gemma3-small", "qwen2-small", "phi3-small"};
     (void)state;
-    logits_fixture f, g;
-    tq_err err = {""};
-    logits_fixture_open(&f, "gemma3-small", 1);
-    tq_forward_free(f.forward);
-    tq_model_free(f.model);
-    f.config.query_scale = 1.0F / sqrtf((float)f.config.head_dim);
-    if (tq_model_bind(f.source, &f.config, &f.model, &err)) fail_msg("%s", err.msg);
-    f.forward = tq_forward_new(f.model, f.pool, &err);
-    export_model(f.model, NULL);
-    open_gguf(&g);
-    size_t n = f.n_ids * f.config.vocab;
-    float *a = logits_blocked(&f, NULL, f.ids, 1, f.n_ids), *b = logits_blocked(&g, NULL, f.ids, 1, f.n_ids);
-    print_message("gemma3 %.2e\n", (double)logits_max_diff(a, b, n));
-    assert_true(logits_max_diff(a, b, n) <= 1e-4F); /* norms are stored with one added: a rounding of each */
-    free(a);
-    free(b);
-    logits_fixture_close(&g);
-    logits_fixture_close(&f);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        logits_fixture f, g;
+        tq_err err = {""};
+        logits_fixture_open(&f, names[i], 1);
+        tq_forward_free(f.forward);
+        tq_model_free(f.model);
+        f.config.query_scale = 1.0F / sqrtf((float)f.config.head_dim);
+        for (size_t b = 0; b < f.config.blocks && f.config.arch != TQ_ARCH_GEMMA3; b++)
+            f.config.local[b] = false;
+        if (tq_model_bind(f.source, &f.config, &f.model, &err)) fail_msg("%s", err.msg);
+        f.forward = tq_forward_new(f.model, f.pool, &err);
+        export_model(f.model, NULL);
+        open_gguf(&g);
+        size_t n = f.n_ids * f.config.vocab;
+        float *a = logits_blocked(&f, NULL, f.ids, 1, f.n_ids), *b = logits_blocked(&g, NULL, f.ids, 1, f.n_ids);
+        print_message("%-20s %.2e\n", names[i], (double)logits_max_diff(a, b, n));
+        assert_true(logits_max_diff(a, b, n) <= 1e-4F); /* Gemma's norms are stored with one added: a rounding each */
+        free(a);
+        free(b);
+        logits_fixture_close(&g);
+        logits_fixture_close(&f);
+    }
 }
 
 /* What is written is what the codes decode to, rounded to bf16: the two differ by no more than that rounding does. */
@@ -159,7 +164,8 @@ static void test_refused_exports(void **state) {
     } cases[] = {{"qwen3_5-tied", "architecture"},
                  {"llama-rope-dynamic", "dynamic"},
                  {"mistral-window-f32", "window"},
-                 {"gemma3-small", "query_pre_attn_scalar"}};
+                 {"gemma3-small", "query_pre_attn_scalar"},
+                 {"phi3-small", "window"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         logits_fixture f;
@@ -412,7 +418,7 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_quantized),  cmocka_unit_test(test_gemma),
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_quantized),  cmocka_unit_test(test_altered),
         cmocka_unit_test(test_refused_exports), cmocka_unit_test(test_tokenizers), cmocka_unit_test(test_sentencepiece),
         cmocka_unit_test(test_refused),
     };

@@ -95,10 +95,12 @@ MODELS |= {
                                         rope_parameters=rope(rope_type="default")), torch.bfloat16),
     "olmo2-small": ("Olmo2Config", dict(SMALL, num_hidden_layers=2, num_key_value_heads=1, tie_word_embeddings=False,
                                         rope_parameters=rope(rope_type="default")), torch.bfloat16),
+    "phi3-small": ("Phi3Config", dict(SMALL, num_hidden_layers=2, num_key_value_heads=1, tie_word_embeddings=False,
+                                      sliding_window=20, rope_parameters=rope(rope_type="default")), torch.bfloat16),
 }
 OLD_CONFIG = ("llama-rope-llama3", "llama-untied", "smollm2-f16", "qwen3-tied")
 CLASSES = {"Qwen3_5TextConfig": "Qwen3_5ForCausalLM", "Qwen3_5Config": "Qwen3_5ForConditionalGeneration",
-           "Qwen3Config": "Qwen3ForCausalLM", "Qwen2Config": "Qwen2ForCausalLM", "Olmo2Config": "Olmo2ForCausalLM",
+           "Qwen3Config": "Qwen3ForCausalLM", "Qwen2Config": "Qwen2ForCausalLM", "Olmo2Config": "Olmo2ForCausalLM", "Phi3Config": "Phi3ForCausalLM",
            "Gemma3TextConfig": "Gemma3ForCausalLM", "LlamaConfig": "LlamaForCausalLM", "MistralConfig": "MistralForCausalLM"}
 
 
