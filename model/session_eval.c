@@ -10,7 +10,6 @@
 #include "model/source_internal.h"
 #include "model/tensor_writer.h"
 
-#define MAX_TEXT ((size_t)256 << 20)
 #define MAX_PLAN ((size_t)64 << 20)
 #define DEFAULT_CTX 512
 
@@ -64,7 +63,7 @@ int tq_session_load_text(tq_session *s, const char *path, tq_err *err) {
     char *text = NULL;
     size_t n = 0;
     const char *slash = strrchr(path, '/');
-    if (tq_read_file(path, MAX_TEXT, &text, &n, err) != TQ_OK) return TQ_FAIL;
+    if (tq_read_file(path, TQ_SESSION_MAX_TEXT, &text, &n, err) != TQ_OK) return TQ_FAIL;
     int rc = n ? tq_session_set_text(s, slash ? slash + 1 : path, text, n, err)
                : tq_fail(err, "%s: empty, expected a text to evaluate", path);
     free(text);
@@ -195,19 +194,26 @@ int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
     return rc;
 }
 
-static const char *const format_names[TQ_EXPORT_COUNT] = {"plan", "tq", "hf", "gguf"};
+static const struct {
+    const char *name;
+    int (*write)(const tq_export_job *job, const tq_progress *p, tq_err *err); /* NULL: the plan, no weights */
+} formats[TQ_EXPORT_COUNT] = {
+    [TQ_EXPORT_PLAN] = {"plan", NULL},
+    [TQ_EXPORT_TQ] = {"tq", tq_export_tq},
+    [TQ_EXPORT_HF] = {"hf", tq_export_hf},
+    [TQ_EXPORT_GGUF] = {"gguf", tq_export_gguf},
+};
 
 const char *tq_export_format_name(tq_export_format f) {
-    return format_names[f];
+    return formats[f].name;
 }
 
 int tq_session_export(tq_session *s, tq_export_format f, const char *path, bool force, const tq_progress *p,
                       tq_err *err) {
     int rc = tq_session_apply(s, p, NULL, NULL, err);
     if (rc != TQ_OK) return rc;
-    if (f == TQ_EXPORT_PLAN) return tq_session_save_plan(s, path, force, err);
+    if (!formats[f].write) return tq_session_save_plan(s, path, force, err);
     tq_plan_figures figures = tq_session_plan_figures(s);
     tq_export_job job = {s->model, s->plan, &figures, s->q, path, force, s->pool};
-    if (f == TQ_EXPORT_GGUF) return tq_export_gguf(&job, p, err);
-    return f == TQ_EXPORT_TQ ? tq_export_tq(&job, p, err) : tq_export_hf(&job, p, err);
+    return formats[f].write(&job, p, err);
 }

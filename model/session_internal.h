@@ -5,6 +5,7 @@
 #include "model/session.h"
 
 #define TQ_SESSION_EVALUATORS 2
+#define TQ_SESSION_MAX_TEXT ((size_t)256 << 20) /* bytes */
 
 typedef struct tq_eval_slot {
     tq_eval_options options;
@@ -91,6 +92,9 @@ int tq_session_apply_asym(tq_session *s, const tq_progress *p, void (*after)(voi
 /* q becomes matrix i as quantized. */
 void tq_session_take(tq_session *s, size_t i, tq_qmatrix *q, const tq_calibrated *figures);
 void tq_session_drop_calibration(tq_session *s);
+/* A text to calibrate or compare on, special tokens as such: *ids ([*n], the caller's) and the hash of its bytes. The
+ * session has a tokenizer. */
+int tq_session_read_ids(const tq_session *s, const char *path, int **ids, size_t *n, char hash[17], tq_err *err);
 
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);

@@ -1,14 +1,8 @@
 /* session_tune.c - what each matrix costs alone, and what other plans than the one in force would cost. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/session_internal.h"
-#include "model/source_internal.h"
-#include "model/tensor_writer.h"
-
-#define MAX_TEXT ((size_t)256 << 20)
 
 void tq_session_drop_costs(tq_session *s) {
     tq_costs_free(s->tuning.costs);
@@ -52,17 +46,10 @@ const char *tq_session_tuning_name(const tq_session *s) {
 
 static int read_text(tq_session *s, const char *path, tq_err *err) {
     tq_session_tuning *t = &s->tuning;
-    char *text = NULL;
-    size_t bytes = 0;
-    tq_err inner = {{0}};
     const char *slash = strrchr(path, '/');
-    int rc = tq_read_file(path, MAX_TEXT, &text, &bytes, err);
-    if (rc != TQ_OK) return rc;
-    rc = tq_tokenizer_encode(s->tokenizer, text, bytes, false, true, &t->ids, &t->tokens, &inner);
-    (void)snprintf(t->hash, sizeof t->hash, "%016" PRIx64, tq_hash_bytes(TQ_HASH_SEED, text, bytes));
-    free(text);
-    if (rc == TQ_OK && !(t->name = strdup(slash ? slash + 1 : path))) rc = tq_fail(&inner, "out of memory");
-    return rc == TQ_OK ? TQ_OK : tq_fail(err, "%s: %s", path, inner.msg);
+    if (tq_session_read_ids(s, path, &t->ids, &t->tokens, t->hash, err) != TQ_OK) return TQ_FAIL;
+    t->name = strdup(slash ? slash + 1 : path);
+    return t->name ? TQ_OK : tq_fail(err, "%s: out of memory", path);
 }
 
 static int copy_evaluated(tq_session *s, tq_err *err) {
