@@ -17,6 +17,20 @@ static void add_note(tq_session *s, const char *text) {
     if (text && text[0]) (void)snprintf(s->note + at, sizeof s->note - at, "%s%s", at ? "\n" : "", text);
 }
 
+void tq_session_note_figures(tq_session *s) {
+    char text[128];
+    s->note[s->note_end] = 0;
+    if (s->packed)
+        add_note(s, s->reference
+                        ? "packed export: open the original model to change the plan"
+                        : "packed export: figures are against itself, open the original model to change the plan");
+    if (tq_model_baseline(s->model)[0] && !s->reference) {
+        (void)snprintf(text, sizeof text, "baseline: %s, already quantized: figures are against that",
+                       tq_model_baseline(s->model));
+        add_note(s, text);
+    }
+}
+
 static int choose_kernels(const char *cpu, tq_err *err) {
     char names[128] = "";
     if (!cpu || strcmp(cpu, "auto") == 0 || tq_kernels_use(cpu) == 0) return TQ_OK;
@@ -53,7 +67,6 @@ static int open_distortion(tq_session *s, tq_err *err) {
         s->distortion[i] = packed ? (tq_distortion){NAN, NAN} : (tq_distortion){0, 1};
     }
     if (!s->packed) return TQ_OK;
-    add_note(s, "packed export: figures are against itself, open the original model to change the plan");
     if (!has_file(tq_source_dir(s->source), TQ_PLAN_FILE)) {
         add_note(s, "no " TQ_PLAN_FILE " in it: distortion unknown");
         return TQ_OK;
@@ -81,12 +94,6 @@ static int open_model(tq_session *s, const char *path, tq_err *err) {
     int rc = tq_session_bind(path, &s->source, &s->model, err);
     if (rc != TQ_OK) return rc;
     add_note(s, tq_model_note(s->model));
-    if (tq_model_baseline(s->model)[0]) {
-        char text[128];
-        (void)snprintf(text, sizeof text, "baseline: %s, already quantized: figures are against that",
-                       tq_model_baseline(s->model));
-        add_note(s, text);
-    }
     s->packed = tq_packed_source(s->source);
     s->count = tq_model_matrices(s->model);
     s->plan = tq_plan_new(s->model, err);
@@ -112,6 +119,8 @@ int tq_session_open(const char *path, const tq_session_options *options, tq_sess
         tq_session_close(s);
         return rc;
     }
+    s->note_end = strlen(s->note);
+    tq_session_note_figures(s);
     *out = s;
     return TQ_OK;
 }

@@ -90,6 +90,7 @@ int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
     tq_source_close(s->reference_source);
     s->reference = model;
     s->reference_source = source;
+    tq_session_note_figures(s);
     return TQ_OK;
 }
 

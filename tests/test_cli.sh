@@ -129,6 +129,8 @@ four=$(value "j['kld']['mean']")
 status 0 '' export $model --set '*=4' --format tq --out "$work/four"
 status 0 '' eval "$work/four" --json --tokens 2048 --text samples/eval.txt --against $model
 json "abs(j['kld']['mean'] / $four - 1) < 1e-6"
+grep -q 'against itself' "$work/err" && fail "--against: figures are said to be against the export itself"
+grep -q 'open the original' "$work/err" || fail "--against: not said that a packed export's plan is fixed"
 status 1 'expected 256, 8 and 4096' eval $model --against tests/data/logits/qwen3_5-tied
 status 1 'cannot open' eval $model --against "$work/none"
 status 2 '--calibrate needs --residual nested' eval $model --set '*=4' --calibrate ldlq --residual independent

@@ -54,7 +54,7 @@ static void print_eval(const char *against, const tq_session *s, const evaluatio
     printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
     if (against) printf("against     %s\n", against);
     printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
-    if (tq_model_baseline(tq_session_model(s))[0])
+    if (!against && tq_model_baseline(tq_session_model(s))[0])
         printf("baseline    %s, already quantized: what follows is against that\n",
                tq_model_baseline(tq_session_model(s)));
     printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
