@@ -100,8 +100,8 @@ int tq_session_read_ids(const tq_session *s, const char *path, int **ids, size_t
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);
 void tq_session_note_figures(tq_session *s); /* the end of the note, anew: the reference has changed */
-void tq_session_drop_tuning(tq_session *s); /* its text and all that was measured; what is in the journal stays */
-void tq_session_drop_costs(tq_session *s);  /* what rests on the text that is evaluated */
+void tq_session_drop_tuning(tq_session *s);  /* its text and all that was measured; what is in the journal stays */
+void tq_session_drop_costs(tq_session *s);   /* what rests on the text that is evaluated */
 void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */
 void tq_talk_free(tq_talk *t);
 

@@ -60,7 +60,7 @@ void qt_check_matrix(const tq_matrix_view *w, const tq_qmatrix *q, const tq_dist
     size_t rows = w->rows, cols = w->cols, ld = (cols + 31) / 32 * 32;
     float *deq = malloc(rows * cols * sizeof *deq), *row = malloc(cols * sizeof *row);
     float *scratch = malloc((tq_qmatrix_scratch(q) + ld) * sizeof *scratch), *x = calloc(ld, sizeof *x);
-    float *rx = calloc(ld, sizeof *rx), *y = malloc(rows * sizeof *y);
+    float *rx = calloc(ld, sizeof *rx), *y = calloc(rows, sizeof *y);
     tq_xq xq = {malloc(ld), malloc(ld), malloc(2 * ld), malloc(ld / 32 * sizeof(float)),
                 malloc(ld / 32 * 2 * sizeof(int32_t))};
     tq_qmatrix_dequantize_rows(q, 0, rows, deq, scratch);
