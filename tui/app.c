@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tui/actions.h"
+#include "tui/keep.h"
 #include "tui/keys.h"
 #include "tui/term.h"
 #include "tui/tune.h"
@@ -91,8 +92,9 @@ void tq_app_event(tq_app *a, tq_event *e) {
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
         if (e->rc == TQ_OK && *e->path) {
             tq_tune_forget(a);
-            tq_eval_changed(a);
+            if (a->keep.text_step == 0) tq_eval_changed(a); /* else it is the text of the session's figures */
         }
+        tq_resume_text(a, e);
         break;
     case TQ_JOB_SWEEP:
     case TQ_JOB_COMPARE:
@@ -322,6 +324,8 @@ void tq_app_key(tq_app *a, int key) {
         tq_points_key(a, key);
     } else if (a->overlay == TQ_OVER_CONFIRM) {
         confirm_key(a, key);
+    } else if (a->overlay == TQ_OVER_RESUME) {
+        tq_resume_key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
         chat_key(a, key);
     } else if (editing()) {
@@ -388,6 +392,7 @@ static int loop(tq_app *a) {
         }
         if (urgent || (news && now >= drawn + FRAME)) {
             take_news(a);
+            tq_keep_now(a);
             int rows, cols;
             tq_term_size(&rows, &cols);
             tq_draw_screen(a, rows, cols);
@@ -405,8 +410,10 @@ static int loop(tq_app *a) {
         if (n <= 0) continue;
         if (fds[2].revents) news = true;
         if (fds[0].revents & POLLIN) {
-            for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;)
+            for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;) {
                 tq_app_key(a, key);
+                tq_keep_now(a);
+            }
             urgent = true;
         }
         if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) return SIGHUP;
@@ -458,6 +465,8 @@ static bool prepare(tq_app *a, const tq_options *o, char **note, tq_err *err) {
 
 static void release(tq_app *a) {
     tq_worker_stop(a->worker);
+    tq_keeper_close(a->keep.claimed);
+    tq_keep_close(a);
     tq_lineedit_close();
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);
@@ -487,6 +496,7 @@ int tq_explore(const tq_options *o) {
         for (char *save = NULL, *line = note && *note ? strtok_r(note, "\n", &save) : NULL; line;
              line = strtok_r(NULL, "\n", &save))
             tq_say(a, TQ_SAYS, "%s", line);
+        tq_resume_look(a);
         sig = loop(a);
         tq_term_close();
         status = EXIT_SUCCESS;

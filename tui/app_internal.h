@@ -2,6 +2,7 @@
 #ifndef TQ_APP_INTERNAL_H
 #define TQ_APP_INTERNAL_H
 
+#include "model/records.h"
 #include "tui/canvas.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
@@ -18,6 +19,7 @@ typedef enum tq_overlay {
     TQ_OVER_EXPORT, /* formats */
     TQ_OVER_CONFIRM,
     TQ_OVER_POINTS, /* the plans that were tried */
+    TQ_OVER_RESUME, /* go on with the session of before? */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -64,6 +66,29 @@ typedef struct tq_tune {
     uint64_t sorted;          /* serial of the plan when it was */
 } tq_tune;
 
+/* The session's file, and what was put into it; see keep.h. */
+typedef struct tq_keep {
+    tq_keeper *keeper; /* NULL: nothing is kept, or not yet */
+    uint64_t base;     /* serials count from there in the file */
+    bool failed;       /* the last put did, and it was said */
+    struct tq_kept_state *states;
+    size_t n_states;
+    struct tq_kept_turn *turns;
+    size_t n_turns, turns_capacity;
+    size_t points_revision, kld_seen;
+    uint64_t eval_seen;
+    char text_shown[128]; /* the name whose real path text_path is */
+    char *text_path;
+
+    tq_keeper *claimed; /* of what was found, until it is decided on */
+    tq_records found;
+    bool wants_sort; /* when costs are known again */
+    size_t sort_cursor;
+    int text_step;      /* which text the figures' is being compared with; see resume.c */
+    char text_hash[17]; /* of the figures */
+    char text_wanted[512];
+} tq_keep;
+
 /* Where the panels are at a terminal size; h == 0: not shown. */
 typedef struct tq_layout {
     tq_area layers, inspect, cost, chat;
@@ -88,6 +113,7 @@ typedef struct tq_app {
     size_t kld_count;
     tq_eval_options eval;
 
+    tq_keep keep;
     tq_tune tune;
     tq_points points;
     tq_inspected *cache[TQ_INSPECT_CACHE]; /* newest first */
