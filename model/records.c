@@ -108,8 +108,7 @@ static char *line_of(const char *key, const char *text, size_t *bytes) {
         free(line);
         return NULL;
     }
-    (void)snprintf(whole + n, HASH_DIGITS + 2, "%016" PRIx64 "\n",
-                   tq_hash_bytes(TQ_HASH_SEED, whole, (size_t)n - 1));
+    (void)snprintf(whole + n, HASH_DIGITS + 2, "%016" PRIx64 "\n", tq_hash_bytes(TQ_HASH_SEED, whole, (size_t)n - 1));
     *bytes = (size_t)n + HASH_DIGITS + 1;
     return whole;
 }
@@ -283,7 +282,8 @@ int tq_keeper_claim(const char *path, bool *busy, tq_keeper **out, tq_err *err) 
         pthread_cond_init(&k->changed, NULL);
         k->path = strdup(path);
     }
-    if (!k || !dir || !k->path || asprintf(&lock_path, "%s.lock", path) < 0) rc = tq_fail(err, "%s: out of memory", path);
+    if (!k || !dir || !k->path || asprintf(&lock_path, "%s.lock", path) < 0)
+        rc = tq_fail(err, "%s: out of memory", path);
     if (slash) *slash = '\0';
     if (rc == TQ_OK && slash && !tq_make_dirs(dir)) rc = tq_fail(err, "%s: cannot make it: %s", dir, strerror(errno));
     if (rc == TQ_OK) {

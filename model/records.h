@@ -1,6 +1,6 @@
 /* records.h - what a program remembers while it runs: a file of lines "KEY JSON HASH", of which the last of a key
- * counts. A change is one append, so that a process killed at any moment loses nothing that was put; syncing to the disk
- * and writing the file anew (temporary name, fsync, rename) is a thread's, so that nobody waits for the disk. */
+ * counts. A change is one append, so that a process killed at any moment loses nothing that was put; syncing to the
+ * disk and writing the file anew (temporary name, fsync, rename) is a thread's, so that nobody waits for the disk. */
 #ifndef TQ_RECORDS_H
 #define TQ_RECORDS_H
 

@@ -333,7 +333,7 @@ void tq_app_key(tq_app *a, int key) {
     } else {
         const tq_action *action = tq_action_for(key);
         if (action)
-            action->run(a);
+            tq_action_run(a, action);
         else if (key > ' ' && key < TQ_KEY_UP)
             tq_say(a, TQ_REFUSES, "no key '%lc': ? shows all", (wint_t)key);
     }
@@ -411,7 +411,10 @@ static int loop(tq_app *a) {
         if (fds[2].revents) news = true;
         if (fds[0].revents & POLLIN) {
             for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;) {
-                tq_app_key(a, key);
+                if (key == TQ_KEY_MOUSE)
+                    tq_mouse_key(a, tq_term_mouse_event());
+                else
+                    tq_app_key(a, key);
                 tq_keep_now(a);
             }
             urgent = true;
@@ -481,6 +484,14 @@ static void release(tq_app *a) {
     free(a);
 }
 
+static void set_terminal(tq_app *a, const tq_options *o) {
+    if (o->ascii) tq_term_set_ascii();
+    a->canvas.ascii = tq_term_ascii();
+    if (o->scheme_given) tq_term_scheme(o->scheme);
+    a->mouse = !o->no_mouse;
+    tq_term_mouse(a->mouse);
+}
+
 int tq_explore(const tq_options *o) {
     tq_err err = {{0}};
     char msg[160] = "", *note = NULL;
@@ -492,7 +503,7 @@ int tq_explore(const tq_options *o) {
     } else if (!tq_term_open(msg)) {
         fprintf(stderr, "tqexplore: %s\n", msg);
     } else {
-        a->canvas.ascii = tq_term_ascii();
+        set_terminal(a, o);
         for (char *save = NULL, *line = note && *note ? strtok_r(note, "\n", &save) : NULL; line;
              line = strtok_r(NULL, "\n", &save))
             tq_say(a, TQ_SAYS, "%s", line);

@@ -8,6 +8,7 @@
 #include "tui/lineedit.h"
 #include "tui/points.h"
 #include "tui/table.h"
+#include "tui/term.h"
 #include "tui/worker.h"
 
 typedef enum tq_focus { TQ_FOCUS_LAYERS, TQ_FOCUS_INSPECT, TQ_FOCUS_CHAT, TQ_FOCUS_COUNT } tq_focus;
@@ -130,6 +131,7 @@ typedef struct tq_app {
     size_t scroll;                /* of help and messages */
     size_t menu;                  /* the chosen row of a menu */
     size_t inspect_row;           /* the bit config chosen in the inspect panel */
+    bool mouse;                   /* clicks are ours, not the terminal's */
     bool hint;                    /* the line for newcomers is still due */
 
     tq_export_format export_format;
@@ -204,6 +206,12 @@ void tq_points_show(tq_app *a);
 void tq_points_key(tq_app *a, int key);
 void tq_points_snapshot(tq_app *a, const char *name); /* names the plan now */
 void tq_points_write(tq_app *a, const char *path);    /* .csv or .json */
+
+/* --- copy.c: "row" (or what is marked), "plan" or "answer" to the clipboard --- */
+void tq_copy(tq_app *a, const char *what);
+
+/* --- mouse.c --- */
+void tq_mouse_key(tq_app *a, tq_mouse m);
 
 /* --- keys --- */
 void tq_app_key(tq_app *a, int key);

@@ -64,7 +64,8 @@ static cJSON *tune_of(const tq_app *a) {
     cJSON *o = cJSON_CreateObject();
     bool ok = o && tq_put_flags(o, "pinned", t->pinned, t->matrices) && tq_put_bool(o, "swept", t->costs != NULL) &&
               tq_put_number(o, "budget", t->serial > a->keep.base ? (double)(t->serial - a->keep.base) : 0);
-    if (ok && t->has_target) ok = tq_put_number(o, "kind", t->target.kind) && tq_put_number(o, "value", t->target.value);
+    if (ok && t->has_target)
+        ok = tq_put_number(o, "kind", t->target.kind) && tq_put_number(o, "value", t->target.value);
     return checked(o, ok);
 }
 

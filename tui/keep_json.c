@@ -184,12 +184,14 @@ static const struct {
     size_t at;
     bool count;
 } figures[] = {
-#define REAL(name) {#name, offsetof(tq_eval_result, name), false}
-#define COUNT(name) {#name, offsetof(tq_eval_result, name), true}
-    COUNT(tokens),    COUNT(windows),   REAL(ppl_base),         REAL(ppl),      REAL(kld_mean), REAL(kld_stderr),
-    REAL(kld_median), REAL(kld_p90),    REAL(kld_p99),          REAL(kld_p999), REAL(kld_max),  REAL(same_top),
-    REAL(dp_mean),    REAL(dp_rms),     REAL(ppl_ratio),        REAL(ppl_ratio_stderr),
-    REAL(seconds),    COUNT(blocks_run),
+#define REAL(name)                                                                                                     \
+    { #name, offsetof(tq_eval_result, name), false }
+#define COUNT(name)                                                                                                    \
+    { #name, offsetof(tq_eval_result, name), true }
+    COUNT(tokens),          COUNT(windows),   REAL(ppl_base),    REAL(ppl),     REAL(kld_mean),
+    REAL(kld_stderr),       REAL(kld_median), REAL(kld_p90),     REAL(kld_p99), REAL(kld_p999),
+    REAL(kld_max),          REAL(same_top),   REAL(dp_mean),     REAL(dp_rms),  REAL(ppl_ratio),
+    REAL(ppl_ratio_stderr), REAL(seconds),    COUNT(blocks_run),
 #undef REAL
 #undef COUNT
 };

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tui/completion.h"
 #include "tui/help_text.h"
+#include "tui/manual.h"
 #include "tui/options_table.h"
 
 #define SAMPLE "tiny-qwen3.5" /* its directory; eval.txt lies beside it */
@@ -183,6 +185,22 @@ static bool take_exact(tq_options *o, const char *v) {
     (void)v;
     return o->exact = true;
 }
+static bool take_completion(tq_options *o, const char *v) {
+    o->completion = v;
+    return tq_completion_known(v);
+}
+static bool take_scheme(tq_options *o, const char *v) {
+    o->scheme_given = true;
+    return tq_scheme_parse(v, &o->scheme);
+}
+static bool take_no_mouse(tq_options *o, const char *v) {
+    (void)v;
+    return o->no_mouse = true;
+}
+static bool take_ascii(tq_options *o, const char *v) {
+    (void)v;
+    return o->ascii = true;
+}
 static bool take_resume(tq_options *o, const char *v) {
     (void)v;
     o->resumes++;
@@ -317,15 +335,25 @@ const tq_option tq_option_table[] = {
     {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
      "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
     {"resume", NULL, IN(TQ_CMD_EXPLORE), false, take_resume,
-     "go on with the session of before without asking; every change is\nkept, and the next start offers to resume", NULL},
+     "go on with the session of before without asking; every change is\nkept, and the next start offers to resume",
+     NULL},
     {"no-resume", NULL, IN(TQ_CMD_EXPLORE), false, take_no_resume, "begin anew; the session of before is kept aside",
      NULL},
     {"session", "FILE", IN(TQ_CMD_EXPLORE), false, take_session, "go on with this session, such as one kept aside",
      "a file name"},
+    {"scheme", "NAME", IN(TQ_CMD_EXPLORE), false, take_scheme,
+     "colours: plain (default), contrast, blue-orange (for eyes that do\nnot tell red from green), mono; the "
+     "background is the terminal's own",
+     "plain, contrast, blue-orange or mono"},
+    {"ascii", NULL, IN(TQ_CMD_EXPLORE), false, take_ascii, "no other characters (default: as the locale says)", NULL},
+    {"no-mouse", NULL, IN(TQ_CMD_EXPLORE), false, take_no_mouse, "leave the mouse to the terminal", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
      "auto, scalar, avx2, avx512, neon, neon-dotprod or neon-i8mm"},
+    {"completion", "SHELL", IN(TQ_CMD_EXPLORE), false, take_completion, "print the completion for that shell",
+     "bash, zsh or fish"},
+    {"man", NULL, IN(TQ_CMD_EXPLORE), false, NULL, "print the manual page", NULL},
     {"help", NULL, EVERY, false, NULL, "this", NULL},
     {"version", NULL, EVERY, false, NULL, "the version", NULL},
     {0},
@@ -514,9 +542,15 @@ tq_parsed tq_options_parse(int argc, char **argv, tq_options *o, tq_err *err) {
         .rotation_seed = TQ_SEED_DEFAULT,
     };
     if (parse_words(argc, argv, o, &shown, err) != TQ_OK) return TQ_PARSED_USAGE;
+    if (o->completion) {
+        tq_print_completion(stdout, o->completion);
+        return TQ_PARSED_DONE;
+    }
     if (shown) {
         if (strcmp(shown, "help") == 0)
             tq_print_help(stdout, o->command);
+        else if (strcmp(shown, "man") == 0)
+            tq_print_man(stdout);
         else
             printf("tqexplore %s\n", TQ_VERSION);
         return TQ_PARSED_DONE;

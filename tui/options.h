@@ -5,6 +5,7 @@
 #define TQ_OPTIONS_H
 
 #include "model/session.h"
+#include "tui/scheme.h"
 
 typedef enum tq_command {
     TQ_CMD_EXPLORE,
@@ -49,7 +50,7 @@ typedef struct tq_options {
     const char *text;    /* --text FILE or NULL */
     const char *against; /* --against MODEL or NULL */
     tq_eval_options eval;
-    bool eval_given; /* any of --ctx, --tokens, --score-half */
+    bool eval_given;       /* any of --ctx, --tokens, --score-half */
     const char *questions; /* --questions FILE or NULL */
 
     /* sweep and auto */
@@ -74,6 +75,9 @@ typedef struct tq_options {
     tq_bits head; /* bench: of the output head */
     size_t rounds;
 
+    const char *completion; /* --completion SHELL or NULL */
+    bool no_mouse, ascii, scheme_given;
+    tq_scheme scheme;
     tq_resume resume;
     unsigned resumes;    /* how many of --resume, --no-resume, --session were given */
     const char *session; /* --session FILE or NULL */
@@ -89,7 +93,7 @@ typedef struct tq_options {
 /* What main does after parsing. */
 typedef enum tq_parsed {
     TQ_PARSED_RUN,   /* run o->command */
-    TQ_PARSED_DONE,  /* --help or --version was printed to stdout: exit 0 */
+    TQ_PARSED_DONE,  /* --help, --version, --man or --completion was printed to stdout: exit 0 */
     TQ_PARSED_USAGE, /* the command line is wrong, err says how: exit 2 */
 } tq_parsed;
 

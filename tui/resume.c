@@ -156,12 +156,12 @@ static bool check_history(const cJSON *list) {
 static const char *bad_record(tq_app *a, const tq_records *f) {
     const cJSON *text = tq_records_get(f, "text"), *history = tq_records_get(f, "history");
     tq_eval_options eval;
-    return !check_view(a, tq_records_get(f, "view"))     ? "view"
-           : !check_tune(a, tq_records_get(f, "tune"))   ? "tune"
-           : !check_talk(tq_records_get(f, "talk"))      ? "talk"
-           : text && !read_text(text, &eval)             ? "text"
-           : history && !check_history(history)          ? "history"
-                                                         : NULL;
+    return !check_view(a, tq_records_get(f, "view"))   ? "view"
+           : !check_tune(a, tq_records_get(f, "tune")) ? "tune"
+           : !check_talk(tq_records_get(f, "talk"))    ? "talk"
+           : text && !read_text(text, &eval)           ? "text"
+           : history && !check_history(history)        ? "history"
+                                                       : NULL;
 }
 
 static int check_header(const tq_app *a, const char *path, const tq_records *f, tq_err *err) {
@@ -246,9 +246,9 @@ static void put_view(tq_app *a, const cJSON *o) {
             tq_table_fold(t, b, folded[b]);
     free(folded);
     for (size_t i = 0; i < t->count && matrix != SIZE_MAX; i++) {
-        bool here = block ? t->rows[i].matrix == SIZE_MAX &&
-                                t->rows[i].block == tq_model_matrix(a->model, matrix)->block
-                          : t->rows[i].matrix == matrix;
+        bool here = block
+                        ? t->rows[i].matrix == SIZE_MAX && t->rows[i].block == tq_model_matrix(a->model, matrix)->block
+                        : t->rows[i].matrix == matrix;
         if (here) t->cursor = i;
     }
     t->top = top < t->count ? top : 0;

@@ -23,6 +23,7 @@ PROGRAM, MODEL, TEXT = sys.argv[1:4]
 SLOWNESS = float(sys.argv[4]) if len(sys.argv) > 4 else 1.0
 PATIENCE = 60.0 * SLOWNESS  # seconds after which a text will not come any more
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+STATE = tempfile.TemporaryDirectory()
 failures = 0
 
 
@@ -44,9 +45,10 @@ class Terminal:
         self.size(rows, cols)
         self.before = termios.tcgetattr(self.slave)
         self.sent = b""
-        command = [PROGRAM] + ([model, "--text", TEXT] if model else []) + list(args)
+        fresh = [] if "--resume" in args else ["--no-resume"]
+        command = [PROGRAM] + ([model, "--text", TEXT] if model else []) + fresh + list(args)
         environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LC_ALL", "LC_CTYPE")}
-        environment.update({"TERM": "xterm-256color", "LANG": "C.UTF-8", **env})
+        environment.update({"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": STATE.name, **env})
         self.term = environment["TERM"]
         self.started = time.monotonic()
         self.pid = os.fork()
