@@ -17,6 +17,7 @@
 
 #define FRAME 0.016      /* seconds: news of the worker is drawn at most so often */
 #define MESSAGE_TIME 4.0 /* a message takes the last line so long */
+#define HOLD_TIME 0.5    /* see hold_until */
 #define REST_TIME 0.12   /* the cursor rests when it has not moved so long */
 
 void tq_say(tq_app *a, tq_tone tone, const char *fmt, ...) {
@@ -338,6 +339,7 @@ void tq_app_key(tq_app *a, int key) {
             tq_say(a, TQ_REFUSES, "no key '%lc': ? shows all", (wint_t)key);
     }
     a->rest_at = tq_now() + REST_TIME;
+    a->hold_until = tq_now() + HOLD_TIME;
 }
 
 /* --- the loop --- */
@@ -358,6 +360,7 @@ static int sleep_for(const tq_app *a, double drawn, bool news) {
     if (news && drawn + FRAME < until) until = drawn + FRAME;
     if (a->said_until > 0 && a->said_until < until) until = a->said_until;
     if (a->rest_at > 0 && a->rest_at < until) until = a->rest_at;
+    if (a->hold_until > 0 && a->hold_until < until) until = a->hold_until;
     if (until > 1e299) return -1;
     return until <= now ? 0 : (int)((until - now) * 1000) + 1;
 }
@@ -384,6 +387,10 @@ static int loop(tq_app *a) {
         double now = tq_now();
         if (a->said_until > 0 && now >= a->said_until) {
             a->said_until = 0;
+            urgent = true;
+        }
+        if (a->hold_until > 0 && now >= a->hold_until) {
+            a->hold_until = 0;
             urgent = true;
         }
         if (a->rest_at > 0 && now >= a->rest_at) {
