@@ -144,7 +144,27 @@ $(BUILD)/tests/real/%: $(BUILD)/tests/real/%.o $(LIB_OBJ)
 $(BUILD)/quant/tools/%: $(BUILD)/quant/tools/%.o $(LIB_OBJ)
 	$(CC) $(TQ_LDFLAGS) -o $@ $^ $(TQ_LIBS)
 
-install: all
+# Manual page and completions come out of the program, from its one list of actions and options.
+DOCS := $(BUILD)/tqexplore.1 $(BUILD)/tqexplore.bash $(BUILD)/_tqexplore $(BUILD)/tqexplore.fish
+docs: all
+	@$(MAKE) --no-print-directory $(DOCS)
+$(BUILD)/tqexplore.1: $(BUILD)/tqexplore
+	$< --man >$@
+$(BUILD)/tqexplore.bash: $(BUILD)/tqexplore
+	$< --completion bash >$@
+$(BUILD)/_tqexplore: $(BUILD)/tqexplore
+	$< --completion zsh >$@
+$(BUILD)/tqexplore.fish: $(BUILD)/tqexplore
+	$< --completion fish >$@
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: docs
+	install -d $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
+	    $(SHARE)/fish/vendor_completions.d
+	install -m 644 $(BUILD)/tqexplore.1 $(SHARE)/man/man1/tqexplore.1
+	install -m 644 $(BUILD)/tqexplore.bash $(SHARE)/bash-completion/completions/tqexplore
+	install -m 644 $(BUILD)/_tqexplore $(SHARE)/zsh/site-functions/_tqexplore
+	install -m 644 $(BUILD)/tqexplore.fish $(SHARE)/fish/vendor_completions.d/tqexplore.fish
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tqexplore/samples/tiny-qwen3.5
 	install -m 755 $(BUILD)/tqexplore $(DESTDIR)$(PREFIX)/bin/tqexplore
 	install -m 644 samples/tiny-qwen3.5/* $(DESTDIR)$(PREFIX)/share/tqexplore/samples/tiny-qwen3.5/
@@ -152,7 +172,9 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/tqexplore
-	rm -rf $(DESTDIR)$(PREFIX)/share/tqexplore
+	rm -rf $(SHARE)/tqexplore
+	rm -f $(SHARE)/man/man1/tqexplore.1 $(SHARE)/bash-completion/completions/tqexplore \
+	    $(SHARE)/zsh/site-functions/_tqexplore $(SHARE)/fish/vendor_completions.d/tqexplore.fish
 
 format:
 	clang-format -i $(FORMATTED)
@@ -172,6 +194,6 @@ screenshot: deps-check
 clean:
 	rm -rf build build-sanitize $(BUILD)
 
-.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross check-real tables quality calibrate-cost budgets bench install uninstall format screenshot lint clean
+.PHONY: all deps deps-check deps-cross run tests test-binaries check check-cross check-real tables quality calibrate-cost budgets bench docs install uninstall format screenshot lint clean
 .SECONDARY:
 -include $(OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d) $(TEST_AUX_SRC:%.c=$(BUILD)/%.d)

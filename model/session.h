@@ -81,6 +81,7 @@ int tq_session_set_text(tq_session *s, const char *name, const char *text, size_
 int tq_session_load_text(tq_session *s, const char *path, tq_err *err);
 const char *tq_session_text_name(const tq_session *s); /* NULL: none */
 size_t tq_session_text_tokens(const tq_session *s);
+const char *tq_session_text_hash(const tq_session *s); /* of its bytes; "": no text */
 
 /* The text that plans with calibration gather second moments from; read when it is first needed. Moments are cached in
  * cache_dir (NULL: in memory). */

@@ -73,6 +73,10 @@ int tq_session_load_text(tq_session *s, const char *path, tq_err *err) {
 const char *tq_session_text_name(const tq_session *s) {
     return s->text_name;
 }
+const char *tq_session_text_hash(const tq_session *s) {
+    return s->text_hash;
+}
+
 size_t tq_session_text_tokens(const tq_session *s) {
     return s->text_tokens;
 }

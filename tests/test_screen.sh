@@ -99,7 +99,7 @@ stop() { t kill-server; while t list-sessions >/dev/null 2>&1; do sleep 0.05; do
 # The tour of a user.
 tour() { # COLS ROWS OPTIONS
     start "$1" "$2"
-    typed "clear; $tq $model --text $text $3" && keys Enter
+    typed "clear; $tq $model --no-resume --text $text $3" && keys Enter
     wait_for 'KLD     0 ± 0' && settled
     compare 1-open
     keys j j && settled
@@ -151,7 +151,7 @@ tour() { # COLS ROWS OPTIONS
 # Files, questions, resizing and the shell, once.
 files() {
     start 120 40
-    typed "stty -a >before; clear; $tq $model --text $text --tokens 1024 --calib-tokens 8192 --plan ../80x24/tour.json; stty -a >after" && keys Enter
+    typed "stty -a >before; clear; $tq $model --no-resume --text $text --tokens 1024 --calib-tokens 8192 --plan ../80x24/tour.json; stty -a >after" && keys Enter
     wait_for 'plan ../80x24/tour.json' 'KLD     0.' && settled
     t resize-window -t 0 -x 100 -y 30 && settled
     compare resized-100x30
@@ -221,7 +221,7 @@ files() {
 # looked at is the way, not the figures.
 tuning() { # COLS ROWS
     start "$1" "$2"
-    typed "clear; $tq $model --text $text --tokens 512 --ctx 64 --tune-tokens 64" && keys Enter
+    typed "clear; $tq $model --no-resume --text $text --tokens 512 --ctx 64 --tune-tokens 64" && keys Enter
     wait_for 'KLD     0 ± 0' && settled
     keys b
     wait_for 'budget:' && typed 5.0 && keys Enter

@@ -11,37 +11,16 @@
 
 #include <cjson/cJSON.h>
 
+#include "tests/tui_sample.h"
 #include "tui/tune.h"
-
-#define MODEL "samples/tiny-qwen3.5"
-
-static tq_session *session;
-static const tq_model *model;
-
-static int open_model(void **state) {
-    tq_err err = {{0}};
-    (void)state;
-    if (tq_session_open(MODEL, &(tq_session_options){.threads = 1}, &session, &err) != TQ_OK) {
-        print_error("%s\n", err.msg);
-        return -1;
-    }
-    model = tq_session_model(session);
-    return 0;
-}
-
-static int close_model(void **state) {
-    (void)state;
-    tq_session_close(session);
-    return 0;
-}
 
 /* Sorted, the rows are the matrices alone, and the cursor follows its own. */
 static void sorted_by_keys(void **state) {
     tq_table t;
     double keys[64];
-    size_t n = tq_model_matrices(model), last = 0;
+    size_t n = tq_model_matrices(tq_sample_model()), last = 0;
     (void)state;
-    assert_true(tq_table_init(&t, model));
+    assert_true(tq_table_init(&t, tq_sample_model()));
     for (size_t i = 0; i < n; i++)
         keys[i] = i % 7 == 3 ? NAN : (double)(i * 5 % 11);
     tq_table_show(&t, 17);
@@ -97,14 +76,6 @@ static void targets_are_read(void **state) {
         assert_false(tq_target_parse(bad[i], &t));
 }
 
-static tq_plan *plan_with(const char *rule) {
-    tq_err err = {{0}};
-    tq_plan *p = tq_plan_copy(tq_session_plan(session));
-    assert_non_null(p);
-    assert_int_equal(tq_plan_rule(p, rule, NULL, &err), TQ_OK);
-    return p;
-}
-
 /* Each plan once, by size, with the front of those that no other betters; out again as CSV, and as JSON whose plans are
  * plans. */
 static void tried_plans_are_points(void **state) {
@@ -118,15 +89,16 @@ static void tried_plans_are_points(void **state) {
     (void)state;
     for (int round = 0; round < 2; round++) /* what is there already gets newer figures */
         for (size_t i = 0; i < 4; i++) {
-            tq_plan *plan = plan_with(tried[i].rule);
+            tq_plan *plan = tq_sample_plan(tried[i].rule);
             tq_eval_result r = {.kld_mean = tried[i].kld * (round ? 1 : 2), .ppl = 12, .tokens = 7};
-            assert_true(tq_points_add(&p, model, plan, i == 1 ? "a \"quoted\", name" : tried[i].rule, 1, &r));
+            assert_true(
+                tq_points_add(&p, tq_sample_model(), plan, i == 1 ? "a \"quoted\", name" : tried[i].rule, 1, &r));
             tq_plan_free(plan);
         }
     assert_int_equal(p.count, 4);
     for (size_t i = 0; i < 4; i++) {
-        tq_plan *plan = plan_with(tried[i].rule);
-        size_t at = tq_points_find(&p, model, plan);
+        tq_plan *plan = tq_sample_plan(tried[i].rule);
+        size_t at = tq_points_find(&p, tq_sample_model(), plan);
         assert_true(at < 4 && p.points[at].eval.kld_mean == tried[i].kld);
         /* 4 and 4t are of one size: the better one alone is on the front */
         assert_int_equal(p.points[at].front, tried[i].front && i != 1);
@@ -145,9 +117,9 @@ static void tried_plans_are_points(void **state) {
     for (int i = 0; i < 4; i++) {
         char *text = cJSON_Print(cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list, i), "plan"));
         tq_plan *again = NULL;
-        int rc = tq_plan_from_json(model, text, strlen(text), "history", &again, &err);
+        int rc = tq_plan_from_json(tq_sample_model(), text, strlen(text), "history", &again, &err);
         if (rc != TQ_OK) fail_msg("%s", err.msg);
-        assert_true(tq_plans_equal(model, again, p.points[i].plan));
+        assert_true(tq_plans_equal(tq_sample_model(), again, p.points[i].plan));
         tq_plan_free(again);
         cJSON_free(text);
     }
@@ -163,5 +135,5 @@ int main(void) {
         cmocka_unit_test(targets_are_read),
         cmocka_unit_test(tried_plans_are_points),
     };
-    return cmocka_run_group_tests(tests, open_model, close_model);
+    return cmocka_run_group_tests(tests, tq_sample_open, tq_sample_close);
 }

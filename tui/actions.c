@@ -32,6 +32,18 @@ const tq_action *tq_action_for(int key) {
     return NULL;
 }
 
+void tq_action_run(tq_app *a, const tq_action *action) {
+    bool extends = strcmp(action->section, "Move") == 0 || strncmp(action->name, "range", 5) == 0;
+    bool drops = strcmp(action->name, "cancel") == 0;
+    if (drops && a->table.anchor != SIZE_MAX) {
+        tq_table_range_end(&a->table, false);
+        return;
+    }
+    if (!extends) tq_table_range_end(&a->table, true);
+    action->run(a);
+    tq_table_range_update(&a->table);
+}
+
 void tq_actions_markdown(FILE *to) {
     const char *section = "";
     fputs("| key | |\n|---|---|\n", to);
@@ -125,6 +137,28 @@ static void tq_act_choose(tq_app *a) {
 static void tq_act_mark(tq_app *a) {
     tq_table_toggle(&a->table);
     tq_table_move(&a->table, 1);
+}
+
+static void tq_act_range(tq_app *a) {
+    tq_app_focus(a, TQ_FOCUS_LAYERS);
+    if (a->table.anchor == SIZE_MAX)
+        tq_table_range_begin(&a->table);
+    else
+        tq_table_range_end(&a->table, true);
+}
+
+static void range_by(tq_app *a, long by) {
+    tq_app_focus(a, TQ_FOCUS_LAYERS);
+    if (a->table.anchor == SIZE_MAX) tq_table_range_begin(&a->table);
+    tq_table_move(&a->table, by);
+}
+
+static void tq_act_range_up(tq_app *a) {
+    range_by(a, -1);
+}
+
+static void tq_act_range_down(tq_app *a) {
+    range_by(a, 1);
 }
 
 static void tq_act_mark_shown(tq_app *a) {
@@ -290,6 +324,10 @@ static void tq_act_load(tq_app *a) {
 static void tq_act_export(tq_app *a) {
     a->menu = 0;
     a->overlay = TQ_OVER_EXPORT;
+}
+
+static void tq_act_copy(tq_app *a) {
+    tq_copy(a, "row");
 }
 
 static void tq_act_command(tq_app *a) {

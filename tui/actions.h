@@ -17,6 +17,8 @@ typedef struct tq_action {
 
 const tq_action *tq_actions(size_t *n);
 const tq_action *tq_action_for(int key); /* NULL when no action has it */
+/* Runs it as its key does: what acts ends a range of marks, what moves makes it longer. */
+void tq_action_run(tq_app *a, const tq_action *action);
 /* The keys as a Markdown table, for the README. */
 void tq_actions_markdown(FILE *to);
 

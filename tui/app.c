@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "tui/actions.h"
+#include "tui/keep.h"
 #include "tui/keys.h"
 #include "tui/term.h"
 #include "tui/tune.h"
 
 #define FRAME 0.016      /* seconds: news of the worker is drawn at most so often */
 #define MESSAGE_TIME 4.0 /* a message takes the last line so long */
+#define HOLD_TIME 0.5    /* see hold_until */
 #define REST_TIME 0.12   /* the cursor rests when it has not moved so long */
 
 void tq_say(tq_app *a, tq_tone tone, const char *fmt, ...) {
@@ -91,8 +93,9 @@ void tq_app_event(tq_app *a, tq_event *e) {
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
         if (e->rc == TQ_OK && *e->path) {
             tq_tune_forget(a);
-            tq_eval_changed(a);
+            if (a->keep.text_step == 0) tq_eval_changed(a); /* else it is the text of the session's figures */
         }
+        tq_resume_text(a, e);
         break;
     case TQ_JOB_SWEEP:
     case TQ_JOB_COMPARE:
@@ -322,6 +325,8 @@ void tq_app_key(tq_app *a, int key) {
         tq_points_key(a, key);
     } else if (a->overlay == TQ_OVER_CONFIRM) {
         confirm_key(a, key);
+    } else if (a->overlay == TQ_OVER_RESUME) {
+        tq_resume_key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
         chat_key(a, key);
     } else if (editing()) {
@@ -329,11 +334,12 @@ void tq_app_key(tq_app *a, int key) {
     } else {
         const tq_action *action = tq_action_for(key);
         if (action)
-            action->run(a);
+            tq_action_run(a, action);
         else if (key > ' ' && key < TQ_KEY_UP)
             tq_say(a, TQ_REFUSES, "no key '%lc': ? shows all", (wint_t)key);
     }
     a->rest_at = tq_now() + REST_TIME;
+    a->hold_until = tq_now() + HOLD_TIME;
 }
 
 /* --- the loop --- */
@@ -354,6 +360,7 @@ static int sleep_for(const tq_app *a, double drawn, bool news) {
     if (news && drawn + FRAME < until) until = drawn + FRAME;
     if (a->said_until > 0 && a->said_until < until) until = a->said_until;
     if (a->rest_at > 0 && a->rest_at < until) until = a->rest_at;
+    if (a->hold_until > 0 && a->hold_until < until) until = a->hold_until;
     if (until > 1e299) return -1;
     return until <= now ? 0 : (int)((until - now) * 1000) + 1;
 }
@@ -382,12 +389,17 @@ static int loop(tq_app *a) {
             a->said_until = 0;
             urgent = true;
         }
+        if (a->hold_until > 0 && now >= a->hold_until) {
+            a->hold_until = 0;
+            urgent = true;
+        }
         if (a->rest_at > 0 && now >= a->rest_at) {
             a->rest_at = 0;
             tq_inspect_ask(a);
         }
         if (urgent || (news && now >= drawn + FRAME)) {
             take_news(a);
+            tq_keep_now(a);
             int rows, cols;
             tq_term_size(&rows, &cols);
             tq_draw_screen(a, rows, cols);
@@ -405,8 +417,13 @@ static int loop(tq_app *a) {
         if (n <= 0) continue;
         if (fds[2].revents) news = true;
         if (fds[0].revents & POLLIN) {
-            for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;)
-                tq_app_key(a, key);
+            for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;) {
+                if (key == TQ_KEY_MOUSE)
+                    tq_mouse_key(a, tq_term_mouse_event());
+                else
+                    tq_app_key(a, key);
+                tq_keep_now(a);
+            }
             urgent = true;
         }
         if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) return SIGHUP;
@@ -458,6 +475,8 @@ static bool prepare(tq_app *a, const tq_options *o, char **note, tq_err *err) {
 
 static void release(tq_app *a) {
     tq_worker_stop(a->worker);
+    tq_keeper_close(a->keep.claimed);
+    tq_keep_close(a);
     tq_lineedit_close();
     tq_draft_free(&a->draft);
     tq_table_free(&a->table);
@@ -472,6 +491,14 @@ static void release(tq_app *a) {
     free(a);
 }
 
+static void set_terminal(tq_app *a, const tq_options *o) {
+    if (o->ascii) tq_term_set_ascii();
+    a->canvas.ascii = tq_term_ascii();
+    if (o->scheme_given) tq_term_scheme(o->scheme);
+    a->mouse = !o->no_mouse;
+    tq_term_mouse(a->mouse);
+}
+
 int tq_explore(const tq_options *o) {
     tq_err err = {{0}};
     char msg[160] = "", *note = NULL;
@@ -483,10 +510,11 @@ int tq_explore(const tq_options *o) {
     } else if (!tq_term_open(msg)) {
         fprintf(stderr, "tqexplore: %s\n", msg);
     } else {
-        a->canvas.ascii = tq_term_ascii();
+        set_terminal(a, o);
         for (char *save = NULL, *line = note && *note ? strtok_r(note, "\n", &save) : NULL; line;
              line = strtok_r(NULL, "\n", &save))
             tq_say(a, TQ_SAYS, "%s", line);
+        tq_resume_look(a);
         sig = loop(a);
         tq_term_close();
         status = EXIT_SUCCESS;

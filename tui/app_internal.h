@@ -2,11 +2,13 @@
 #ifndef TQ_APP_INTERNAL_H
 #define TQ_APP_INTERNAL_H
 
+#include "model/records.h"
 #include "tui/canvas.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
 #include "tui/points.h"
 #include "tui/table.h"
+#include "tui/term.h"
 #include "tui/worker.h"
 
 typedef enum tq_focus { TQ_FOCUS_LAYERS, TQ_FOCUS_INSPECT, TQ_FOCUS_CHAT, TQ_FOCUS_COUNT } tq_focus;
@@ -18,6 +20,7 @@ typedef enum tq_overlay {
     TQ_OVER_EXPORT, /* formats */
     TQ_OVER_CONFIRM,
     TQ_OVER_POINTS, /* the plans that were tried */
+    TQ_OVER_RESUME, /* go on with the session of before? */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -64,6 +67,29 @@ typedef struct tq_tune {
     uint64_t sorted;          /* serial of the plan when it was */
 } tq_tune;
 
+/* The session's file, and what was put into it; see keep.h. */
+typedef struct tq_keep {
+    tq_keeper *keeper; /* NULL: nothing is kept, or not yet */
+    uint64_t base;     /* serials count from there in the file */
+    bool failed;       /* the last put did, and it was said */
+    struct tq_kept_state *states;
+    size_t n_states;
+    struct tq_kept_turn *turns;
+    size_t n_turns, turns_capacity;
+    size_t points_revision, kld_seen;
+    uint64_t eval_seen;
+    char text_shown[128]; /* the name whose real path text_path is */
+    char *text_path;
+
+    tq_keeper *claimed; /* of what was found, until it is decided on */
+    tq_records found;
+    bool wants_sort; /* when costs are known again */
+    size_t sort_cursor;
+    int text_step;      /* which text the figures' is being compared with; see resume.c */
+    char text_hash[17]; /* of the figures */
+    char text_wanted[512];
+} tq_keep;
+
 /* Where the panels are at a terminal size; h == 0: not shown. */
 typedef struct tq_layout {
     tq_area layers, inspect, cost, chat;
@@ -88,11 +114,13 @@ typedef struct tq_app {
     size_t kld_count;
     tq_eval_options eval;
 
+    tq_keep keep;
     tq_tune tune;
     tq_points points;
     tq_inspected *cache[TQ_INSPECT_CACHE]; /* newest first */
     size_t asked_matrix, asked_group;      /* of the worker, to ask once */
     uint64_t asked_common;
+    double hold_until; /* the histograms of the matrix before stay so long; 0: they are gone */
     double rest_at; /* when the cursor has rested long enough to inspect; 0: nothing to do */
 
     tq_dialogue talk;
@@ -104,6 +132,7 @@ typedef struct tq_app {
     size_t scroll;                /* of help and messages */
     size_t menu;                  /* the chosen row of a menu */
     size_t inspect_row;           /* the bit config chosen in the inspect panel */
+    bool mouse;                   /* clicks are ours, not the terminal's */
     bool hint;                    /* the line for newcomers is still due */
 
     tq_export_format export_format;
@@ -178,6 +207,12 @@ void tq_points_show(tq_app *a);
 void tq_points_key(tq_app *a, int key);
 void tq_points_snapshot(tq_app *a, const char *name); /* names the plan now */
 void tq_points_write(tq_app *a, const char *path);    /* .csv or .json */
+
+/* --- copy.c: "row" (or what is marked), "plan" or "answer" to the clipboard --- */
+void tq_copy(tq_app *a, const char *what);
+
+/* --- mouse.c --- */
+void tq_mouse_key(tq_app *a, tq_mouse m);
 
 /* --- keys --- */
 void tq_app_key(tq_app *a, int key);

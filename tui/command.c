@@ -94,6 +94,29 @@ static void cmd_history(tq_app *a, char *arg) {
     tq_points_write(a, arg);
 }
 
+static void cmd_copy(tq_app *a, char *arg) {
+    tq_copy(a, arg);
+}
+
+static void cmd_scheme(tq_app *a, char *arg) {
+    tq_scheme s;
+    if (tq_scheme_parse(arg, &s))
+        tq_term_scheme(s);
+    else
+        tq_say(a, TQ_REFUSES, "scheme '%.40s': expected plain, contrast, blue-orange or mono", arg);
+}
+
+static void cmd_mouse(tq_app *a, char *arg) {
+    bool on = strcmp(arg, "on") == 0;
+    if (!on && strcmp(arg, "off") != 0) {
+        tq_say(a, TQ_REFUSES, "mouse '%.40s': expected on or off", arg);
+        return;
+    }
+    a->mouse = on;
+    tq_term_mouse(on);
+    tq_say(a, TQ_SAYS, on ? "clicks and the wheel work here" : "the mouse is the terminal's: it selects text");
+}
+
 static void cmd_help(tq_app *a, char *arg) {
     (void)arg;
     a->overlay = TQ_OVER_HELP;
@@ -123,6 +146,9 @@ static const struct command {
     {"budget", "SIZE|BITS|KLD", "4.5|5.0|5.5|6.5", cmd_budget},
     {"snapshot", "NAME", "best|small", cmd_snapshot},
     {"history", "FILE.csv|FILE.json", "", cmd_history},
+    {"copy", "row|plan|answer", "row|plan|answer", cmd_copy},
+    {"scheme", "plain|contrast|blue-orange|mono", "plain|contrast|blue-orange|mono", cmd_scheme},
+    {"mouse", "on|off", "on|off", cmd_mouse},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -140,6 +166,9 @@ const char *const tq_commands_help[] = {
     ":budget 6MiB|5.0|0.01     a size, bits/weight, or a KLD, as the key b",
     ":snapshot NAME            names the plan now among those that were tried",
     ":history FILE             all plans that were tried, as .csv or .json",
+    ":copy row|plan|answer     to the clipboard (OSC 52)",
+    ":scheme plain|contrast|blue-orange|mono     colours",
+    ":mouse on|off             off: the terminal's own selection works",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;

@@ -57,6 +57,18 @@ bool tq_draft_push(tq_draft *d, tq_plan *plan, const char *what) {
     return true;
 }
 
+void tq_draft_restore(tq_draft *d, tq_state *states, size_t count, size_t now, tq_plan *saved) {
+    const tq_model *model = d->model;
+    tq_draft_free(d);
+    *d = (tq_draft){.model = model,
+                    .states = states,
+                    .count = count,
+                    .capacity = count,
+                    .now = now,
+                    .serial = states[count - 1].serial,
+                    .saved = saved};
+}
+
 bool tq_draft_undo(tq_draft *d) {
     if (d->now == 0) return false;
     d->now--;

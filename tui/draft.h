@@ -27,6 +27,8 @@ const tq_plan *tq_draft_plan(const tq_draft *d);
 uint64_t tq_draft_serial(const tq_draft *d);
 /* Takes plan over and makes it the state now; forgets what was undone. False when memory is short. */
 bool tq_draft_push(tq_draft *d, tq_plan *plan, const char *what);
+/* Takes all over: states [count > 0] with serials, which rise and are above the last one given. */
+void tq_draft_restore(tq_draft *d, tq_state *states, size_t count, size_t now, tq_plan *saved);
 bool tq_draft_undo(tq_draft *d); /* false: nothing to undo */
 bool tq_draft_redo(tq_draft *d);
 /* The figures of the state with this serial. */

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tui/completion.h"
 #include "tui/help_text.h"
+#include "tui/manual.h"
 #include "tui/options_table.h"
 
 #define SAMPLE "tiny-qwen3.5" /* its directory; eval.txt lies beside it */
@@ -96,14 +98,16 @@ static bool take_lambda(tq_options *o, const char *v) {
     return true;
 }
 static bool take_ctx(tq_options *o, const char *v) {
+    o->eval_given = true;
     return parse_size(v, 4, 1U << 24, &o->eval.ctx);
 }
 static bool take_tokens(tq_options *o, const char *v) {
+    o->eval_given = true;
     return parse_size(v, 0, 1U << 30, &o->eval.tokens);
 }
 static bool take_score_half(tq_options *o, const char *v) {
     (void)v;
-    return o->eval.score_half = true;
+    return o->eval_given = o->eval.score_half = true;
 }
 static bool take_questions(tq_options *o, const char *v) {
     o->questions = v;
@@ -180,6 +184,39 @@ static bool take_fast(tq_options *o, const char *v) {
 static bool take_exact(tq_options *o, const char *v) {
     (void)v;
     return o->exact = true;
+}
+static bool take_completion(tq_options *o, const char *v) {
+    o->completion = v;
+    return tq_completion_known(v);
+}
+static bool take_scheme(tq_options *o, const char *v) {
+    o->scheme_given = true;
+    return tq_scheme_parse(v, &o->scheme);
+}
+static bool take_no_mouse(tq_options *o, const char *v) {
+    (void)v;
+    return o->no_mouse = true;
+}
+static bool take_ascii(tq_options *o, const char *v) {
+    (void)v;
+    return o->ascii = true;
+}
+static bool take_resume(tq_options *o, const char *v) {
+    (void)v;
+    o->resumes++;
+    o->resume = TQ_RESUME_YES;
+    return true;
+}
+static bool take_no_resume(tq_options *o, const char *v) {
+    (void)v;
+    o->resumes++;
+    o->resume = TQ_RESUME_NO;
+    return true;
+}
+static bool take_session(tq_options *o, const char *v) {
+    o->resumes++;
+    o->session = v;
+    return *v != '\0';
 }
 static bool take_json(tq_options *o, const char *v) {
     (void)v;
@@ -297,10 +334,26 @@ const tq_option tq_option_table[] = {
      "measure everything so many times in turn, and take medians (default 1)", "a whole number from 1 to 64"},
     {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
      "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
+    {"resume", NULL, IN(TQ_CMD_EXPLORE), false, take_resume,
+     "go on with the session of before without asking; every change is\nkept, and the next start offers to resume",
+     NULL},
+    {"no-resume", NULL, IN(TQ_CMD_EXPLORE), false, take_no_resume, "begin anew; the session of before is kept aside",
+     NULL},
+    {"session", "FILE", IN(TQ_CMD_EXPLORE), false, take_session, "go on with this session, such as one kept aside",
+     "a file name"},
+    {"scheme", "NAME", IN(TQ_CMD_EXPLORE), false, take_scheme,
+     "colours: plain (default), contrast, blue-orange (for eyes that do\nnot tell red from green), mono; the "
+     "background is the terminal's own",
+     "plain, contrast, blue-orange or mono"},
+    {"ascii", NULL, IN(TQ_CMD_EXPLORE), false, take_ascii, "no other characters (default: as the locale says)", NULL},
+    {"no-mouse", NULL, IN(TQ_CMD_EXPLORE), false, take_no_mouse, "leave the mouse to the terminal", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
      "auto, scalar, avx2, avx512, neon, neon-dotprod or neon-i8mm"},
+    {"completion", "SHELL", IN(TQ_CMD_EXPLORE), false, take_completion, "print the completion for that shell",
+     "bash, zsh or fish"},
+    {"man", NULL, IN(TQ_CMD_EXPLORE), false, NULL, "print the manual page", NULL},
     {"help", NULL, EVERY, false, NULL, "this", NULL},
     {"version", NULL, EVERY, false, NULL, "the version", NULL},
     {0},
@@ -441,7 +494,7 @@ static int parse_words(int argc, char **argv, tq_options *o, const char **shown,
     return TQ_OK;
 }
 
-static bool has_plan(const tq_options *o) {
+bool tq_options_has_plan(const tq_options *o) {
     return o->plan || o->n_rules || o->residual_given || o->rotation_given || o->rotation_seed_given || o->states ||
            o->calibrate_given;
 }
@@ -456,7 +509,7 @@ static int check_together(tq_options *o, tq_err *err) {
     if (o->command == TQ_CMD_EXPORT && !o->text && (o->eval.ctx != 512 || o->eval.tokens != 4096 || o->eval.score_half))
         return tq_fail(err, "export: --ctx, --tokens and --score-half need --text");
     if (o->command == TQ_CMD_CHAT && o->json && !o->prompt) return tq_fail(err, "chat: --json needs --prompt");
-    if (o->chat.base && has_plan(o)) return tq_fail(err, "chat: --base takes no plan");
+    if (o->chat.base && tq_options_has_plan(o)) return tq_fail(err, "chat: --base takes no plan");
     if (o->chat.sampling.temperature == 0.0F && (o->chat.sampling.top_k || o->chat.sampling.top_p < 1.0F))
         return tq_fail(err, "chat: --top-k and --top-p need --temp above 0");
     for (size_t i = 0; i < o->n_rules; i++)
@@ -465,6 +518,7 @@ static int check_together(tq_options *o, tq_err *err) {
         o->residual != TQ_RESIDUAL_NESTED)
         return tq_fail(err, "--calibrate needs --residual nested");
     if (tq_check_tuning(o, err) != TQ_OK) return TQ_FAIL;
+    if (o->resumes > 1) return tq_fail(err, "--resume, --no-resume and --session exclude each other");
     if (o->shape.hidden && o->model) return tq_fail(err, "bench: --shape is for a bench without MODEL");
     return TQ_OK;
 }
@@ -488,9 +542,15 @@ tq_parsed tq_options_parse(int argc, char **argv, tq_options *o, tq_err *err) {
         .rotation_seed = TQ_SEED_DEFAULT,
     };
     if (parse_words(argc, argv, o, &shown, err) != TQ_OK) return TQ_PARSED_USAGE;
+    if (o->completion) {
+        tq_print_completion(stdout, o->completion);
+        return TQ_PARSED_DONE;
+    }
     if (shown) {
         if (strcmp(shown, "help") == 0)
             tq_print_help(stdout, o->command);
+        else if (strcmp(shown, "man") == 0)
+            tq_print_man(stdout);
         else
             printf("tqexplore %s\n", TQ_VERSION);
         return TQ_PARSED_DONE;
@@ -511,7 +571,7 @@ void tq_options_free(tq_options *o) {
 
 int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err) {
     if (o->plan && tq_session_load_plan(s, o->plan, err) != TQ_OK) return TQ_FAIL;
-    if (!has_plan(o)) return TQ_OK;
+    if (!tq_options_has_plan(o)) return TQ_OK;
     tq_plan *plan = tq_plan_copy(tq_session_plan(s));
     if (!plan) return tq_fail(err, "out of memory for a plan");
     tq_common common = tq_plan_common(plan);

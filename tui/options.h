@@ -5,6 +5,7 @@
 #define TQ_OPTIONS_H
 
 #include "model/session.h"
+#include "tui/scheme.h"
 
 typedef enum tq_command {
     TQ_CMD_EXPLORE,
@@ -17,6 +18,9 @@ typedef enum tq_command {
     TQ_CMD_BENCH,
     TQ_CMD_COUNT
 } tq_command;
+
+/* What becomes of the session that was kept of this model. */
+typedef enum tq_resume { TQ_RESUME_ASK, TQ_RESUME_YES, TQ_RESUME_NO } tq_resume;
 
 /* Sizes of a model made for bench: a Llama of random weights. */
 typedef struct tq_shape {
@@ -46,6 +50,7 @@ typedef struct tq_options {
     const char *text;    /* --text FILE or NULL */
     const char *against; /* --against MODEL or NULL */
     tq_eval_options eval;
+    bool eval_given;       /* any of --ctx, --tokens, --score-half */
     const char *questions; /* --questions FILE or NULL */
 
     /* sweep and auto */
@@ -70,6 +75,13 @@ typedef struct tq_options {
     tq_bits head; /* bench: of the output head */
     size_t rounds;
 
+    const char *completion; /* --completion SHELL or NULL */
+    bool no_mouse, ascii, scheme_given;
+    tq_scheme scheme;
+    tq_resume resume;
+    unsigned resumes;    /* how many of --resume, --no-resume, --session were given */
+    const char *session; /* --session FILE or NULL */
+
     bool json;
     bool exact;      /* --exact */
     int threads;     /* 0: physical cores */
@@ -81,7 +93,7 @@ typedef struct tq_options {
 /* What main does after parsing. */
 typedef enum tq_parsed {
     TQ_PARSED_RUN,   /* run o->command */
-    TQ_PARSED_DONE,  /* --help or --version was printed to stdout: exit 0 */
+    TQ_PARSED_DONE,  /* --help, --version, --man or --completion was printed to stdout: exit 0 */
     TQ_PARSED_USAGE, /* the command line is wrong, err says how: exit 2 */
 } tq_parsed;
 
@@ -91,6 +103,8 @@ void tq_options_free(tq_options *o);
 /* Gives an opened session the plan that the options describe: --plan, then --residual, --rotation and the rotation
  * seed, then every --set in order. Without any of them the session's plan stays. */
 int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err);
+
+bool tq_options_has_plan(const tq_options *o); /* do they say anything of a plan? */
 
 /* The text to evaluate: --text, or eval.txt beside the model when that is the sample model. Returns TQ_OK with
  * no text loaded when there is neither (tq_session_text_name is then NULL). */

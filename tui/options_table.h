@@ -9,7 +9,7 @@ typedef struct tq_option {
     const char *arg;   /* what help calls the value; NULL: a flag */
     unsigned commands; /* bit set: 1 << tq_command */
     bool repeatable;
-    bool (*take)(tq_options *o, const char *v); /* NULL: help and version */
+    bool (*take)(tq_options *o, const char *v); /* NULL: help, man and version */
     const char *help;                           /* may have several lines */
     const char *expected;                       /* ends the error "--name value: expected ..." */
 } tq_option;

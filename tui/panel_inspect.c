@@ -182,6 +182,13 @@ static void draw_calibration(tq_app *a, int y, int x, int end, size_t i) {
         tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, "weighted error %s → %s calibrated", plain, weighted);
 }
 
+/* While the cursor moves the histograms of the matrix before stay for a moment, under "measuring": else each move would
+ * wipe them out and draw them again. */
+static const tq_inspected *held(const tq_app *a) {
+    const tq_inspected *newest = a->cache[0];
+    return newest && newest->has_histogram && tq_now() < a->hold_until ? newest : NULL;
+}
+
 void tq_draw_inspect(tq_app *a, tq_area at) {
     tq_clear(&a->canvas, at);
     size_t i = tq_table_matrix(&a->table);
@@ -211,7 +218,8 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     if (rows > 8) rows--; /* a blank line below */
     int y = at.y + (at.h >= 14 ? 2 : 1);
     if (rows >= 4) {
-        if (f && f->has_histogram) draw_histograms(a, (tq_area){y, at.x + 1, rows, at.w - 2}, f);
+        const tq_inspected *drawn = f && f->has_histogram ? f : held(a);
+        if (drawn) draw_histograms(a, (tq_area){y, at.x + 1, rows, at.w - 2}, drawn);
         y += rows + (at.h > rows + table + 3);
     }
     y = draw_configs(a, (tq_area){y, at.x + 1, at.y + at.h - y, at.w - 2}, i, f, focus ? (long)a->inspect_row : -1);

@@ -228,7 +228,7 @@ static void draw_title(tq_app *a, tq_area at) {
     tq_put(&a->canvas, at.y - 1, at.x + 1, end, a->focus == TQ_FOCUS_LAYERS ? TQ_ST_CHOSEN : TQ_ST_TITLE,
            a->focus == TQ_FOCUS_LAYERS ? "[Layers]" : " Layers ");
     size_t pins = tq_tune_pins(a);
-    if (marks) snprintf(text, sizeof text, " ● %zu marked ", marks);
+    if (marks) snprintf(text, sizeof text, " ● %zu marked%s ", marks, a->table.anchor != SIZE_MAX ? ", range" : "");
     if (pins) snprintf(text + strlen(text), sizeof text - strlen(text), " ■ %zu pinned ", pins);
     if (a->table.order) snprintf(text + strlen(text), sizeof text - strlen(text), " by KLD saved per MiB ");
     if (tq_lineedit_active(TQ_LINE_FILTER) || *a->table.filter) {

@@ -16,6 +16,7 @@ void tq_points_forget(tq_points *p) {
     for (size_t i = 0; i < p->count; i++)
         drop(&p->points[i]);
     p->count = 0;
+    p->revision++;
 }
 
 void tq_points_free(tq_points *p) {
@@ -39,6 +40,7 @@ static int by_size(const void *a, const void *b) {
 
 static void arrange(tq_points *p) {
     double least = INFINITY;
+    p->revision++;
     qsort(p->points, p->count, sizeof *p->points, by_size);
     for (size_t i = 0; i < p->count; i++) {
         p->points[i].front = p->points[i].eval.kld_mean < least;
@@ -65,6 +67,7 @@ bool tq_points_add(tq_points *p, const tq_model *m, const tq_plan *plan, const c
     tq_point x = {.plan = tq_plan_copy(plan), .seconds = seconds, .bytes = memory.total, .bpw = memory.bpw_linear};
     if (!x.plan) return false;
     x.eval = *eval;
+    x.id = ++p->last_id;
     snprintf(x.name, sizeof x.name, "%s", *name ? name : "as opened");
     p->points[p->count++] = x;
     arrange(p);
@@ -74,6 +77,7 @@ bool tq_points_add(tq_points *p, const tq_model *m, const tq_plan *plan, const c
 void tq_points_name(tq_points *p, size_t i, const char *name) {
     snprintf(p->points[i].name, sizeof p->points[i].name, "%s", name);
     p->points[i].named = true;
+    p->revision++;
 }
 
 /* A field in quotes, theirs doubled. */

@@ -5,6 +5,7 @@
 #include "tui/draft.h"
 
 typedef struct tq_point {
+    size_t id; /* never used twice */
     tq_plan *plan;
     char name[96]; /* the change that led there, or what a snapshot is called */
     bool named;
@@ -18,6 +19,8 @@ typedef struct tq_point {
 typedef struct tq_points {
     tq_point *points; /* [count], by bits a weight, then KLD */
     size_t count, capacity;
+    size_t last_id;
+    size_t revision; /* another one after every change */
 } tq_points;
 
 void tq_points_free(tq_points *p);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tui/app_internal.h"
+#include "tui/keep.h"
 #include "tui/term.h"
 
 enum { ROWS_MIN = 20, COLS_MIN = 60, COST_ROWS = 3, INSPECT_COLS = 100, CHAT_ROWS = 30 };
@@ -65,6 +66,9 @@ static void draw_overlay(tq_app *a, int rows, int cols) {
         break;
     case TQ_OVER_POINTS:
         tq_draw_points(a, page);
+        break;
+    case TQ_OVER_RESUME:
+        tq_draw_resume(a, all);
         break;
     case TQ_OVER_NONE:
     case TQ_OVER_COUNT:

@@ -55,6 +55,7 @@ static void rebuild_sorted(tq_table *t) {
 
 /* Builds the rows again and puts the cursor where it stood, or near. */
 static void rebuild(tq_table *t) {
+    t->anchor = SIZE_MAX;
     if (t->order) {
         rebuild_sorted(t);
         return;
@@ -83,8 +84,9 @@ bool tq_table_init(tq_table *t, const tq_model *model) {
     *t = (tq_table){.model = model};
     t->rows = calloc(matrices + blocks + 1, sizeof *t->rows);
     t->marked = calloc(matrices + 1, sizeof *t->marked);
+    t->before = calloc(matrices + 1, sizeof *t->before);
     t->folded = calloc(blocks + 1, sizeof *t->folded);
-    if (!t->rows || !t->marked || !t->folded) {
+    if (!t->rows || !t->marked || !t->before || !t->folded) {
         tq_table_free(t);
         return false;
     }
@@ -96,6 +98,7 @@ bool tq_table_init(tq_table *t, const tq_model *model) {
 void tq_table_free(tq_table *t) {
     free(t->rows);
     free(t->marked);
+    free(t->before);
     free(t->folded);
     free(t->order);
     *t = (tq_table){0};
@@ -198,6 +201,33 @@ void tq_table_mark_shown(tq_table *t) {
 
 void tq_table_unmark(tq_table *t) {
     memset(t->marked, 0, tq_model_matrices(t->model) * sizeof *t->marked);
+}
+
+void tq_table_range_begin(tq_table *t) {
+    if (t->count == 0) return;
+    t->anchor = t->cursor;
+    memcpy(t->before, t->marked, tq_model_matrices(t->model) * sizeof *t->before);
+    tq_table_range_update(t);
+}
+
+/* A block's row stands for its matrices when they have no rows of their own. */
+void tq_table_range_update(tq_table *t) {
+    if (t->anchor == SIZE_MAX) return;
+    size_t n = tq_model_matrices(t->model), from = t->anchor < t->cursor ? t->anchor : t->cursor,
+           to = t->anchor < t->cursor ? t->cursor : t->anchor;
+    memcpy(t->marked, t->before, n * sizeof *t->marked);
+    for (size_t r = from; r <= to && r < t->count; r++) {
+        const tq_row *row = &t->rows[r];
+        if (row->matrix != SIZE_MAX) t->marked[row->matrix] = true;
+        for (size_t i = 0; row->matrix == SIZE_MAX && t->folded[row->block] && i < n; i++)
+            if (tq_model_matrix(t->model, i)->block == row->block && tq_table_matches(t, i)) t->marked[i] = true;
+    }
+}
+
+void tq_table_range_end(tq_table *t, bool keep) {
+    if (t->anchor == SIZE_MAX) return;
+    t->anchor = SIZE_MAX;
+    if (!keep) memcpy(t->marked, t->before, tq_model_matrices(t->model) * sizeof *t->marked);
 }
 
 size_t tq_table_targets(const tq_table *t, bool *targets) {

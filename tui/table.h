@@ -17,6 +17,8 @@ typedef struct tq_table {
     bool *marked; /* [matrices] */
     bool *folded; /* [blocks] */
     char filter[128];
+    size_t anchor; /* the row where a range begins; SIZE_MAX: none is being made */
+    bool *before;  /* [matrices] marks that were there before the range */
     size_t *order; /* [matrices] sorted, without rows for blocks; NULL: as the model has them */
 } tq_table;
 
@@ -41,6 +43,11 @@ size_t tq_table_marks(const tq_table *t);
 void tq_table_toggle(tq_table *t);
 void tq_table_mark_shown(tq_table *t);
 void tq_table_unmark(tq_table *t);
+/* A range of rows is marked while the cursor moves: begun where it stands, marked anew after every move, and ended with
+ * its marks or without. Folding, filtering and sorting end it with them. */
+void tq_table_range_begin(tq_table *t);
+void tq_table_range_update(tq_table *t);
+void tq_table_range_end(tq_table *t, bool keep);
 /* What a key acts on: targets: [matrices]. The marked rows, else what the cursor stands on. Returns how many. */
 size_t tq_table_targets(const tq_table *t, bool *targets);
 size_t tq_table_heaviest(const tq_table *t);

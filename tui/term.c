@@ -1,4 +1,4 @@
-/* term.c - curses, colours, signals, and the terminal given back on every way out. */
+/* term.c - curses, keys, signals, and the terminal given back on every way out. */
 #include "tui/term.h"
 
 #include <errno.h>
@@ -17,86 +17,8 @@
 #include <curses.h>
 #include <term.h>
 
+#include "quant/base.h"
 #include "tui/keys.h"
-
-/* Colour and attributes of each meaning in each scheme; -1: the terminal's own colour. */
-typedef struct look {
-    short color;
-    attr_t attr;
-} look;
-static const look looks[TQ_SCHEME_COUNT][TQ_ST_COUNT] =
-    {
-        [TQ_SCHEME_MONO] =
-            {
-                [TQ_ST_NORMAL] = {-1, A_NORMAL},
-                [TQ_ST_DIM] = {-1, A_DIM},
-                [TQ_ST_TITLE] = {-1, A_BOLD},
-                [TQ_ST_KEY] = {-1, A_BOLD},
-                [TQ_ST_BORDER] = {-1, A_NORMAL},
-                [TQ_ST_CHOSEN] = {-1, A_BOLD | A_UNDERLINE},
-                [TQ_ST_MARKED] = {-1, A_BOLD},
-                [TQ_ST_CHANGED] = {-1, A_BOLD},
-                [TQ_ST_GOOD] = {-1, A_NORMAL},
-                [TQ_ST_WARN] = {-1, A_BOLD},
-                [TQ_ST_BAD] = {-1, A_BOLD | A_UNDERLINE},
-                [TQ_ST_STALE] = {-1, A_DIM},
-                [TQ_ST_BAR_USED] = {-1, A_BOLD},
-                [TQ_ST_BAR_FREE] = {-1, A_DIM},
-            },
-        [TQ_SCHEME_8] =
-            {
-                [TQ_ST_NORMAL] = {-1, A_NORMAL},
-                [TQ_ST_DIM] = {-1, A_DIM},
-                [TQ_ST_TITLE] = {-1, A_BOLD},
-                [TQ_ST_KEY] = {COLOR_CYAN, A_BOLD},
-                [TQ_ST_BORDER] = {COLOR_BLUE, A_NORMAL},
-                [TQ_ST_CHOSEN] = {COLOR_CYAN, A_BOLD},
-                [TQ_ST_MARKED] = {COLOR_MAGENTA, A_BOLD},
-                [TQ_ST_CHANGED] = {COLOR_YELLOW, A_NORMAL},
-                [TQ_ST_GOOD] = {COLOR_GREEN, A_NORMAL},
-                [TQ_ST_WARN] = {COLOR_YELLOW, A_NORMAL},
-                [TQ_ST_BAD] = {COLOR_RED, A_BOLD},
-                [TQ_ST_STALE] = {-1, A_DIM},
-                [TQ_ST_BAR_USED] = {COLOR_CYAN, A_NORMAL},
-                [TQ_ST_BAR_FREE] = {-1, A_DIM},
-            },
-        [TQ_SCHEME_256] =
-            {
-                /* Chosen to be read on a dark and on a light background. */
-                [TQ_ST_NORMAL] = {-1, A_NORMAL},
-                [TQ_ST_DIM] = {245, A_NORMAL},
-                [TQ_ST_TITLE] = {-1, A_BOLD},
-                [TQ_ST_KEY] = {37, A_BOLD},
-                [TQ_ST_BORDER] = {242, A_NORMAL},
-                [TQ_ST_CHOSEN] = {37, A_BOLD},
-                [TQ_ST_MARKED] = {170, A_BOLD},
-                [TQ_ST_CHANGED] = {172, A_NORMAL},
-                [TQ_ST_GOOD] = {71, A_NORMAL},
-                [TQ_ST_WARN] = {172, A_NORMAL},
-                [TQ_ST_BAD] = {167, A_BOLD},
-                [TQ_ST_STALE] = {245, A_NORMAL},
-                [TQ_ST_BAR_USED] = {37, A_NORMAL},
-                [TQ_ST_BAR_FREE] = {242, A_NORMAL},
-            },
-};
-
-const tq_meaning *tq_meanings(size_t *n) {
-    static const tq_meaning table[] = {
-        {TQ_ST_CHOSEN, "reversed, [ ]", "chosen: the row under the cursor, the panel with the keys"},
-        {TQ_ST_MARKED, "●", "marked: digits act on all marked rows"},
-        {TQ_ST_TITLE, "■", "pinned: budgets leave it as it is"},
-        {TQ_ST_CHANGED, "*", "changed since the plan was saved"},
-        {TQ_ST_STALE, "~", "stale: a figure of the plan before"},
-        {TQ_ST_DIM, "…", "still being computed"},
-        {TQ_ST_GOOD, "below 1e-3", "rel.MSE or KLD: hardly felt"},
-        {TQ_ST_WARN, "from 1e-3", "rel.MSE or KLD: look at it"},
-        {TQ_ST_BAD, "above 0.05", "rel.MSE or KLD: it hurts"},
-        {TQ_ST_BAR_USED, "█", "memory taken, part done"},
-        {TQ_ST_BAR_FREE, "░", "memory saved, part to do"},
-    };
-    *n = sizeof table / sizeof *table;
-    return table;
-}
 
 static struct {
     bool open, ascii;
@@ -106,6 +28,11 @@ static struct {
     char leave[256];         /* what leaves the alternate screen, prepared for the handlers */
     size_t leave_bytes;
     int signals[2];
+    bool colors;              /* may be used at all */
+    short background;         /* -1: the terminal's own */
+    short pairs[TQ_ST_COUNT]; /* 0: the terminal's own colours */
+    bool mouse;
+    tq_mouse event;
 } term;
 
 /* --- signals --- */
@@ -173,18 +100,28 @@ static void prepare_leaving(void) {
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
         if (strings[i] && (intptr_t)strings[i] != -1) tputs(strings[i], 1, collect);
     if (!exit_ca_mode) (void)(collect('\r'), collect('\n'));
+    /* A crash does not ask curses to let go of the mouse; where there is none, nothing happens. */
+    static const char mouse_off[] = "\033[?1006l\033[?1000l";
+    for (const char *p = key_mouse && (intptr_t)key_mouse != -1 ? mouse_off : ""; *p; p++)
+        (void)collect(*p);
+}
+
+void tq_term_scheme(tq_scheme s) {
+    term.scheme = term.colors ? s : TQ_SCHEME_MONO;
+    bool many = COLORS >= 256 && COLOR_PAIRS > TQ_ST_COUNT;
+    for (int i = 0; i < TQ_ST_COUNT; i++) {
+        const tq_look *l = tq_look_of(term.scheme, (tq_style)i);
+        short color = many ? l->in_256 : l->in_8;
+        term.pairs[i] = term.colors && color >= 0 ? (short)(i + 1) : 0;
+        if (term.pairs[i]) init_pair(term.pairs[i], color, term.background);
+    }
 }
 
 static void set_colors(void) {
     const char *no_color = getenv("NO_COLOR"); /* a convention of users, no-color.org: any value but an empty one */
-    term.scheme = TQ_SCHEME_MONO;
-    if ((no_color && *no_color) || !has_colors() || start_color() != OK) return;
-    short background = use_default_colors() == OK ? -1 : COLOR_BLACK;
-    term.scheme = COLORS >= 256 && COLOR_PAIRS > TQ_ST_COUNT ? TQ_SCHEME_256 : TQ_SCHEME_8;
-    for (int i = 0; i < TQ_ST_COUNT; i++) {
-        short color = looks[term.scheme][i].color;
-        init_pair((short)(i + 1), color < 0 && background >= 0 ? COLOR_WHITE : color, background);
-    }
+    term.colors = !(no_color && *no_color) && has_colors() && start_color() == OK;
+    term.background = term.colors && use_default_colors() == OK ? -1 : COLOR_BLACK;
+    tq_term_scheme(TQ_SCHEME_PLAIN);
 }
 
 bool tq_term_open(char msg[160]) {
@@ -229,6 +166,7 @@ bool tq_term_open(char msg[160]) {
 void tq_term_close(void) {
     if (!term.open) return;
     term.open = false;
+    tq_term_mouse(false);
     curs_set(1);
     endwin();
     remove_handlers();
@@ -255,6 +193,40 @@ bool tq_term_ascii(void) {
     return term.ascii;
 }
 
+void tq_term_set_ascii(void) {
+    term.ascii = true;
+}
+
+void tq_term_mouse(bool on) {
+    const mmask_t wanted = BUTTON1_PRESSED | BUTTON1_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED;
+    if (on == term.mouse) return;
+    term.mouse = on;
+    mouseinterval(0);
+    (void)mousemask(on ? wanted : 0, NULL);
+}
+
+tq_mouse tq_term_mouse_event(void) {
+    return term.event;
+}
+
+bool tq_term_copy(const char *text, size_t n) {
+    enum { MOST = 74994 }; /* what terminals take is 100,000 bytes at most, as base64 */
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = (const unsigned char *)text;
+    if (n > MOST) return false;
+    fputs("\033]52;c;", stdout);
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned v = (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0U);
+        putchar(digits[v >> 18]);
+        putchar(digits[v >> 12 & 63]);
+        putchar(i + 1 < n ? digits[v >> 6 & 63] : '=');
+        putchar(i + 2 < n ? digits[v & 63] : '=');
+    }
+    putchar('\a');
+    fflush(stdout);
+    return true;
+}
+
 void tq_term_redraw(void) {
     clearok(curscr, TRUE);
 }
@@ -266,15 +238,33 @@ static int named_key(wint_t code) {
         wint_t curses;
         int key;
     } table[] = {
-        {KEY_UP, TQ_KEY_UP},        {KEY_DOWN, TQ_KEY_DOWN},   {KEY_LEFT, TQ_KEY_LEFT},
-        {KEY_RIGHT, TQ_KEY_RIGHT},  {KEY_PPAGE, TQ_KEY_PGUP},  {KEY_NPAGE, TQ_KEY_PGDN},
-        {KEY_HOME, TQ_KEY_HOME},    {KEY_END, TQ_KEY_END},     {KEY_FIND, TQ_KEY_HOME},
-        {KEY_SELECT, TQ_KEY_END},   {KEY_DC, TQ_KEY_DELETE},   {KEY_BACKSPACE, TQ_KEY_BACKSPACE},
-        {KEY_BTAB, TQ_KEY_BACKTAB}, {KEY_ENTER, TQ_KEY_ENTER}, {KEY_F(1), TQ_KEY_F1},
+        {KEY_UP, TQ_KEY_UP},        {KEY_DOWN, TQ_KEY_DOWN},     {KEY_LEFT, TQ_KEY_LEFT},
+        {KEY_RIGHT, TQ_KEY_RIGHT},  {KEY_PPAGE, TQ_KEY_PGUP},    {KEY_NPAGE, TQ_KEY_PGDN},
+        {KEY_HOME, TQ_KEY_HOME},    {KEY_END, TQ_KEY_END},       {KEY_FIND, TQ_KEY_HOME},
+        {KEY_SELECT, TQ_KEY_END},   {KEY_DC, TQ_KEY_DELETE},     {KEY_BACKSPACE, TQ_KEY_BACKSPACE},
+        {KEY_BTAB, TQ_KEY_BACKTAB}, {KEY_ENTER, TQ_KEY_ENTER},   {KEY_F(1), TQ_KEY_F1},
+        {KEY_SR, TQ_KEY_SHIFT_UP},  {KEY_SF, TQ_KEY_SHIFT_DOWN},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].curses == code) return table[i].key;
     return TQ_KEY_NONE;
+}
+
+/* Is there a mouse event that means something? A second click at once on the same place is a double one. */
+static bool take_mouse(void) {
+    static double last;
+    MEVENT e;
+    if (getmouse(&e) != OK) return false;
+    tq_mouse was = term.event;
+    double now = tq_now();
+    bool again = now - last < 0.4 && was.y == e.y && was.x == e.x && was.what == TQ_MOUSE_CLICK;
+    tq_mouse_what what = e.bstate & BUTTON4_PRESSED   ? TQ_MOUSE_WHEEL_UP
+                         : e.bstate & BUTTON5_PRESSED ? TQ_MOUSE_WHEEL_DOWN
+                         : again                      ? TQ_MOUSE_DOUBLE
+                                                      : TQ_MOUSE_CLICK;
+    if (what == TQ_MOUSE_CLICK || what == TQ_MOUSE_DOUBLE) last = now;
+    term.event = (tq_mouse){what, e.y, e.x};
+    return true;
 }
 
 int tq_term_key(void) {
@@ -283,7 +273,7 @@ int tq_term_key(void) {
         int rc = wget_wch(term.keys, &ch);
         if (rc == ERR) return TQ_KEY_NONE;
         if (rc == KEY_CODE_YES) {
-            int key = named_key(ch);
+            int key = ch == KEY_MOUSE && take_mouse() ? TQ_KEY_MOUSE : named_key(ch);
             if (key != TQ_KEY_NONE) return key;
             continue; /* KEY_RESIZE and keys without a meaning */
         }
@@ -306,13 +296,12 @@ void tq_term_show(const tq_canvas *c) {
         for (int x = 0; x < c->cols; x++) {
             const tq_cell *cell = &c->cells[(size_t)y * (size_t)c->cols + (size_t)x];
             if (cell->covered) continue;
-            const look *l = &looks[term.scheme][cell->style];
-            attr_t attr = l->attr | (cell->reverse ? A_REVERSE : A_NORMAL);
+            attr_t attr = tq_look_of(term.scheme, (tq_style)cell->style)->attr | (cell->reverse ? A_REVERSE : A_NORMAL);
             if (cell->reverse) attr &= ~(attr_t)A_DIM;
-            short pair = term.scheme == TQ_SCHEME_MONO || l->color < 0 ? 0 : (short)(cell->style + 1);
+            if (term.pairs[cell->style]) attr &= ~(attr_t)A_DIM; /* the colour says it */
             cchar_t out;
-            if (setcchar(&out, cell->ch[0] ? cell->ch : blank, attr, pair, NULL) == ERR)
-                setcchar(&out, blank, attr, pair, NULL);
+            if (setcchar(&out, cell->ch[0] ? cell->ch : blank, attr, term.pairs[cell->style], NULL) == ERR)
+                setcchar(&out, blank, attr, term.pairs[cell->style], NULL);
             mvadd_wch(y, x, &out);
         }
     }

@@ -2,17 +2,14 @@
 #ifndef TQ_TERM_H
 #define TQ_TERM_H
 
-#include "tui/canvas.h"
+#include "tui/scheme.h"
 
-typedef enum tq_scheme { TQ_SCHEME_MONO, TQ_SCHEME_8, TQ_SCHEME_256, TQ_SCHEME_COUNT } tq_scheme;
-
-/* What a colour stands for, for the help screen: NULL-terminated by the count. */
-typedef struct tq_meaning {
-    tq_style style;
-    const char *mark; /* what says the same without colour */
-    const char *what;
-} tq_meaning;
-const tq_meaning *tq_meanings(size_t *n);
+/* What the mouse did, at a row and a column of the screen. */
+typedef enum tq_mouse_what { TQ_MOUSE_CLICK, TQ_MOUSE_DOUBLE, TQ_MOUSE_WHEEL_UP, TQ_MOUSE_WHEEL_DOWN } tq_mouse_what;
+typedef struct tq_mouse {
+    tq_mouse_what what;
+    int y, x;
+} tq_mouse;
 
 /* Takes the terminal over (alternate screen, raw keys), installs the signal handlers. False with a line in msg[160]
  * when it cannot be used. Colours as the terminal has them, none with NO_COLOR. */
@@ -22,8 +19,16 @@ void tq_term_close(void);
 /* Rows and columns now. */
 void tq_term_size(int *rows, int *cols);
 bool tq_term_ascii(void);
+void tq_term_set_ascii(void);
+/* Colours from now on, as far as the terminal has them. */
+void tq_term_scheme(tq_scheme s);
+/* Clicks and the wheel come as keys, or are the terminal's own (so that its selection works). */
+void tq_term_mouse(bool on);
 /* A key without waiting: a character, a TQ_KEY_ constant, or TQ_KEY_NONE when there is none. */
 int tq_term_key(void);
+tq_mouse tq_term_mouse_event(void); /* after TQ_KEY_MOUSE */
+/* Gives text to the clipboard, where the terminal has OSC 52; false: it is too long for that. */
+bool tq_term_copy(const char *text, size_t n);
 void tq_term_show(const tq_canvas *c);
 void tq_term_redraw(void); /* everything anew at the next show */
 /* Stops the process until it is continued, with the terminal given back meanwhile. */

@@ -240,6 +240,11 @@ static void swept(tq_app *a, tq_event *e) {
     e->costs = NULL;
     tq_say(a, TQ_SAYS, "own KLD of every matrix is known%s: b sets a budget, S sorts",
            e->tunes_on_text ? ", on the text that is evaluated (--tune-text takes another)" : "");
+    if (a->keep.wants_sort && tq_tune_costs(a)) { /* as the session had it */
+        tq_tune_sort(a);
+        tq_table_show(&a->table, a->keep.sort_cursor);
+        a->keep.wants_sort = false;
+    }
     bool pending = a->tune.pending && tq_tune_costs(a);
     a->tune.pending = false;
     if (pending && solve(a)) compare(a);

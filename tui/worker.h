@@ -58,6 +58,7 @@ typedef struct tq_status {
     size_t text_tokens;   /* 0: no text */
     bool flattered;       /* the plan is calibrated on that very text */
     char text_name[128];
+    char text_hash[17]; /* "": no text yet */
 } tq_status;
 
 /* What the inspect panel shows of a matrix at a group size; filled from top to bottom. */

@@ -34,6 +34,7 @@ static void load_first_text(tq_worker *w) {
     const char *name = tq_session_text_name(w->session);
     w->status.text_tokens = name ? tq_session_text_tokens(w->session) : 0;
     snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
+    snprintf(w->status.text_hash, sizeof w->status.text_hash, "%s", tq_session_text_hash(w->session));
     pthread_mutex_unlock(&w->mutex);
     tq_worker_post(w, tq_worker_event(TQ_JOB_TEXT, rc, &err));
 }
@@ -238,6 +239,7 @@ static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     pthread_mutex_lock(&w->mutex);
     w->status.text_tokens = tq_session_text_tokens(w->session);
     snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
+    snprintf(w->status.text_hash, sizeof w->status.text_hash, "%s", tq_session_text_hash(w->session));
     w->status.eval.tokens = 0;
     w->status.flattered = tq_session_calibrates_on_text(w->session);
     w->to_coarse = w->to_fine = w->status.text_tokens > 1;

@@ -4,6 +4,7 @@
 usage: terminal.py PROGRAM MODEL TEXT [SLOWNESS]      SLOWNESS: bounds of time are multiplied by it (sanitizers)
 
 Prints a line a check; exits 1 when one failed."""
+import base64
 import fcntl
 import os
 import pty
@@ -23,6 +24,8 @@ PROGRAM, MODEL, TEXT = sys.argv[1:4]
 SLOWNESS = float(sys.argv[4]) if len(sys.argv) > 4 else 1.0
 PATIENCE = 60.0 * SLOWNESS  # seconds after which a text will not come any more
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+STATE = tempfile.TemporaryDirectory()
+MOUSE_ON, MOUSE_OFF = (re.compile(rb"\x1b\[\?(?:\d+;)*1000" + end) for end in (b"h", b"l"))
 failures = 0
 
 
@@ -44,9 +47,10 @@ class Terminal:
         self.size(rows, cols)
         self.before = termios.tcgetattr(self.slave)
         self.sent = b""
-        command = [PROGRAM] + ([model, "--text", TEXT] if model else []) + list(args)
+        fresh = [] if "--resume" in args else ["--no-resume"]
+        command = [PROGRAM] + ([model, "--text", TEXT] if model else []) + fresh + list(args)
         environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LC_ALL", "LC_CTYPE")}
-        environment.update({"TERM": "xterm-256color", "LANG": "C.UTF-8", **env})
+        environment.update({"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": STATE.name, **env})
         self.term = environment["TERM"]
         self.started = time.monotonic()
         self.pid = os.fork()
@@ -193,8 +197,79 @@ def check_idle():
     t.quit()
 
 
+def check_bytes():
+    """A move of the cursor at 160 x 50: what it sends at once, and with the inspect panel that follows it."""
+    t = opened("--tokens", "512", rows=50, cols=160)
+    t.quiet(1.0)
+    moves = []
+    for key in "jjjjjjjjjjkkkkkjj":
+        at = len(t.sent)
+        t.keys(key)
+        t.quiet(0.7)
+        moves.append(len(t.sent) - at)
+    moves.sort()
+    check(
+        0 < moves[0] and moves[-1] < 2048,
+        f"bytes sent for a move of the cursor at 160 x 50, inspect included: median {statistics.median(moves):.0f}, "
+        f"most {moves[-1]}, of {len(moves)} moves",
+    )
+    t.quit()
+
+
+def switches(pid):
+    """How often the threads of the process went to sleep or were stopped."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status") as f:
+            total += sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+    return total
+
+
+def check_wakeups():
+    t = opened("--tokens", "1024")
+    t.quiet(2.0)
+    time.sleep(0.5)
+    seconds, before = 5, switches(t.pid)
+    time.sleep(seconds)
+    rate = (switches(t.pid) - before) / seconds
+    check(rate <= 2, f"idle: {rate:.1f} wake-ups a second, of all threads")
+    t.quit()
+
+
+def check_clipboard_and_mouse():
+    t = opened("--tokens", "512", "--no-mouse")
+    check(not re.search(MOUSE_ON, t.sent), "--no-mouse: the mouse is left to the terminal")
+    at = len(t.sent)
+    t.keys("y")
+    t.wait("copied: the row", after=at)
+    found = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", t.sent[at:])
+    text = base64.b64decode(found.group(1)) if found else b""
+    check(re.fullmatch(rb"model\.layers\.\d+\.[a-z_.]+\t\d+x\d+\tkeep\t\t\d+\n", text), f"y copies the row: {text!r}")
+    t.quit()
+    t = opened("--tokens", "512", "--set", "*=4")
+    check(re.search(MOUSE_ON, t.sent), "the mouse is asked for")
+    press = "\x1b[<0;10;{0}M\x1b[<0;10;{0}m"
+    t.keys(press.format(6))
+    t.quiet(0.5)
+    t.keys("V")
+    t.quiet(0.5)
+    check("1 marked, range".encode() in t.redraw(), "a click chooses the row")
+    t.keys(press.format(9))
+    t.quiet(0.5)
+    check("4 marked, range".encode() in t.redraw(), "a range goes to the row that is clicked")
+    t.keys("\x1b[<65;10;10M")
+    t.quiet(0.5)
+    check("6 marked, range".encode() in t.redraw(), "the wheel moves on, and the range with it")
+    at = len(t.sent)
+    t.keys(":mouse off\r")
+    t.wait("selects text", after=at)
+    check(re.search(MOUSE_OFF, t.sent[at:]), ":mouse off gives it back")
+    t.keys("\x1b")
+    t.quit()
+
+
 def check_signals():
-    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGABRT, signal.SIGSEGV):
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGABRT, signal.SIGSEGV):
         if SLOWNESS > 1 and sig == signal.SIGSEGV:
             continue  # the sanitizer's own
         t = opened()
@@ -294,6 +369,9 @@ for part in (
     check_opening,
     check_latency,
     check_idle,
+    check_wakeups,
+    check_bytes,
+    check_clipboard_and_mouse,
     check_signals,
     check_colours,
     check_sizes,

@@ -1,0 +1,604 @@
+/* resume.c - a session that was kept is found, checked against the model, offered and put back. What is read is made
+ * whole first and only then put in place, so that a file that is refused changes nothing. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "model/journal.h"
+#include "tui/keep.h"
+#include "tui/keep_json.h"
+#include "tui/keys.h"
+#include "tui/tune.h"
+
+enum { SLOTS = 16 /* programs on one model at once */, ASIDE_MAX = 100 };
+enum { TEXT_CHECKED, TEXT_FIRST, TEXT_ASKED }; /* tq_keep.text_step */
+
+/* A session as read. */
+typedef struct resumed {
+    tq_state *states; /* [n_states] */
+    size_t n_states, now;
+    tq_plan *saved;
+    tq_point *points; /* [n_points] */
+    size_t n_points;
+    tq_turn *turns; /* [n_turns] */
+    size_t n_turns;
+    double seconds; /* of the sittings before */
+} resumed;
+
+static void resumed_free(resumed *r) {
+    for (size_t i = 0; i < r->n_states; i++)
+        tq_plan_free(r->states[i].plan);
+    for (size_t i = 0; i < r->n_points; i++)
+        tq_plan_free(r->points[i].plan);
+    for (size_t i = 0; i < r->n_turns; i++)
+        free(r->turns[i].text);
+    tq_plan_free(r->saved);
+    free(r->states);
+    free(r->points);
+    free(r->turns);
+    *r = (resumed){0};
+}
+
+/* --- reading --- */
+
+/* The number in the key "s12"; false: it is another kind of key. */
+static bool numbered(const char *key, char kind, uint64_t *number) {
+    if (key[0] != kind || !key[1] || strlen(key) > 16 || key[1 + strspn(key + 1, "0123456789")]) return false;
+    *number = strtoull(key + 1, NULL, 10);
+    return true;
+}
+
+static int by_serial(const void *a, const void *b) {
+    const tq_state *x = a, *y = b;
+    return x->serial < y->serial ? -1 : x->serial > y->serial;
+}
+
+static int by_id(const void *a, const void *b) {
+    const tq_point *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static bool read_many(const tq_app *a, const tq_records *f, resumed *r, const char **bad) {
+    r->states = calloc(f->count + 1, sizeof *r->states);
+    r->points = calloc(f->count + 1, sizeof *r->points);
+    r->turns = calloc(f->count + 1, sizeof *r->turns);
+    if (!r->states || !r->points || !r->turns) return false;
+    for (size_t i = 0; i < f->count; i++) {
+        const tq_record *x = &f->items[i];
+        uint64_t n;
+        *bad = x->key;
+        if (numbered(x->key, 's', &n)) {
+            tq_state *s = &r->states[r->n_states++];
+            if (!tq_state_unpack(a->model, x->value, s)) return false;
+            s->serial = n;
+        } else if (numbered(x->key, 'p', &n)) {
+            tq_point *p = &r->points[r->n_points++];
+            if (!tq_point_unpack(a->model, x->value, p)) return false;
+            p->id = n;
+            if (p->seconds > r->seconds) r->seconds = p->seconds;
+        } else if (numbered(x->key, 'c', &n)) {
+            if (n != r->n_turns || !tq_turn_unpack(x->value, &r->turns[r->n_turns++])) return false;
+        }
+    }
+    qsort(r->states, r->n_states, sizeof *r->states, by_serial);
+    qsort(r->points, r->n_points, sizeof *r->points, by_id);
+    return true;
+}
+
+static bool read_plan(const tq_app *a, const tq_records *f, resumed *r) {
+    const cJSON *o = tq_records_get(f, "plan");
+    const char *path = tq_take_string(o, "path");
+    size_t now;
+    if (!path || strlen(path) >= sizeof a->plan_path || !tq_take_whole(o, "now", SIZE_MAX, &now)) return false;
+    r->saved = tq_plan_unpack(a->model, cJSON_GetObjectItemCaseSensitive(o, "saved"));
+    for (size_t i = 0; i < r->n_states; i++)
+        if (r->states[i].serial <= now) r->now = i; /* killed between two puts, the state itself may be gone */
+    return r->saved != NULL;
+}
+
+/* Fields that are put back one by one, checked before anything is. */
+static bool check_view(tq_app *a, const cJSON *o) {
+    size_t n, matrices = tq_model_matrices(a->model), blocks = tq_model_config(a->model)->blocks;
+    bool flag, *flags = calloc(matrices + blocks + 1, sizeof *flags);
+    const char *filter = tq_take_string(o, "filter");
+    bool ok = flags && filter && strlen(filter) < sizeof a->table.filter &&
+              tq_take_flags(o, "marked", flags, matrices) && tq_take_flags(o, "folded", flags, blocks) &&
+              tq_take_bool(o, "sorted", &flag) && tq_take_bool(o, "inspect", &flag) &&
+              tq_take_whole(o, "focus", TQ_FOCUS_COUNT - 1, &n) && tq_take_whole(o, "top", SIZE_MAX, &n) &&
+              (!cJSON_GetObjectItemCaseSensitive(o, "matrix") ||
+               (matrices && tq_take_whole(o, "matrix", matrices - 1, &n) && tq_take_bool(o, "block", &flag)));
+    free(flags);
+    return ok;
+}
+
+static bool read_target(const cJSON *o, tq_target *t) {
+    size_t kind;
+    if (!tq_take_whole(o, "kind", TQ_TARGET_KLD, &kind) || !tq_take_number(o, "value", &t->value)) return false;
+    t->kind = (tq_target_kind)kind;
+    return t->value >= 0 && t->value < 1e18;
+}
+
+static bool check_tune(const tq_app *a, const cJSON *o) {
+    bool flag, *flags = calloc(a->tune.matrices + 1, sizeof *flags);
+    size_t n;
+    tq_target t;
+    bool ok = flags && tq_take_flags(o, "pinned", flags, a->tune.matrices) && tq_take_bool(o, "swept", &flag) &&
+              tq_take_whole(o, "budget", SIZE_MAX, &n) &&
+              (!cJSON_GetObjectItemCaseSensitive(o, "kind") || read_target(o, &t));
+    free(flags);
+    return ok;
+}
+
+static bool read_text(const cJSON *o, tq_eval_options *eval) {
+    const char *path = tq_take_string(o, "path"), *hash = tq_take_string(o, "hash");
+    return path && hash && strlen(hash) == 16 && tq_take_whole(o, "ctx", 1U << 24, &eval->ctx) && eval->ctx >= 4 &&
+           tq_take_whole(o, "tokens", 1U << 30, &eval->tokens) && tq_take_bool(o, "score_half", &eval->score_half);
+}
+
+static bool check_talk(const cJSON *o) {
+    size_t speakers;
+    return tq_take_whole(o, "speakers", TQ_BOTH, &speakers) && speakers > 0 && tq_take_string(o, "draft");
+}
+
+static bool check_history(const cJSON *list) {
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > TQ_KLD_HISTORY) return false;
+    for (const cJSON *x = list->child; x; x = x->next)
+        if (!cJSON_IsNumber(x)) return false;
+    return true;
+}
+
+/* What has to be there, and what may be. */
+static const char *bad_record(tq_app *a, const tq_records *f) {
+    const cJSON *text = tq_records_get(f, "text"), *history = tq_records_get(f, "history");
+    tq_eval_options eval;
+    return !check_view(a, tq_records_get(f, "view"))   ? "view"
+           : !check_tune(a, tq_records_get(f, "tune")) ? "tune"
+           : !check_talk(tq_records_get(f, "talk"))    ? "talk"
+           : text && !read_text(text, &eval)           ? "text"
+           : history && !check_history(history)        ? "history"
+                                                       : NULL;
+}
+
+static int check_header(const tq_app *a, const char *path, const tq_records *f, tq_err *err) {
+    const cJSON *o = tq_records_get(f, TQ_KEEP_HEADER);
+    const char *model = tq_take_string(o, "model"), *hash = tq_take_string(o, "hash");
+    const tq_source *source = tq_model_source(a->model);
+    char now[17];
+    size_t format, matrices;
+    if (!tq_take_whole(o, "format", SIZE_MAX, &format) || !model || !hash ||
+        !tq_take_whole(o, "matrices", SIZE_MAX, &matrices))
+        return tq_fail(err, "%s: \"%s\": expected format, model, hash and matrices", path, TQ_KEEP_HEADER);
+    if (format != TQ_KEEP_FORMAT) return tq_fail(err, "%s: format %zu, expected %d", path, format, TQ_KEEP_FORMAT);
+    tq_source_hash(source, now);
+    if (strcmp(now, hash) == 0 && matrices == tq_model_matrices(a->model)) return TQ_OK;
+    char *real = realpath(tq_source_path(source), NULL);
+    bool same = real && strcmp(real, model) == 0;
+    free(real);
+    if (same) return tq_fail(err, "%s: the model has changed since (it was %.16s, it is %s)", path, hash, now);
+    return tq_fail(err, "%s: it is of another model, %.200s (%.16s; this one is %s)", path, model, hash, now);
+}
+
+static int read_session(tq_app *a, const char *path, const tq_records *f, resumed *r, tq_err *err) {
+    const char *bad = "";
+    *r = (resumed){0};
+    if (check_header(a, path, f, err) != TQ_OK) return TQ_FAIL;
+    bool ok = read_many(a, f, r, &bad);
+    if (ok && (r->n_states == 0 || !read_plan(a, f, r))) {
+        bad = "plan";
+        ok = false;
+    }
+    if (ok) {
+        bad = bad_record(a, f);
+        ok = !bad;
+    }
+    if (ok) return TQ_OK;
+    resumed_free(r);
+    return tq_fail(err, "%s: \"%.32s\" is not what a session holds there", path, bad);
+}
+
+/* --- putting back --- */
+
+static void put_states(tq_app *a, resumed *r) {
+    uint64_t base = tq_draft_serial(&a->draft); /* the worker knows the plans up to here */
+    for (size_t i = 0; i < r->n_states; i++)
+        r->states[i].serial += base;
+    a->keep.base = base;
+    tq_draft_restore(&a->draft, r->states, r->n_states, r->now, r->saved);
+    r->states = NULL;
+    r->saved = NULL;
+    r->n_states = 0;
+}
+
+static void put_points(tq_app *a, const resumed *r) {
+    tq_points_forget(&a->points);
+    for (size_t i = 0; i < r->n_points; i++) {
+        const tq_point *p = &r->points[i];
+        if (!tq_points_add(&a->points, a->model, p->plan, p->name, p->seconds, &p->eval)) continue;
+        size_t at = p->named ? tq_points_find(&a->points, a->model, p->plan) : SIZE_MAX;
+        if (at != SIZE_MAX) tq_points_name(&a->points, at, p->name);
+    }
+    /* New ones are numbered above all that the file has. */
+    if (r->n_points && a->points.last_id < r->points[r->n_points - 1].id)
+        a->points.last_id = r->points[r->n_points - 1].id;
+    a->started -= r->seconds;
+}
+
+static void put_view(tq_app *a, const cJSON *o) {
+    tq_table *t = &a->table;
+    size_t matrix = SIZE_MAX, top = 0, focus = 0;
+    bool block = false, sorted = false;
+    (void)tq_table_filter(t, tq_take_string(o, "filter"));
+    (void)tq_take_flags(o, "marked", t->marked, tq_model_matrices(a->model));
+    (void)tq_take_whole(o, "matrix", SIZE_MAX, &matrix);
+    (void)tq_take_bool(o, "block", &block);
+    (void)tq_take_bool(o, "sorted", &sorted);
+    (void)tq_take_bool(o, "inspect", &a->inspect_over);
+    (void)tq_take_whole(o, "top", SIZE_MAX, &top);
+    (void)tq_take_whole(o, "focus", SIZE_MAX, &focus);
+    bool *folded = calloc(tq_model_config(a->model)->blocks + 1, sizeof *folded);
+    if (folded && tq_take_flags(o, "folded", folded, tq_model_config(a->model)->blocks))
+        for (size_t b = 0; b < tq_model_config(a->model)->blocks; b++)
+            tq_table_fold(t, b, folded[b]);
+    free(folded);
+    for (size_t i = 0; i < t->count && matrix != SIZE_MAX; i++) {
+        bool here = block
+                        ? t->rows[i].matrix == SIZE_MAX && t->rows[i].block == tq_model_matrix(a->model, matrix)->block
+                        : t->rows[i].matrix == matrix;
+        if (here) t->cursor = i;
+    }
+    t->top = top < t->count ? top : 0;
+    a->keep.wants_sort = sorted;
+    a->keep.sort_cursor = matrix;
+    tq_app_focus(a, (tq_focus)focus);
+}
+
+static void put_tune(tq_app *a, const cJSON *o) {
+    tq_tune *t = &a->tune;
+    size_t budget = 0;
+    bool swept = false;
+    (void)tq_take_flags(o, "pinned", t->pinned, t->matrices);
+    (void)tq_take_whole(o, "budget", SIZE_MAX, &budget);
+    (void)tq_take_bool(o, "swept", &swept);
+    t->has_target = read_target(o, &t->target);
+    t->serial = budget ? budget + a->keep.base : 0;
+    if (swept) tq_worker_want_sweep(a->worker); /* what was measured is found in its own journal */
+}
+
+static void put_talk(tq_app *a, resumed *r, const tq_records *f) {
+    const cJSON *o = tq_records_get(f, "talk"), *prompt = tq_records_get(f, "prompt");
+    size_t n = TQ_PLAN;
+    tq_chat_free_turns(&a->talk);
+    a->talk.turns = r->turns;
+    a->talk.count = r->n_turns;
+    a->talk.capacity = r->n_turns;
+    r->turns = NULL;
+    r->n_turns = 0;
+    (void)tq_take_whole(o, "speakers", TQ_BOTH, &n);
+    a->talk.speakers = (tq_speaker)n;
+    bool chatting = tq_lineedit_active(TQ_LINE_CHAT);
+    tq_lineedit_begin(TQ_LINE_CHAT, tq_take_string(o, "draft"));
+    if (!chatting) tq_lineedit_end();
+    const char *text = tq_take_string(prompt, "text");
+    if (text && tq_take_whole(prompt, "kind", TQ_LINE_COUNT - 1, &n) && n != TQ_LINE_PATH && n != TQ_LINE_CHAT)
+        tq_lineedit_begin((tq_line)n, text);
+}
+
+static void forget_figures(tq_app *a, const char *why) {
+    tq_eval_changed(a);
+    tq_say(a, TQ_SAYS, "the figures of the session are forgotten: %s", why);
+}
+
+/* The settings of the command line win; figures of others are no figures of these. */
+static void put_text(tq_app *a, const cJSON *o) {
+    tq_eval_options eval = {0};
+    const tq_options *given = a->options;
+    if (!o || !read_text(o, &eval)) return;
+    if (given->eval_given) {
+        if (eval.ctx != a->eval.ctx || eval.tokens != a->eval.tokens || eval.score_half != a->eval.score_half)
+            forget_figures(a, "--ctx, --tokens or --score-half are others");
+    } else if (eval.ctx != a->eval.ctx || eval.tokens != a->eval.tokens || eval.score_half != a->eval.score_half) {
+        a->eval.ctx = eval.ctx;
+        a->eval.tokens = eval.tokens;
+        a->eval.score_half = eval.score_half;
+        tq_worker_want_eval(a->worker, eval.ctx, eval.tokens, eval.score_half);
+    }
+    snprintf(a->keep.text_hash, sizeof a->keep.text_hash, "%s", tq_take_string(o, "hash"));
+    snprintf(a->keep.text_wanted, sizeof a->keep.text_wanted, "%s", tq_take_string(o, "path"));
+    a->keep.text_step = TEXT_FIRST;
+    tq_resume_text(a, NULL);
+}
+
+void tq_resume_text(tq_app *a, const tq_event *e) {
+    tq_keep *k = &a->keep;
+    bool asked = k->text_step == TEXT_ASKED;
+    if (k->text_step == TEXT_CHECKED) return;
+    if (!e && !*a->status.text_hash) return; /* it is still read */
+    if (asked && e && !*e->path) return;     /* the first one, read meanwhile */
+    k->text_step = TEXT_CHECKED;
+    if (strcmp(a->status.text_hash, k->text_hash) == 0) return;
+    if (!asked && !a->options->text && *k->text_wanted) {
+        k->text_step = TEXT_ASKED;
+        tq_worker_text(a->worker, k->text_wanted);
+        return;
+    }
+    forget_figures(a, asked ? "the text has changed" : "the text is another one");
+}
+
+static void put_history(tq_app *a, const cJSON *list) {
+    a->kld_count = 0;
+    for (const cJSON *x = list ? list->child : NULL; x && a->kld_count < TQ_KLD_HISTORY; x = x->next)
+        a->kld_history[a->kld_count++] = x->valuedouble;
+}
+
+/* What the command line asks of the plan comes on top of what the session has. */
+static void put_given_plan(tq_app *a, tq_plan *given) {
+    if (given && !tq_plans_equal(a->model, given, tq_draft_plan(&a->draft)))
+        tq_edit_push(a, given, "as the command line says");
+    else
+        tq_plan_free(given);
+}
+
+static void put_back(tq_app *a, const tq_records *f, resumed *r) {
+    size_t changes = r->n_states - 1, points = r->n_points, turns = r->n_turns;
+    tq_plan *given = tq_options_has_plan(a->options) ? tq_plan_copy(tq_draft_plan(&a->draft)) : NULL;
+    put_states(a, r);
+    put_points(a, r);
+    put_history(a, tq_records_get(f, "history"));
+    snprintf(a->plan_path, sizeof a->plan_path, "%s", tq_take_string(tq_records_get(f, "plan"), "path"));
+    put_view(a, tq_records_get(f, "view"));
+    put_tune(a, tq_records_get(f, "tune"));
+    put_talk(a, r, f);
+    a->hint = false;
+    if (tq_points_find(&a->points, a->model, tq_draft_plan(&a->draft)) != SIZE_MAX)
+        a->eval_seen = tq_draft_serial(&a->draft);
+    tq_plan *now = tq_plan_copy(tq_draft_plan(&a->draft));
+    if (now) tq_worker_want_plan(a->worker, now, tq_draft_serial(&a->draft));
+    put_text(a, tq_records_get(f, "text"));
+    put_given_plan(a, given);
+    tq_say(a, TQ_SAYS, "resumed: %zu change%s, %zu plan%s tried, %zu line%s of chat", changes, changes == 1 ? "" : "s",
+           points, points == 1 ? "" : "s", turns, turns == 1 ? "" : "s");
+}
+
+/* --- files --- */
+
+static void say_refused(tq_app *a, const tq_err *err) {
+    tq_say(a, TQ_REFUSES, "the session is not resumed: %s", err->msg);
+}
+
+/* "STATE/sessions/NAME-HASH.2.session": by the model's real path, so that models of one name do not meet. */
+static char *slot_path(const tq_app *a, int slot) {
+    char *real = realpath(tq_source_path(tq_model_source(a->model)), NULL), *state = tq_state_dir(), *path = NULL;
+    char name[48], number[16] = "";
+    uint64_t hash = 0;
+    for (const char *p = real; p && *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+    snprintf(name, sizeof name, "%.40s", a->name);
+    for (char *p = name; *p; p++)
+        if ((unsigned char)*p >= 128 || *p == '/' || *p <= ' ') *p = '_';
+    if (slot > 1) snprintf(number, sizeof number, ".%d", slot);
+    if (!real || !state || asprintf(&path, "%s/sessions/%s-%016" PRIx64 "%s.session", state, name, hash, number) < 0)
+        path = NULL;
+    free(real);
+    free(state);
+    return path;
+}
+
+static double changed_at(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? (double)st.st_mtim.tv_sec + 1e-9 * (double)st.st_mtim.tv_nsec : -1;
+}
+
+/* Of the sessions that no other program has: the one that was used last. */
+static tq_keeper *claim_newest(tq_app *a, tq_err *err) {
+    tq_keeper *best = NULL;
+    double newest = -2;
+    int others = 0;
+    for (int slot = 1; slot <= SLOTS; slot++) {
+        bool busy = false;
+        tq_keeper *k = NULL;
+        char *path = slot_path(a, slot);
+        int rc = path ? tq_keeper_claim(path, &busy, &k, err) : tq_fail(err, "there is no directory for it");
+        double at = path ? changed_at(path) : -1;
+        free(path);
+        others += busy;
+        if (rc != TQ_OK && !busy) break;
+        if (k && at > newest) {
+            tq_keeper_close(best);
+            best = k;
+            newest = at;
+        } else {
+            tq_keeper_close(k);
+        }
+        if (at < 0 && !busy) break; /* the first that was never used */
+    }
+    if (best && others)
+        tq_say(a, TQ_SAYS, "%d other tqexplore %s this model open: this session is kept apart from %s", others,
+               others == 1 ? "has" : "have", others == 1 ? "its" : "theirs");
+    return best;
+}
+
+/* Begins anew; a->keep.claimed becomes the keeper. */
+static void begin(tq_app *a) {
+    tq_err err;
+    tq_keeper *k = a->keep.claimed;
+    a->keep.claimed = NULL;
+    tq_records_free(&a->keep.found);
+    if (!k) return;
+    if (tq_keeper_begin(k, &err) != TQ_OK) {
+        tq_say(a, TQ_REFUSES, "the session is not kept: %s", err.msg);
+        tq_keeper_close(k);
+        return;
+    }
+    char hash[17], *text = NULL;
+    char *real = realpath(tq_source_path(tq_model_source(a->model)), NULL);
+    cJSON *o = cJSON_CreateObject();
+    tq_source_hash(tq_model_source(a->model), hash);
+    bool ok = o && tq_put_number(o, "format", TQ_KEEP_FORMAT) && tq_put_text(o, "version", TQ_VERSION) &&
+              tq_put_text(o, "model", real ? real : tq_source_path(tq_model_source(a->model))) &&
+              tq_put_text(o, "hash", hash) && tq_put_number(o, "matrices", (double)tq_model_matrices(a->model));
+    if (ok) text = cJSON_PrintUnformatted(o);
+    if (text && tq_keeper_put(k, TQ_KEEP_HEADER, text, &err) == TQ_OK) {
+        a->keep.keeper = k;
+    } else {
+        tq_say(a, TQ_REFUSES, "the session is not kept: %s", text ? err.msg : "out of memory");
+        tq_keeper_close(k);
+    }
+    cJSON_free(text);
+    cJSON_Delete(o);
+    free(real);
+    tq_keep_now(a);
+}
+
+/* Renames the file, never over another; the new name in aside[]. */
+static bool set_aside(const char *path, char *aside, size_t size) {
+    char when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    if (!localtime_r(&now, &tm) || strftime(when, sizeof when, "%Y%m%d-%H%M%S", &tm) == 0) return false;
+    for (int i = 0; i < ASIDE_MAX; i++) {
+        struct stat st;
+        int n = i ? snprintf(aside, size, "%s.%s-%d", path, when, i) : snprintf(aside, size, "%s.%s", path, when);
+        if (n < 0 || (size_t)n >= size) return false;
+        if (lstat(aside, &st) != 0 && errno == ENOENT) return rename(path, aside) == 0;
+    }
+    return false;
+}
+
+static void begin_beside(tq_app *a, const char *what) {
+    char aside[4096];
+    if (!set_aside(tq_keeper_path(a->keep.claimed), aside, sizeof aside)) {
+        tq_say(a, TQ_REFUSES, "the session is not kept: %s cannot be set aside", tq_keeper_path(a->keep.claimed));
+        tq_keeper_close(a->keep.claimed);
+        a->keep.claimed = NULL;
+        return;
+    }
+    begin(a);
+    tq_say(a, TQ_SAYS, "%s is kept: --session %s", what, aside);
+}
+
+static void resume(tq_app *a) {
+    resumed r;
+    tq_err err;
+    tq_keeper *k = a->keep.claimed;
+    if (read_session(a, tq_keeper_path(k), &a->keep.found, &r, &err) != TQ_OK) {
+        say_refused(a, &err);
+        begin_beside(a, "it");
+        return;
+    }
+    put_back(a, &a->keep.found, &r);
+    resumed_free(&r);
+    a->keep.claimed = NULL;
+    if (tq_keeper_continue(k, &a->keep.found, &err) == TQ_OK) {
+        a->keep.keeper = k;
+        tq_keep_now(a);
+        return;
+    }
+    tq_say(a, TQ_REFUSES, "the session is not kept: %s", err.msg);
+    tq_keeper_close(k);
+}
+
+/* Is there anything that a person would miss? The question says what. */
+static bool worth_asking(tq_app *a, const resumed *r, const tq_records *f) {
+    const cJSON *view = tq_records_get(f, "view"), *tune = tq_records_get(f, "tune");
+    size_t named = 0, marks = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(view, "marked")),
+           pins = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(tune, "pinned"));
+    for (size_t i = 0; i < r->n_points; i++)
+        named += r->points[i].named;
+    if (r->n_states < 2 && r->n_points < 2 && !named && !r->n_turns && !marks && !pins) return false;
+    time_t at = (time_t)changed_at(tq_keeper_path(a->keep.claimed));
+    struct tm tm;
+    char when[40] = "";
+    if (localtime_r(&at, &tm)) (void)strftime(when, sizeof when, "%e %b %H:%M", &tm);
+    snprintf(a->question, sizeof a->question, "of %s: %zu change%s, %zu plan%s tried, %zu line%s of chat", when,
+             r->n_states - 1, r->n_states == 2 ? "" : "s", r->n_points, r->n_points == 1 ? "" : "s", r->n_turns,
+             r->n_turns == 1 ? "" : "s");
+    return true;
+}
+
+static void look_into(tq_app *a, bool named) {
+    tq_err err;
+    resumed r = {0};
+    const char *path = tq_keeper_path(a->keep.claimed);
+    int rc = tq_records_read(path, TQ_KEEP_HEADER, &a->keep.found, &err);
+    if (rc == TQ_OK) rc = read_session(a, path, &a->keep.found, &r, &err);
+    bool worth = rc == TQ_OK && worth_asking(a, &r, &a->keep.found);
+    resumed_free(&r);
+    if (rc != TQ_OK) {
+        say_refused(a, &err);
+        if (!named) {
+            begin_beside(a, "it");
+            return;
+        }
+        tq_keeper_close(a->keep.claimed); /* a file that was named is left alone */
+        a->keep.claimed = NULL;
+    } else if (named || a->options->resume == TQ_RESUME_YES || !worth) {
+        resume(a); /* where the cursor stood is not worth a question */
+    } else if (a->options->resume == TQ_RESUME_NO) {
+        begin_beside(a, "the former session");
+    } else {
+        a->overlay = TQ_OVER_RESUME;
+    }
+}
+
+void tq_resume_look(tq_app *a) {
+    tq_err err = {{0}};
+    struct stat st;
+    bool busy, named = a->options->session != NULL;
+    if (named && stat(a->options->session, &st) != 0) {
+        tq_say(a, TQ_REFUSES, "the session is not resumed: %s: %s", a->options->session, strerror(errno));
+        named = false;
+    }
+    if (named && tq_keeper_claim(a->options->session, &busy, &a->keep.claimed, &err) != TQ_OK) say_refused(a, &err);
+    if (!a->keep.claimed) {
+        named = false;
+        a->keep.claimed = claim_newest(a, &err);
+    }
+    if (!a->keep.claimed) {
+        tq_say(a, TQ_REFUSES, "the session is not kept: %s", err.msg);
+        return;
+    }
+    if (changed_at(tq_keeper_path(a->keep.claimed)) >= 0)
+        look_into(a, named);
+    else
+        begin(a);
+    if (!a->keep.claimed && !a->keep.keeper && named) { /* refused: this one has a file of its own */
+        a->keep.claimed = claim_newest(a, &err);
+        if (a->keep.claimed && changed_at(tq_keeper_path(a->keep.claimed)) < 0)
+            begin(a);
+        else if (a->keep.claimed)
+            begin_beside(a, "the former session");
+    }
+}
+
+void tq_resume_key(tq_app *a, int key) {
+    if (key == 'q' || key == TQ_CTRL('c')) {
+        a->quit = true; /* nothing was decided: it is asked again */
+    } else if (key == 'r' || key == 'y' || key == TQ_KEY_ENTER) {
+        a->overlay = TQ_OVER_NONE;
+        resume(a);
+    } else if (key == 'n') {
+        a->overlay = TQ_OVER_NONE;
+        begin_beside(a, "the former session");
+    }
+}
+
+void tq_draw_resume(tq_app *a, tq_area at) {
+    int w = 58;
+    tq_area box = {at.y + (at.h - 6) / 2, at.x + (at.w - w) / 2, 6, w};
+    tq_clear(&a->canvas, box);
+    tq_frame(&a->canvas, box);
+    int x = box.x + 2, end = box.x + w - 2;
+    tq_put(&a->canvas, box.y, x, end, TQ_ST_TITLE, " A session of this model ");
+    tq_put(&a->canvas, box.y + 1, x, end, TQ_ST_NORMAL, a->question);
+    tq_put(&a->canvas, box.y + 3, x, end, TQ_ST_KEY, "r");
+    tq_put(&a->canvas, box.y + 3, x + 3, end, TQ_ST_NORMAL, "resume it");
+    tq_put(&a->canvas, box.y + 3, x + 18, end, TQ_ST_KEY, "n");
+    tq_put(&a->canvas, box.y + 3, x + 21, end, TQ_ST_NORMAL, "new; it is kept aside");
+    tq_put(&a->canvas, box.y + 3, x + 47, end, TQ_ST_KEY, "q");
+    tq_put(&a->canvas, box.y + 3, x + 49, end, TQ_ST_NORMAL, "quit");
+}
