@@ -164,6 +164,8 @@ int tq_session_answer(tq_session *s, const tq_message *messages, size_t n, const
 tq_plan_figures tq_session_plan_figures(tq_session *s);
 int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *err);
 int tq_session_load_plan(tq_session *s, const char *path, tq_err *err);
+/* A saved plan, not put in force; the caller's. */
+int tq_session_read_plan(const tq_session *s, const char *path, tq_plan **out, tq_err *err);
 typedef enum tq_export_format {
     TQ_EXPORT_PLAN,
     TQ_EXPORT_TQ,

@@ -182,15 +182,21 @@ int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *er
     return rc;
 }
 
-int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
+int tq_session_read_plan(const tq_session *s, const char *path, tq_plan **out, tq_err *err) {
     char *text = NULL;
     size_t n = 0;
-    tq_plan *plan = NULL;
+    *out = NULL;
     int rc = tq_read_file(path, MAX_PLAN, &text, &n, err);
-    if (rc == TQ_OK) rc = tq_plan_from_json(s->model, text, n, path, &plan, err);
+    if (rc == TQ_OK) rc = tq_plan_from_json(s->model, text, n, path, out, err);
+    free(text);
+    return rc;
+}
+
+int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
+    tq_plan *plan = NULL;
+    int rc = tq_session_read_plan(s, path, &plan, err);
     if (rc == TQ_OK) rc = tq_session_set_plan(s, plan, err);
     tq_plan_free(plan);
-    free(text);
     return rc;
 }
 
