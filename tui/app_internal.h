@@ -3,6 +3,7 @@
 #define TQ_APP_INTERNAL_H
 
 #include "tui/canvas.h"
+#include "tui/compare.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
 #include "tui/points.h"
@@ -17,7 +18,8 @@ typedef enum tq_overlay {
     TQ_OVER_CHOICE, /* bit configs with their figures */
     TQ_OVER_EXPORT, /* formats */
     TQ_OVER_CONFIRM,
-    TQ_OVER_POINTS, /* the plans that were tried */
+    TQ_OVER_POINTS,  /* the plans that were tried */
+    TQ_OVER_COMPARE, /* A/B */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -96,6 +98,8 @@ typedef struct tq_app {
     double rest_at; /* when the cursor has rested long enough to inspect; 0: nothing to do */
 
     tq_dialogue talk;
+    tq_compare_view compare;
+    uint64_t tags; /* the last one given to a request */
     tq_canvas canvas;
     tq_layout layout;
     tq_focus focus;
@@ -152,6 +156,7 @@ void tq_draw_messages(tq_app *a, tq_area at);
 void tq_draw_choice(tq_app *a, tq_area at);
 void tq_draw_export(tq_app *a, tq_area at);
 void tq_draw_confirm(tq_app *a, tq_area at);
+void tq_draw_compare(tq_app *a, tq_area at);
 void tq_draw_bar(tq_app *a, int y);
 void tq_draw_title(tq_app *a);
 void tq_draw_screen(tq_app *a, int rows, int cols);

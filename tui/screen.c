@@ -66,6 +66,9 @@ static void draw_overlay(tq_app *a, int rows, int cols) {
     case TQ_OVER_POINTS:
         tq_draw_points(a, page);
         break;
+    case TQ_OVER_COMPARE:
+        tq_draw_compare(a, all);
+        break;
     case TQ_OVER_NONE:
     case TQ_OVER_COUNT:
         break;

@@ -267,6 +267,7 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
     tq_event *e = tq_worker_event(r->job, TQ_OK, NULL);
     if (!e) return;
     snprintf(e->path, sizeof e->path, "%s", r->path);
+    e->tag = r->tag;
     e->rc = tq_work_sync_plan(w, &e->err);
     if (e->rc == TQ_OK) switch (r->job) {
         case TQ_JOB_CHAT:
@@ -277,6 +278,12 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
             break;
         case TQ_JOB_LOAD:
             run_load(w, r, e);
+            break;
+        case TQ_JOB_ANSWERS:
+            tq_work_answers(w, r, e);
+            break;
+        case TQ_JOB_EXPLAIN:
+            tq_work_explain(w, r, e);
             break;
         default:
             run_write(w, r, e);
