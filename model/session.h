@@ -143,6 +143,12 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
                     void (*partial)(void *ctx, const tq_eval_result *so_far), void *ctx, tq_eval_result *out,
                     tq_err *err);
 
+/* The positions of the last evaluation with the highest KLD, falling: [*n], at most TQ_WORST_MAX; borrowed until the
+ * next one. None when there is no evaluation of the plan in force. Positions are into tq_session_text_ids. */
+#define TQ_WORST_MAX 64
+const tq_worst *tq_session_worst(const tq_session *s, size_t *n);
+const int *tq_session_text_ids(const tq_session *s); /* [tq_session_text_tokens] */
+
 typedef struct tq_chat_options {
     tq_sampling sampling;
     size_t max_tokens; /* default 256 */

@@ -77,6 +77,15 @@ size_t tq_session_text_tokens(const tq_session *s) {
     return s->text_tokens;
 }
 
+const int *tq_session_text_ids(const tq_session *s) {
+    return s->text_ids;
+}
+
+const tq_worst *tq_session_worst(const tq_session *s, size_t *n) {
+    *n = s->has_eval ? s->n_worst : 0;
+    return s->worst;
+}
+
 int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
     tq_source *source = NULL;
     tq_model *model = NULL;
@@ -152,6 +161,7 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
     s->has_eval = true;
     s->last_eval = *out;
     s->last_options = options;
+    s->n_worst = tq_evaluator_worst(e, TQ_WORST_MAX, s->worst);
     return TQ_OK;
 }
 

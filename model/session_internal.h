@@ -83,6 +83,8 @@ struct tq_session {
     bool has_eval; /* last_eval is of the variant and text in force */
     tq_eval_result last_eval;
     tq_eval_options last_options;
+    tq_worst worst[TQ_WORST_MAX]; /* [n_worst] of last_eval */
+    size_t n_worst;
 
     tq_session_tuning tuning;
     tq_packing sides[2]; /* plans that are compared, beside the one in force */

@@ -128,22 +128,41 @@ const tq_sensitivity *tq_session_sensitivity(const tq_session *s) {
 
 /* --- other plans than the one in force --- */
 
+/* What is known of the plan in force stays known. */
+typedef struct known_eval {
+    bool has;
+    tq_eval_result result;
+    tq_eval_options options;
+    tq_worst worst[TQ_WORST_MAX];
+    size_t n_worst;
+} known_eval;
+
+static known_eval remember_eval(const tq_session *s) {
+    known_eval k = {.has = s->has_eval, .result = s->last_eval, .options = s->last_options, .n_worst = s->n_worst};
+    memcpy(k.worst, s->worst, sizeof k.worst);
+    return k;
+}
+
+static void restore_eval(tq_session *s, const known_eval *k) {
+    s->has_eval = k->has;
+    s->last_eval = k->result;
+    s->last_options = k->options;
+    s->n_worst = k->n_worst;
+    memcpy(s->worst, k->worst, sizeof s->worst);
+}
+
 int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options *o, const tq_progress *p,
                        tq_eval_result *out, tq_err *err) {
     tq_packing other;
     int rc = tq_packing_new(s, plan, &other, err);
     if (rc != TQ_OK) return rc;
-    bool has_eval = s->has_eval; /* what is known of the plan in force stays known */
-    tq_eval_result eval = s->last_eval;
-    tq_eval_options options = s->last_options;
+    known_eval known = remember_eval(s);
     tq_packing_swap(s, &other);
     tq_session_touch(s, 0);
     rc = tq_session_eval(s, o, p, NULL, NULL, out, err);
     tq_packing_swap(s, &other);
     tq_session_touch(s, 0);
-    s->has_eval = has_eval;
-    s->last_eval = eval;
-    s->last_options = options;
+    restore_eval(s, &known);
     tq_packing_free(&other, s->count);
     return rc;
 }

@@ -101,6 +101,11 @@ void tq_app_event(tq_app *a, tq_event *e) {
     case TQ_JOB_ANSWERS:
     case TQ_JOB_EXPLAIN:
         tq_compare_event(a, e);
+        tq_worst_event(a, e);
+        break;
+    case TQ_JOB_EVAL:
+        tq_worst_event(a, e);
+        if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
         break;
     default:
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
@@ -330,6 +335,8 @@ void tq_app_key(tq_app *a, int key) {
         tq_points_key(a, key);
     } else if (a->overlay == TQ_OVER_COMPARE && !tq_lineedit_active(TQ_LINE_COMPARE)) {
         tq_compare_key(a, key);
+    } else if (a->overlay == TQ_OVER_WORST) {
+        tq_worst_key(a, key);
     } else if (a->overlay == TQ_OVER_CONFIRM) {
         confirm_key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
@@ -474,6 +481,7 @@ static void release(tq_app *a) {
     tq_tune_free(&a->tune);
     tq_points_free(&a->points);
     tq_compare_free(&a->compare);
+    tq_worst_free(&a->worst);
     tq_chat_free_turns(&a->talk);
     tq_canvas_free(&a->canvas);
     for (size_t i = 0; i < TQ_INSPECT_CACHE; i++)

@@ -9,6 +9,7 @@
 #include "tui/points.h"
 #include "tui/table.h"
 #include "tui/worker.h"
+#include "tui/worst.h"
 
 typedef enum tq_focus { TQ_FOCUS_LAYERS, TQ_FOCUS_INSPECT, TQ_FOCUS_CHAT, TQ_FOCUS_COUNT } tq_focus;
 typedef enum tq_overlay {
@@ -20,6 +21,7 @@ typedef enum tq_overlay {
     TQ_OVER_CONFIRM,
     TQ_OVER_POINTS,  /* the plans that were tried */
     TQ_OVER_COMPARE, /* A/B */
+    TQ_OVER_WORST,   /* the worst tokens of the evaluation */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -99,6 +101,7 @@ typedef struct tq_app {
 
     tq_dialogue talk;
     tq_compare_view compare;
+    tq_worst_view worst;
     uint64_t tags; /* the last one given to a request */
     tq_canvas canvas;
     tq_layout layout;
@@ -157,6 +160,7 @@ void tq_draw_choice(tq_app *a, tq_area at);
 void tq_draw_export(tq_app *a, tq_area at);
 void tq_draw_confirm(tq_app *a, tq_area at);
 void tq_draw_compare(tq_app *a, tq_area at);
+void tq_draw_worst(tq_app *a, tq_area at);
 void tq_draw_bar(tq_app *a, int y);
 void tq_draw_title(tq_app *a);
 void tq_draw_screen(tq_app *a, int rows, int cols);

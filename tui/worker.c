@@ -28,6 +28,7 @@ void tq_event_free(tq_event *e) {
     free(e->text);
     free(e->inspected);
     tq_costs_free(e->costs);
+    tq_worst_list_free(e->worst);
     tq_comparison_free(e->comparison);
     tq_explanation_free(e->explanation);
     free(e);

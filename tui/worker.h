@@ -73,6 +73,20 @@ typedef struct tq_inspected {
     tq_matrix_figures figures[TQ_BITS_COUNT];
 } tq_inspected;
 
+/* The positions of an evaluation with the highest KLD, with the text around each. */
+typedef struct tq_worst_item {
+    tq_worst where;
+    const int *ids; /* [before + 1 + after]: the window up to the token, the token, and what follows */
+    size_t before, after;
+} tq_worst_item;
+typedef struct tq_worst_list {
+    uint64_t serial; /* of the plan */
+    tq_worst_item items[TQ_WORST_MAX];
+    size_t n;
+    int *ids; /* what the items point into */
+} tq_worst_list;
+void tq_worst_list_free(tq_worst_list *l); /* NULL is fine */
+
 /* Something that the screen has to do or say, in order. */
 typedef struct tq_event {
     struct tq_event *next;
@@ -93,6 +107,7 @@ typedef struct tq_event {
     uint64_t tag;                /* answers, explain: what was given with the request */
     int side;                    /* answers: whose piece text is */
     tq_comparison *comparison;   /* answers, when ended: the screen's now */
+    tq_worst_list *worst;        /* eval, when it is through: the screen's now */
     tq_explanation *explanation; /* explain: the screen's now */
     tq_eval_result eval;         /* compare: of plan, which is the screen's now; serial is that of the budget's plan */
 } tq_event;

@@ -38,6 +38,47 @@ void tq_work_explain(tq_worker *w, const tq_request *r, tq_event *e) {
     e->rc = tq_session_explain(w->session, &at, &p, &e->explanation, &e->err);
 }
 
+/* --- the worst tokens --- */
+
+void tq_worst_list_free(tq_worst_list *l) {
+    if (!l) return;
+    free(l->ids);
+    free(l);
+}
+
+enum { SHOWN_AFTER = 24 };
+
+static tq_worst_list *list_worst(const tq_session *s) {
+    size_t n = 0, room = 0, tokens = tq_session_text_tokens(s);
+    const tq_worst *worst = tq_session_worst(s, &n);
+    const int *ids = tq_session_text_ids(s);
+    for (size_t i = 0; i < n; i++)
+        room += worst[i].at - worst[i].begin + 1 + SHOWN_AFTER;
+    tq_worst_list *l = calloc(1, sizeof *l);
+    if (l) l->ids = malloc((room + 1) * sizeof *l->ids);
+    if (!l || !l->ids) {
+        tq_worst_list_free(l);
+        return NULL;
+    }
+    int *to = l->ids;
+    for (size_t i = 0; i < n; i++) {
+        size_t left = tokens - worst[i].at - 1, after = left < SHOWN_AFTER ? left : SHOWN_AFTER;
+        size_t before = worst[i].at - worst[i].begin;
+        l->items[l->n++] = (tq_worst_item){worst[i], to, before, after};
+        memcpy(to, ids + worst[i].begin, (before + 1 + after) * sizeof *to);
+        to += before + 1 + after;
+    }
+    return l;
+}
+
+void tq_work_tell_worst(tq_worker *w) {
+    tq_event *e = tq_worker_event(TQ_JOB_EVAL, TQ_OK, NULL);
+    if (!e) return;
+    e->worst = list_worst(w->session);
+    if (e->worst) e->worst->serial = w->session_serial;
+    tq_worker_post(w, e);
+}
+
 /* --- called by the screen --- */
 
 static bool copy_plans(tq_request *r, const tq_plan *const plan[2]) {

@@ -95,5 +95,7 @@ void tq_work_request(tq_worker *w, const tq_request *r);
 /* What is asked for in worker_compare.c: the result goes into e. */
 void tq_work_answers(tq_worker *w, const tq_request *r, tq_event *e);
 void tq_work_explain(tq_worker *w, const tq_request *r, tq_event *e);
+/* Tells the screen the worst tokens of the evaluation that has come to its end. */
+void tq_work_tell_worst(tq_worker *w);
 
 #endif

@@ -169,6 +169,7 @@ void tq_work_eval(tq_worker *w, bool coarse) {
     tq_progress p = tq_work_progress(w);
     int rc = tq_session_eval(w->session, &o, &p, partial, w, &result, &err);
     if (rc == TQ_OK) publish_eval(w, &result, coarse);
+    if (rc == TQ_OK && !coarse) tq_work_tell_worst(w);
     pthread_mutex_lock(&w->mutex);
     if (rc == TQ_CANCELLED && !w->status.cancelling && !w->to_apply) {
         if (coarse) w->to_coarse = true;
