@@ -200,15 +200,10 @@ bool tq_size_parse(const char *text, double *bytes) {
 
 /* --- solving --- */
 
-static double bits_per_weight(const tq_costs *c, double bytes) {
-    size_t weights = tq_model_matrix_weights(c->model);
-    return weights ? 8 * bytes / (double)weights : 0;
-}
-
 static void sum_up(const tq_costs *c, const tq_plan *plan, tq_budget *out) {
     out->sum = tq_costs_sum(c, plan, &out->bytes);
     out->foretold = tq_costs_foretell(c, out->sum);
-    out->bpw = bits_per_weight(c, (double)out->bytes);
+    out->bpw = tq_bits_per_weight((double)out->bytes, tq_model_matrix_weights(c->model));
 }
 
 /* The nearest target that can be reached, in the words of the one that cannot. */
@@ -216,7 +211,7 @@ static int impossible(const tq_costs *c, const tq_target *t, double least, tq_er
     double whole = least + (double)tq_model_kept_bytes(c->model);
     if (t->kind == TQ_TARGET_BPW)
         return tq_fail(err, "%g bits/weight cannot be reached, the nearest possible is %.4f", t->value,
-                       ceil(bits_per_weight(c, least) * 1e4) / 1e4);
+                       ceil(tq_bits_per_weight(least, tq_model_matrix_weights(c->model)) * 1e4) / 1e4);
     if (t->kind == TQ_TARGET_BYTES)
         return tq_fail(
             err, "%.3f MiB cannot be reached, the nearest possible is %.3f MiB (of which %.3f stay as stored)",

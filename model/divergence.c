@@ -371,3 +371,17 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     out->blocks_run = r.blocks_run;
     return rc;
 }
+
+size_t tq_evaluator_worst(const tq_evaluator *e, size_t n, tq_worst *out) {
+    const tq_divergence_stats *s = &e->stats;
+    size_t found = 0;
+    if (s->count != s->capacity) return 0;
+    for (size_t i = 0; n && i < s->count; i++) {
+        if (!(s->kld[i] > 0) || (found == n && !(s->kld[i] > out[n - 1].kld))) continue;
+        size_t k = found < n ? found++ : n - 1, at = scored_position(e, i);
+        for (; k > 0 && out[k - 1].kld < s->kld[i]; k--)
+            out[k] = out[k - 1];
+        out[k] = (tq_worst){at / e->ctx * e->ctx, at + 1, s->kld[i], s->tops[2 * i], s->tops[2 * i + 1]};
+    }
+    return found;
+}

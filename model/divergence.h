@@ -34,6 +34,13 @@ typedef struct tq_eval_result {
     size_t blocks_run; /* how many blocks were run for it */
 } tq_eval_result;
 
+/* A scored position: how token `at` of the text was predicted from those since `begin`, where its window begins. */
+typedef struct tq_worst {
+    size_t begin, at;
+    double kld;
+    int base_top, top; /* the likeliest tokens of base and variant */
+} tq_worst;
+
 typedef struct tq_evaluator tq_evaluator;
 
 /* ids are copied. The evaluator keeps (blocks + 2) * tokens * hidden floats at most; past `memory_limit` bytes (0: 2
@@ -59,5 +66,9 @@ const double *tq_evaluator_seconds(const tq_evaluator *e);
 int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
                      void (*partial)(void *ctx, const tq_eval_result *so_far), void *partial_ctx, tq_eval_result *out,
                      tq_err *err);
+
+/* The scored positions of the last run with the highest KLD, falling, at most n; those with none are left out. Returns
+ * how many; 0 when the last run did not come to its end. */
+size_t tq_evaluator_worst(const tq_evaluator *e, size_t n, tq_worst *out);
 
 #endif

@@ -14,7 +14,8 @@ int tq_divergence_stats_init(tq_divergence_stats *s, size_t windows, size_t per_
     s->kld = calloc(s->capacity, sizeof *s->kld);
     s->log_ratio = calloc(s->capacity, sizeof *s->log_ratio);
     s->sorted = calloc(s->capacity, sizeof *s->sorted);
-    if (s->kld && s->log_ratio && s->sorted) return TQ_OK;
+    s->tops = calloc(s->capacity, 2 * sizeof *s->tops);
+    if (s->tops && s->kld && s->log_ratio && s->sorted) return TQ_OK;
     tq_divergence_stats_free(s);
     return tq_fail(err, "out of memory for %zu positions", windows * per_window);
 }
@@ -23,6 +24,7 @@ void tq_divergence_stats_free(tq_divergence_stats *s) {
     free(s->kld);
     free(s->log_ratio);
     free(s->sorted);
+    free(s->tops);
     *s = (tq_divergence_stats){0};
 }
 
@@ -34,6 +36,8 @@ void tq_divergence_stats_reset(tq_divergence_stats *s) {
 void tq_divergence_stats_add(tq_divergence_stats *s, const tq_kld_row *row) {
     double dp = exp(row->quant_logp) - exp(row->base_logp);
     s->kld[s->count] = row->kld;
+    s->tops[2 * s->count] = (int)row->base_top;
+    s->tops[2 * s->count + 1] = (int)row->quant_top;
     s->log_ratio[s->count] = row->base_logp - row->quant_logp;
     s->base_logp += row->base_logp;
     s->quant_logp += row->quant_logp;

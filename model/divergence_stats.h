@@ -10,6 +10,7 @@ typedef struct tq_divergence_stats {
     size_t capacity, count;
     size_t per_window; /* scored positions a window */
     double *kld;
+    int *tops;         /* two each: the likeliest tokens of base and variant */
     double *log_ratio; /* log P - log Q of the correct token */
     double *sorted;    /* scratch */
     double base_logp;  /* sums from here on */

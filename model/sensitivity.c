@@ -17,6 +17,11 @@
 static const tq_choice default_configs[] = {
     {TQ_BITS_4T, TQ_GROUP_DEFAULT}, {TQ_BITS_4_2, TQ_GROUP_DEFAULT}, {TQ_BITS_4_4, TQ_GROUP_DEFAULT}};
 
+const tq_choice *tq_sweep_configs_default(size_t *n) {
+    *n = sizeof default_configs / sizeof *default_configs;
+    return default_configs;
+}
+
 /* Everything about one matrix. */
 typedef struct row {
     tq_sensed at[TQ_BITS_COUNT][GROUPS_MAX];

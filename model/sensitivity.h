@@ -23,6 +23,9 @@ typedef struct tq_sweep_options {
     size_t n_configs;         /* 0: 4t, 4+2 and 4+4 in groups of TQ_GROUP_DEFAULT */
 } tq_sweep_options;
 
+/* The configs that are measured when none are named: [*n]. Uniform plans of them give budgets their scale, too. */
+const tq_choice *tq_sweep_configs_default(size_t *n);
+
 /* What is known of a matrix at a config. */
 typedef struct tq_sensed {
     bool coded;       /* the next two are known: */

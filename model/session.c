@@ -137,6 +137,8 @@ void tq_session_close(tq_session *s) {
     free(s->calibrated);
     tq_session_drop_calibration(s);
     tq_session_drop_tuning(s);
+    tq_packing_free(&s->sides[0], s->count);
+    tq_packing_free(&s->sides[1], s->count);
     free(s->tuning.path);
     free(s->tuning.state_dir);
     tq_plan_free(s->plan);
@@ -223,15 +225,11 @@ size_t tq_session_matrix_bytes(const tq_session *s, size_t matrix) {
     return spec.bits == TQ_BITS_KEEP ? m->tensor->bytes : tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
 }
 
-static double bits_per_weight(size_t bytes, size_t weights) {
-    return weights ? 8.0 * (double)bytes / (double)weights : 0;
-}
-
 tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix) {
     const tq_matrix *m = tq_model_matrix(s->model, matrix);
     tq_matrix_figures f = {.ready = !is_stale(s, matrix), .distortion = s->distortion[matrix]};
     f.bytes = tq_session_matrix_bytes(s, matrix);
-    f.bpw = bits_per_weight(f.bytes, m->w.rows * m->w.cols);
+    f.bpw = tq_bits_per_weight((double)f.bytes, m->w.rows * m->w.cols);
     if (s->q[matrix] && tq_qmatrix_spec(s->q[matrix])->calibrate != TQ_CALIBRATE_NONE) {
         f.calibrated = true;
         f.fell_back = s->calibrated[matrix].fell_back;
@@ -325,7 +323,7 @@ int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures 
         out->bytes = tq_qmatrix_bytes(q);
         tq_qmatrix_free(q);
     }
-    out->bpw = bits_per_weight(out->bytes, m->w.rows * m->w.cols);
+    out->bpw = tq_bits_per_weight((double)out->bytes, m->w.rows * m->w.cols);
     return TQ_OK;
 }
 
@@ -340,7 +338,8 @@ tq_memory tq_session_memory(const tq_session *s) {
     }
     r.total = r.kept + r.quantized;
     r.baseline = tq_model_kept_bytes(s->model) + tq_model_matrix_bytes(s->model);
-    r.bpw_linear = bits_per_weight(matrices, tq_model_matrix_weights(s->model));
-    r.bpw_model = bits_per_weight(r.total, tq_model_matrix_weights(s->model) + tq_model_kept_weights(s->model));
+    r.bpw_linear = tq_bits_per_weight((double)matrices, tq_model_matrix_weights(s->model));
+    r.bpw_model =
+        tq_bits_per_weight((double)r.total, tq_model_matrix_weights(s->model) + tq_model_kept_weights(s->model));
     return r;
 }

@@ -144,6 +144,12 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
                     void (*partial)(void *ctx, const tq_eval_result *so_far), void *ctx, tq_eval_result *out,
                     tq_err *err);
 
+/* The positions of the last evaluation with the highest KLD, falling: [*n], at most TQ_WORST_MAX; borrowed until the
+ * next one. None when there is no evaluation of the plan in force. Positions are into tq_session_text_ids. */
+#define TQ_WORST_MAX 64
+const tq_worst *tq_session_worst(const tq_session *s, size_t *n);
+const int *tq_session_text_ids(const tq_session *s); /* [tq_session_text_tokens] */
+
 typedef struct tq_chat_options {
     tq_sampling sampling;
     size_t max_tokens; /* default 256 */
@@ -165,6 +171,8 @@ int tq_session_answer(tq_session *s, const tq_message *messages, size_t n, const
 tq_plan_figures tq_session_plan_figures(tq_session *s);
 int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *err);
 int tq_session_load_plan(tq_session *s, const char *path, tq_err *err);
+/* A saved plan, not put in force; the caller's. */
+int tq_session_read_plan(const tq_session *s, const char *path, tq_plan **out, tq_err *err);
 typedef enum tq_export_format {
     TQ_EXPORT_PLAN,
     TQ_EXPORT_TQ,

@@ -81,6 +81,15 @@ size_t tq_session_text_tokens(const tq_session *s) {
     return s->text_tokens;
 }
 
+const int *tq_session_text_ids(const tq_session *s) {
+    return s->text_ids;
+}
+
+const tq_worst *tq_session_worst(const tq_session *s, size_t *n) {
+    *n = s->has_eval ? s->n_worst : 0;
+    return s->worst;
+}
+
 int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
     tq_source *source = NULL;
     tq_model *model = NULL;
@@ -157,6 +166,7 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
     s->has_eval = true;
     s->last_eval = *out;
     s->last_options = options;
+    s->n_worst = tq_evaluator_worst(e, TQ_WORST_MAX, s->worst);
     return TQ_OK;
 }
 
@@ -187,15 +197,21 @@ int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *er
     return rc;
 }
 
-int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
+int tq_session_read_plan(const tq_session *s, const char *path, tq_plan **out, tq_err *err) {
     char *text = NULL;
     size_t n = 0;
-    tq_plan *plan = NULL;
+    *out = NULL;
     int rc = tq_read_file(path, MAX_PLAN, &text, &n, err);
-    if (rc == TQ_OK) rc = tq_plan_from_json(s->model, text, n, path, &plan, err);
+    if (rc == TQ_OK) rc = tq_plan_from_json(s->model, text, n, path, out, err);
+    free(text);
+    return rc;
+}
+
+int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
+    tq_plan *plan = NULL;
+    int rc = tq_session_read_plan(s, path, &plan, err);
     if (rc == TQ_OK) rc = tq_session_set_plan(s, plan, err);
     tq_plan_free(plan);
-    free(text);
     return rc;
 }
 

@@ -45,6 +45,14 @@ typedef struct tq_session_tuning {
     tq_costs *costs; /* NULL: not made yet */
 } tq_session_tuning;
 
+/* A plan and its matrices, [count] each, as the session has them of the plan in force. */
+typedef struct tq_packing {
+    tq_plan *plan; /* NULL: none */
+    tq_qmatrix **q;
+    tq_distortion *distortion;
+    tq_calibrated *calibrated;
+} tq_packing;
+
 struct tq_session {
     tq_source *source;
     tq_model *model;
@@ -76,8 +84,11 @@ struct tq_session {
     bool has_eval; /* last_eval is of the variant and text in force */
     tq_eval_result last_eval;
     tq_eval_options last_options;
+    tq_worst worst[TQ_WORST_MAX]; /* [n_worst] of last_eval */
+    size_t n_worst;
 
     tq_session_tuning tuning;
+    tq_packing sides[2]; /* plans that are compared, beside the one in force */
     tq_talk talk;
 };
 
@@ -96,6 +107,14 @@ void tq_session_drop_calibration(tq_session *s);
 /* A text to calibrate or compare on, special tokens as such: *ids ([*n], the caller's) and the hash of its bytes. The
  * session has a tokenizer. */
 int tq_session_read_ids(const tq_session *s, const char *path, int **ids, size_t *n, char hash[17], tq_err *err);
+
+/* session_sides.c: nothing is packed yet; puts one in force in the other's place, the evaluators not told. */
+int tq_packing_new(const tq_session *s, const tq_plan *plan, tq_packing *out, tq_err *err);
+void tq_packing_free(tq_packing *p, size_t count);
+void tq_packing_swap(tq_session *s, tq_packing *other);
+/* The matrices of two plans, packed where they are not yet; NULL for a plan that keeps all (or is NULL). Borrowed until
+ * the next call, or change of the plan in force. */
+int tq_session_sides(tq_session *s, const tq_plan *const plan[2], const tq_progress *p, tq_variant out[2], tq_err *err);
 
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);

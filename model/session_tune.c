@@ -128,49 +128,42 @@ const tq_sensitivity *tq_session_sensitivity(const tq_session *s) {
 
 /* --- other plans than the one in force --- */
 
-/* What tq_session_measure puts aside. */
-typedef struct packed_plan {
-    tq_plan *plan;
-    tq_qmatrix **q;
-    tq_distortion *distortion;
-    tq_calibrated *calibrated;
-} packed_plan;
+/* What is known of the plan in force stays known. */
+typedef struct known_eval {
+    bool has;
+    tq_eval_result result;
+    tq_eval_options options;
+    tq_worst worst[TQ_WORST_MAX];
+    size_t n_worst;
+} known_eval;
 
-static void swap_plan(tq_session *s, packed_plan *other) {
-    packed_plan now = {s->plan, s->q, s->distortion, s->calibrated};
-    s->plan = other->plan;
-    s->q = other->q;
-    s->distortion = other->distortion;
-    s->calibrated = other->calibrated;
-    *other = now;
-    tq_session_touch(s, 0);
+static known_eval remember_eval(const tq_session *s) {
+    known_eval k = {.has = s->has_eval, .result = s->last_eval, .options = s->last_options, .n_worst = s->n_worst};
+    memcpy(k.worst, s->worst, sizeof k.worst);
+    return k;
+}
+
+static void restore_eval(tq_session *s, const known_eval *k) {
+    s->has_eval = k->has;
+    s->last_eval = k->result;
+    s->last_options = k->options;
+    s->n_worst = k->n_worst;
+    memcpy(s->worst, k->worst, sizeof s->worst);
 }
 
 int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options *o, const tq_progress *p,
                        tq_eval_result *out, tq_err *err) {
-    packed_plan other = {tq_plan_copy(plan), calloc(s->count + 1, sizeof(void *)),
-                         calloc(s->count + 1, sizeof *other.distortion),
-                         calloc(s->count + 1, sizeof *other.calibrated)};
-    int rc = TQ_OK;
-    if (!other.plan || !other.q || !other.distortion || !other.calibrated) {
-        rc = tq_fail(err, "out of memory for a plan");
-    } else {
-        bool has_eval = s->has_eval; /* what is known of the plan in force stays known */
-        tq_eval_result eval = s->last_eval;
-        tq_eval_options options = s->last_options;
-        swap_plan(s, &other);
-        rc = tq_session_eval(s, o, p, NULL, NULL, out, err);
-        swap_plan(s, &other);
-        s->has_eval = has_eval;
-        s->last_eval = eval;
-        s->last_options = options;
-    }
-    for (size_t i = 0; other.q && i < s->count; i++)
-        tq_qmatrix_free(other.q[i]);
-    tq_plan_free(other.plan);
-    free(other.q);
-    free(other.distortion);
-    free(other.calibrated);
+    tq_packing other;
+    int rc = tq_packing_new(s, plan, &other, err);
+    if (rc != TQ_OK) return rc;
+    known_eval known = remember_eval(s);
+    tq_packing_swap(s, &other);
+    tq_session_touch(s, 0);
+    rc = tq_session_eval(s, o, p, NULL, NULL, out, err);
+    tq_packing_swap(s, &other);
+    tq_session_touch(s, 0);
+    restore_eval(s, &known);
+    tq_packing_free(&other, s->count);
     return rc;
 }
 
@@ -178,14 +171,15 @@ int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options
 
 /* Uniform plans on the text that is evaluated: the scale of what is foretold. */
 static int learn_scale(tq_session *s, tq_costs *costs, const tq_eval_options *o, const tq_progress *p, tq_err *err) {
-    static const tq_bits bits[] = {TQ_BITS_4T, TQ_BITS_4_2, TQ_BITS_4_4};
+    size_t n = 0;
+    const tq_choice *configs = tq_sweep_configs_default(&n);
     tq_plan *plan = tq_plan_copy(s->plan);
     int rc = plan ? TQ_OK : tq_fail(err, "out of memory for a plan");
-    for (size_t i = 0; rc == TQ_OK && i < sizeof bits / sizeof *bits; i++) {
+    for (size_t i = 0; rc == TQ_OK && i < n; i++) {
         tq_eval_result r = {0};
         size_t bytes = 0;
         tq_plan_set_common(plan, &s->tuning.common);
-        if (!tq_budget_set_all(costs, (tq_choice){bits[i], TQ_GROUP_DEFAULT}, NULL, plan)) continue;
+        if (!tq_budget_set_all(costs, configs[i], NULL, plan)) continue;
         rc = tq_session_measure(s, plan, o, p, &r, err);
         if (rc == TQ_OK) tq_costs_learn(costs, tq_costs_sum(costs, plan, &bytes), r.kld_mean);
     }

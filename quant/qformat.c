@@ -165,3 +165,7 @@ size_t tq_qspec_bytes(const tq_qspec *spec, size_t rows, size_t cols) {
         total += shape[i].codes_bytes + shape[i].fine_bytes + shape[i].scales_bytes + TQ_LEVELS_BYTES;
     return total;
 }
+
+double tq_bits_per_weight(double bytes, size_t weights) {
+    return weights ? 8.0 * bytes / (double)weights : 0;
+}

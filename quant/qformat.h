@@ -90,4 +90,7 @@ bool tq_qspec_same_layout(const tq_qspec *a, const tq_qspec *b);
  * tq_qmatrix_bytes will say. 0 for keep, and for what cannot be quantized (no rows, a group not offered, overflow). */
 size_t tq_qspec_bytes(const tq_qspec *spec, size_t rows, size_t cols);
 
+/* Bits a weight when so many weights take so many bytes; 0 without weights. */
+double tq_bits_per_weight(double bytes, size_t weights);
+
 #endif

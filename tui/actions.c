@@ -276,6 +276,14 @@ static void tq_act_points(tq_app *a) {
     tq_points_show(a);
 }
 
+static void tq_act_compare(tq_app *a) {
+    tq_compare_show(a);
+}
+
+static void tq_act_worst(tq_app *a) {
+    tq_worst_show(a);
+}
+
 static void tq_act_speaker(tq_app *a) {
     tq_chat_next_speaker(a);
 }

@@ -101,6 +101,15 @@ void tq_app_event(tq_app *a, tq_event *e) {
     case TQ_JOB_COMPARE:
         tq_tune_event(a, e);
         break;
+    case TQ_JOB_ANSWERS:
+    case TQ_JOB_EXPLAIN:
+        tq_compare_event(a, e);
+        tq_worst_event(a, e);
+        break;
+    case TQ_JOB_EVAL:
+        tq_worst_event(a, e);
+        if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
+        break;
     default:
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
         break;
@@ -166,10 +175,11 @@ static void prompt_key(tq_app *a, int key) {
     tq_lineedit_key(key);
     char *line = tq_lineedit_take();
     if (!line) return;
-    tq_line kind = tq_lineedit_active(TQ_LINE_COMMAND)  ? TQ_LINE_COMMAND
-                   : tq_lineedit_active(TQ_LINE_FILTER) ? TQ_LINE_FILTER
-                   : tq_lineedit_active(TQ_LINE_BUDGET) ? TQ_LINE_BUDGET
-                                                        : TQ_LINE_PATH;
+    tq_line kind = tq_lineedit_active(TQ_LINE_COMMAND)   ? TQ_LINE_COMMAND
+                   : tq_lineedit_active(TQ_LINE_FILTER)  ? TQ_LINE_FILTER
+                   : tq_lineedit_active(TQ_LINE_BUDGET)  ? TQ_LINE_BUDGET
+                   : tq_lineedit_active(TQ_LINE_COMPARE) ? TQ_LINE_COMPARE
+                                                         : TQ_LINE_PATH;
     end_prompt(a);
     for (size_t n = strlen(line); n > 0 && line[n - 1] == ' ';)
         line[--n] = '\0'; /* completion leaves one */
@@ -179,6 +189,8 @@ static void prompt_key(tq_app *a, int key) {
         path_entered(a, line);
     else if (kind == TQ_LINE_BUDGET)
         tq_tune_budget(a, line);
+    else if (kind == TQ_LINE_COMPARE)
+        tq_compare_prompt(a, line);
     else if (!tq_table_filter(&a->table, line))
         tq_say(a, TQ_REFUSES, "'%.80s' matches none of the %zu matrices", line, tq_model_matrices(a->model));
     free(line);
@@ -309,7 +321,8 @@ static bool editing(void) {
 }
 
 void tq_app_key(tq_app *a, int key) {
-    if (key >= TQ_KEY_META && (a->overlay != TQ_OVER_NONE || !editing())) {
+    bool over = a->overlay != TQ_OVER_NONE && !tq_lineedit_active(TQ_LINE_COMPARE);
+    if (key >= TQ_KEY_META && (over || !editing())) {
         /* Only lines know Meta: elsewhere it was Escape and a key in quick succession. */
         tq_app_key(a, TQ_KEY_ESC);
         key -= TQ_KEY_META;
@@ -323,6 +336,10 @@ void tq_app_key(tq_app *a, int key) {
         menu_key(a, key);
     } else if (a->overlay == TQ_OVER_POINTS) {
         tq_points_key(a, key);
+    } else if (a->overlay == TQ_OVER_COMPARE && !tq_lineedit_active(TQ_LINE_COMPARE)) {
+        tq_compare_key(a, key);
+    } else if (a->overlay == TQ_OVER_WORST) {
+        tq_worst_key(a, key);
     } else if (a->overlay == TQ_OVER_CONFIRM) {
         confirm_key(a, key);
     } else if (a->overlay == TQ_OVER_RESUME) {
@@ -482,6 +499,8 @@ static void release(tq_app *a) {
     tq_table_free(&a->table);
     tq_tune_free(&a->tune);
     tq_points_free(&a->points);
+    tq_compare_free(&a->compare);
+    tq_worst_free(&a->worst);
     tq_chat_free_turns(&a->talk);
     tq_canvas_free(&a->canvas);
     for (size_t i = 0; i < TQ_INSPECT_CACHE; i++)

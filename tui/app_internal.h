@@ -4,12 +4,14 @@
 
 #include "model/records.h"
 #include "tui/canvas.h"
+#include "tui/compare.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
 #include "tui/points.h"
 #include "tui/table.h"
 #include "tui/term.h"
 #include "tui/worker.h"
+#include "tui/worst.h"
 
 typedef enum tq_focus { TQ_FOCUS_LAYERS, TQ_FOCUS_INSPECT, TQ_FOCUS_CHAT, TQ_FOCUS_COUNT } tq_focus;
 typedef enum tq_overlay {
@@ -19,8 +21,10 @@ typedef enum tq_overlay {
     TQ_OVER_CHOICE, /* bit configs with their figures */
     TQ_OVER_EXPORT, /* formats */
     TQ_OVER_CONFIRM,
-    TQ_OVER_POINTS, /* the plans that were tried */
-    TQ_OVER_RESUME, /* go on with the session of before? */
+    TQ_OVER_POINTS,  /* the plans that were tried */
+    TQ_OVER_COMPARE, /* A/B */
+    TQ_OVER_WORST,   /* the worst tokens of the evaluation */
+    TQ_OVER_RESUME,  /* go on with the session of before? */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -124,6 +128,9 @@ typedef struct tq_app {
     double rest_at; /* when the cursor has rested long enough to inspect; 0: nothing to do */
 
     tq_dialogue talk;
+    tq_compare_view compare;
+    tq_worst_view worst;
+    uint64_t tags; /* the last one given to a request */
     tq_canvas canvas;
     tq_layout layout;
     tq_focus focus;
@@ -181,6 +188,8 @@ void tq_draw_messages(tq_app *a, tq_area at);
 void tq_draw_choice(tq_app *a, tq_area at);
 void tq_draw_export(tq_app *a, tq_area at);
 void tq_draw_confirm(tq_app *a, tq_area at);
+void tq_draw_compare(tq_app *a, tq_area at);
+void tq_draw_worst(tq_app *a, tq_area at);
 void tq_draw_bar(tq_app *a, int y);
 void tq_draw_title(tq_app *a);
 void tq_draw_screen(tq_app *a, int rows, int cols);

@@ -135,10 +135,6 @@ static layer_totals sum_layers(const tq_session *s) {
     return t;
 }
 
-static double bits_per_weight(const layer_totals *t) {
-    return t->weights ? 8.0 * (double)t->bytes / (double)t->weights : 0;
-}
-
 static bool layer_json(cJSON *layers, const tq_session *s, size_t i) {
     const tq_matrix *m = tq_model_matrix(tq_session_model(s), i);
     tq_matrix_figures f = tq_session_figures(s, i);
@@ -159,7 +155,7 @@ static cJSON *layers_json(const tq_session *s) {
     cJSON *total = ok ? cJSON_AddObjectToObject(root, "total") : NULL;
     ok = total && tq_json_number(total, "bytes", (double)t.bytes) &&
          tq_json_number(total, "baseline_bytes", (double)t.baseline) &&
-         tq_json_number(total, "bpw", bits_per_weight(&t)) && tq_json_baseline(total, s);
+         tq_json_number(total, "bpw", tq_bits_per_weight((double)t.bytes, t.weights)) && tq_json_baseline(total, s);
     if (ok) return root;
     cJSON_Delete(root);
     return NULL;
@@ -185,7 +181,7 @@ static void print_layers(const tq_session *s) {
                f.distortion.rel_mse, f.distortion.cosine, f.bytes, f.bpw);
     }
     printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu %6.3f\n", width, "total", "", "", "", "", "", "", t.bytes,
-           bits_per_weight(&t));
+           tq_bits_per_weight((double)t.bytes, t.weights));
     printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu%s%s\n", width, "as stored", "", "", "", "", "", "", t.baseline,
            tq_model_baseline(m)[0] ? "   baseline: " : "", tq_model_baseline(m));
 }

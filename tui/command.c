@@ -117,6 +117,10 @@ static void cmd_mouse(tq_app *a, char *arg) {
     tq_say(a, TQ_SAYS, on ? "clicks and the wheel work here" : "the mouse is the terminal's: it selects text");
 }
 
+static void cmd_compare(tq_app *a, char *arg) {
+    tq_compare_prompt(a, arg);
+}
+
 static void cmd_help(tq_app *a, char *arg) {
     (void)arg;
     a->overlay = TQ_OVER_HELP;
@@ -149,6 +153,7 @@ static const struct command {
     {"copy", "row|plan|answer", "row|plan|answer", cmd_copy},
     {"scheme", "plain|contrast|blue-orange|mono", "plain|contrast|blue-orange|mono", cmd_scheme},
     {"mouse", "on|off", "on|off", cmd_mouse},
+    {"compare", "PROMPT", "What|Tell", cmd_compare},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -169,6 +174,7 @@ const char *const tq_commands_help[] = {
     ":copy row|plan|answer     to the clipboard (OSC 52)",
     ":scheme plain|contrast|blue-orange|mono     colours",
     ":mouse on|off             off: the terminal's own selection works",
+    ":compare PROMPT           two sides answer it, as the key A",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;

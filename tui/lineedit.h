@@ -11,6 +11,7 @@ typedef enum tq_line {
     TQ_LINE_FILTER,
     TQ_LINE_PATH,
     TQ_LINE_BUDGET,
+    TQ_LINE_COMPARE,
     TQ_LINE_COUNT
 } tq_line;
 

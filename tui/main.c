@@ -11,7 +11,7 @@ typedef int (*run_fn)(const tq_options *o);
 static const run_fn commands[TQ_CMD_COUNT] = {
     [TQ_CMD_EXPLORE] = tq_explore, [TQ_CMD_LAYERS] = tq_run_layers, [TQ_CMD_EVAL] = tq_run_eval,
     [TQ_CMD_CHAT] = tq_run_chat,   [TQ_CMD_EXPORT] = tq_run_export, [TQ_CMD_SWEEP] = tq_run_sweep,
-    [TQ_CMD_AUTO] = tq_run_auto,   [TQ_CMD_BENCH] = tq_run_bench,
+    [TQ_CMD_AUTO] = tq_run_auto,   [TQ_CMD_BENCH] = tq_run_bench,   [TQ_CMD_COMPARE] = tq_run_compare,
 };
 
 enum { EXIT_USAGE = 2 };

@@ -244,6 +244,7 @@ static bool take_cpu(tq_options *o, const char *v) {
 #define CODED (EVERY & ~IN(TQ_CMD_SWEEP))  /* a sweep has plain codes */
 #define TUNED (IN(TQ_CMD_SWEEP) | IN(TQ_CMD_AUTO))
 #define MEASURED (IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPORT) | IN(TQ_CMD_AUTO))
+#define ANSWERS (IN(TQ_CMD_CHAT) | IN(TQ_CMD_COMPARE))
 #define BATCH (EVERY & ~IN(TQ_CMD_EXPLORE))
 
 const tq_option tq_option_table[] = {
@@ -259,8 +260,8 @@ const tq_option tq_option_table[] = {
     {"rotation", "KIND", EVERY, false, take_rotation, "hadamard (default), qr or none", "hadamard, qr or none"},
     {"rotation-seed", "N", EVERY, false, take_rotation_seed, "of the random signs or matrix (default 42)",
      "a whole number up to 10^15"},
-    {"seed", "N", EVERY & ~(IN(TQ_CMD_CHAT) | IN(TQ_CMD_EXPLORE)), false, take_rotation_seed,
-     "the same as --rotation-seed", "a whole number up to 10^15"},
+    {"seed", "N", EVERY & ~(ANSWERS | IN(TQ_CMD_EXPLORE)), false, take_rotation_seed, "the same as --rotation-seed",
+     "a whole number up to 10^15"},
     {"states", "N", CODED, false, take_states, "of the encoder of 4t: 16 (default), or 256, more faithful and slower",
      "16 or 256"},
     {"calibrate", "MODE", CODED, false, take_calibrate,
@@ -306,14 +307,23 @@ const tq_option tq_option_table[] = {
      "a file name"},
     {"tune-tokens", "N", IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_tune_tokens,
      "at most so many tokens of it (default 2048)", "a whole number from 4"},
+    {"a", "SIDE", IN(TQ_CMD_COMPARE), false, tq_take_side_a,
+     "one side: base (the model as stored; the default), plan (what the other\n"
+     "options say), or a saved plan",
+     "base, plan or a file name"},
+    {"b", "SIDE", IN(TQ_CMD_COMPARE), false, tq_take_side_b, "the other side (default plan)",
+     "base, plan or a file name"},
+    {"explain", NULL, IN(TQ_CMD_COMPARE), false, tq_take_explain,
+     "find the layers that make the first token that differs differ", NULL},
     {"prompt", "TEXT", IN(TQ_CMD_CHAT), false, take_prompt, "answer this and stop (default: a conversation)", "a text"},
-    {"max-tokens", "N", IN(TQ_CMD_CHAT), false, take_max_tokens, "at most so many tokens an answer (default 256)",
+    {"prompt", "TEXT", IN(TQ_CMD_COMPARE), false, take_prompt, "what both sides answer", "a text"},
+    {"max-tokens", "N", ANSWERS, false, take_max_tokens, "at most so many tokens an answer (default 256)",
      "a whole number from 1"},
-    {"temp", "T", IN(TQ_CMD_CHAT), false, take_temp, "temperature (default 0: the likeliest token)", "a number from 0"},
-    {"top-k", "N", IN(TQ_CMD_CHAT), false, take_top_k, "sample among the N likeliest", "a whole number from 1"},
-    {"top-p", "P", IN(TQ_CMD_CHAT), false, take_top_p, "sample among the likeliest that make up P",
+    {"temp", "T", ANSWERS, false, take_temp, "temperature (default 0: the likeliest token)", "a number from 0"},
+    {"top-k", "N", ANSWERS, false, take_top_k, "sample among the N likeliest", "a whole number from 1"},
+    {"top-p", "P", ANSWERS, false, take_top_p, "sample among the likeliest that make up P",
      "a number above 0, at most 1"},
-    {"seed", "N", IN(TQ_CMD_CHAT), false, take_seed, "of the sampling (default 0); the plan's is --rotation-seed",
+    {"seed", "N", ANSWERS, false, take_seed, "of the sampling (default 0); the plan's is --rotation-seed",
      "a whole number"},
     {"base", NULL, IN(TQ_CMD_CHAT), false, take_base, "the model as stored", NULL},
     {"format", "FORMAT", IN(TQ_CMD_EXPORT), false, take_format,
@@ -367,6 +377,7 @@ const tq_command_row tq_command_table[TQ_CMD_COUNT] = {
     [TQ_CMD_EXPORT] = {"export", "MODEL", "write the plan or the quantized model", true},
     [TQ_CMD_SWEEP] = {"sweep", "MODEL", "measure what each matrix costs alone, goes on where it was", true},
     [TQ_CMD_AUTO] = {"auto", "MODEL", "the plan of the least divergence within a size, or of the least size", true},
+    [TQ_CMD_COMPARE] = {"compare", "MODEL", "two answers to one prompt, where they part, and which layers do it", true},
     [TQ_CMD_BENCH] = {"bench", "[MODEL]", "encode, decode and prefill beside the machine's read bandwidth", false},
 };
 
@@ -511,13 +522,13 @@ static int check_together(tq_options *o, tq_err *err) {
     if (o->command == TQ_CMD_CHAT && o->json && !o->prompt) return tq_fail(err, "chat: --json needs --prompt");
     if (o->chat.base && tq_options_has_plan(o)) return tq_fail(err, "chat: --base takes no plan");
     if (o->chat.sampling.temperature == 0.0F && (o->chat.sampling.top_k || o->chat.sampling.top_p < 1.0F))
-        return tq_fail(err, "chat: --top-k and --top-p need --temp above 0");
+        return tq_fail(err, "%s: --top-k and --top-p need --temp above 0", row->name);
     for (size_t i = 0; i < o->n_rules; i++)
         if (tq_plan_rule_check(o->rules[i], err) != TQ_OK) return TQ_FAIL;
     if (o->calibrate_given && o->calibrate != TQ_CALIBRATE_NONE && o->residual_given &&
         o->residual != TQ_RESIDUAL_NESTED)
         return tq_fail(err, "--calibrate needs --residual nested");
-    if (tq_check_tuning(o, err) != TQ_OK) return TQ_FAIL;
+    if (tq_check_tuning(o, err) != TQ_OK || tq_check_compare(o, tq_options_has_plan(o), err) != TQ_OK) return TQ_FAIL;
     if (o->resumes > 1) return tq_fail(err, "--resume, --no-resume and --session exclude each other");
     if (o->shape.hidden && o->model) return tq_fail(err, "bench: --shape is for a bench without MODEL");
     return TQ_OK;

@@ -16,6 +16,7 @@ typedef enum tq_command {
     TQ_CMD_SWEEP,
     TQ_CMD_AUTO,
     TQ_CMD_BENCH,
+    TQ_CMD_COMPARE,
     TQ_CMD_COUNT
 } tq_command;
 
@@ -62,6 +63,10 @@ typedef struct tq_options {
     tq_target target;
     const char **pins; /* [n_pins] --pin */
     size_t n_pins;
+
+    /* compare: "base", "plan" or a file; NULL: base and plan */
+    const char *side[2];
+    bool explain;
 
     const char *prompt; /* --prompt TEXT or NULL */
     tq_chat_options chat;
@@ -125,5 +130,6 @@ int tq_run_export(const tq_options *o);
 int tq_run_sweep(const tq_options *o);
 int tq_run_auto(const tq_options *o);
 int tq_run_bench(const tq_options *o);
+int tq_run_compare(const tq_options *o);
 
 #endif

@@ -25,6 +25,12 @@ bool tq_take_target_kld(tq_options *o, const char *v);
 bool tq_take_pin(tq_options *o, const char *v);
 int tq_check_tuning(const tq_options *o, tq_err *err);
 
+/* Those of compare (options_compare.c). */
+bool tq_take_side_a(tq_options *o, const char *v);
+bool tq_take_side_b(tq_options *o, const char *v);
+bool tq_take_explain(tq_options *o, const char *v);
+int tq_check_compare(const tq_options *o, bool has_plan, tq_err *err);
+
 typedef struct tq_command_row {
     const char *name;  /* "" for the explorer */
     const char *model; /* "MODEL" or "[MODEL]" */

@@ -148,13 +148,14 @@ void tq_draw_title(tq_app *a) {
 
 /* The line that a prompt edits. */
 static bool draw_prompt(tq_app *a, int y) {
-    const char *before = tq_lineedit_active(TQ_LINE_COMMAND)  ? ":"
-                         : tq_lineedit_active(TQ_LINE_FILTER) ? "filter /"
-                         : tq_lineedit_active(TQ_LINE_BUDGET) ? "budget: "
-                         : !tq_lineedit_active(TQ_LINE_PATH)  ? NULL
-                         : a->pending == TQ_JOB_LOAD          ? "load plan: "
-                         : a->pending == TQ_JOB_SAVE          ? "save plan as: "
-                                                              : "export to: ";
+    const char *before = tq_lineedit_active(TQ_LINE_COMMAND)   ? ":"
+                         : tq_lineedit_active(TQ_LINE_FILTER)  ? "filter /"
+                         : tq_lineedit_active(TQ_LINE_BUDGET)  ? "budget: "
+                         : tq_lineedit_active(TQ_LINE_COMPARE) ? "both answer: "
+                         : !tq_lineedit_active(TQ_LINE_PATH)   ? NULL
+                         : a->pending == TQ_JOB_LOAD           ? "load plan: "
+                         : a->pending == TQ_JOB_SAVE           ? "save plan as: "
+                                                               : "export to: ";
     if (!before) return false;
     int x = tq_put(&a->canvas, y, 0, a->canvas.cols, TQ_ST_KEY, before);
     const char *text = tq_lineedit_text();

@@ -70,6 +70,12 @@ static void draw_overlay(tq_app *a, int rows, int cols) {
     case TQ_OVER_RESUME:
         tq_draw_resume(a, all);
         break;
+    case TQ_OVER_COMPARE:
+        tq_draw_compare(a, all);
+        break;
+    case TQ_OVER_WORST:
+        tq_draw_worst(a, all);
+        break;
     case TQ_OVER_NONE:
     case TQ_OVER_COUNT:
         break;

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 const char *tq_job_name(tq_job job) {
-    static const char *const names[TQ_JOB_COUNT] = {"",           "opening",   "reading text", "quantizing",
-                                                    "evaluating", "measuring", "answering",    "saving",
-                                                    "loading",    "exporting", "sweeping",     "comparing"};
+    static const char *const names[TQ_JOB_COUNT] = {
+        "",       "opening", "reading text", "quantizing", "evaluating", "measuring", "answering",
+        "saving", "loading", "exporting",    "sweeping",   "comparing",  "answering", "explaining"};
     return job < TQ_JOB_COUNT ? names[job] : "";
 }
 
@@ -28,16 +28,22 @@ void tq_event_free(tq_event *e) {
     free(e->text);
     free(e->inspected);
     tq_costs_free(e->costs);
+    tq_worst_list_free(e->worst);
+    tq_comparison_free(e->comparison);
+    tq_explanation_free(e->explanation);
     free(e);
 }
 
-static void request_free(tq_request *r) {
+void tq_request_free(tq_request *r) {
     if (!r) return;
     for (size_t i = 0; i < r->n; i++) {
         free((char *)r->messages[i].role);
         free((char *)r->messages[i].text);
     }
     free(r->messages);
+    tq_plan_free(r->plan[0]);
+    tq_plan_free(r->plan[1]);
+    free(r->ids);
     free(r);
 }
 
@@ -130,7 +136,7 @@ static void *work(void *arg) {
             tq_work_compare(w);
         else
             tq_work_eval(w, coarse);
-        request_free(r);
+        tq_request_free(r);
         pthread_mutex_lock(&w->mutex);
     }
     pthread_mutex_unlock(&w->mutex);
@@ -195,7 +201,7 @@ void tq_worker_stop(tq_worker *w) {
     }
     for (tq_request *r = w->requests, *next; r; r = next) {
         next = r->next;
-        request_free(r);
+        tq_request_free(r);
     }
     tq_plan_free(w->plan);
     tq_plan_free(w->first_plan);
@@ -303,7 +309,7 @@ void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t commo
     pthread_mutex_unlock(&w->mutex);
 }
 
-static tq_request *new_request(tq_job job, const char *path) {
+tq_request *tq_request_new(tq_job job, const char *path) {
     tq_request *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->job = job;
@@ -311,7 +317,7 @@ static tq_request *new_request(tq_job job, const char *path) {
     return r;
 }
 
-static void ask(tq_worker *w, tq_request *r) {
+void tq_worker_ask(tq_worker *w, tq_request *r) {
     if (!r) return;
     pthread_mutex_lock(&w->mutex);
     *w->requests_end = r;
@@ -321,7 +327,7 @@ static void ask(tq_worker *w, tq_request *r) {
 }
 
 void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq_chat_options *o) {
-    tq_request *r = new_request(TQ_JOB_CHAT, NULL);
+    tq_request *r = tq_request_new(TQ_JOB_CHAT, NULL);
     if (!r) return;
     r->chat = *o;
     r->messages = calloc(n + 1, sizeof *r->messages);
@@ -331,32 +337,32 @@ void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq
         if (!r->messages[i].role || !r->messages[i].text) break;
     }
     if (!r->messages || (n && (!r->messages[r->n - 1].role || !r->messages[r->n - 1].text))) {
-        request_free(r);
+        tq_request_free(r);
         return;
     }
-    ask(w, r);
+    tq_worker_ask(w, r);
 }
 
 void tq_worker_text(tq_worker *w, const char *path) {
-    ask(w, new_request(TQ_JOB_TEXT, path));
+    tq_worker_ask(w, tq_request_new(TQ_JOB_TEXT, path));
 }
 
 void tq_worker_load(tq_worker *w, const char *path) {
-    ask(w, new_request(TQ_JOB_LOAD, path));
+    tq_worker_ask(w, tq_request_new(TQ_JOB_LOAD, path));
 }
 
 void tq_worker_save(tq_worker *w, const char *path, bool force) {
-    tq_request *r = new_request(TQ_JOB_SAVE, path);
+    tq_request *r = tq_request_new(TQ_JOB_SAVE, path);
     if (r) r->force = force;
-    ask(w, r);
+    tq_worker_ask(w, r);
 }
 
 void tq_worker_export(tq_worker *w, tq_export_format f, const char *path, bool force) {
-    tq_request *r = new_request(TQ_JOB_EXPORT, path);
+    tq_request *r = tq_request_new(TQ_JOB_EXPORT, path);
     if (!r) return;
     r->format = f;
     r->force = force;
-    ask(w, r);
+    tq_worker_ask(w, r);
 }
 
 void tq_worker_cancel(tq_worker *w) {
@@ -374,8 +380,11 @@ void tq_worker_cancel(tq_worker *w) {
     for (tq_request *next; r; r = next) {
         next = r->next;
         tq_event *e = r->job == TQ_JOB_CHAT && answering ? NULL : tq_worker_event(r->job, TQ_CANCELLED, NULL);
-        if (e) e->ended = true;
+        if (e) {
+            e->ended = true;
+            e->tag = r->tag;
+        }
         tq_worker_post(w, e);
-        request_free(r);
+        tq_request_free(r);
     }
 }

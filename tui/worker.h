@@ -6,6 +6,7 @@
 #ifndef TQ_WORKER_H
 #define TQ_WORKER_H
 
+#include "model/compare.h"
 #include "tui/options.h"
 
 typedef struct tq_worker tq_worker;
@@ -23,6 +24,8 @@ typedef enum tq_job {
     TQ_JOB_EXPORT,
     TQ_JOB_SWEEP,   /* measuring what matrices cost alone */
     TQ_JOB_COMPARE, /* measuring the uniform plan of a budget */
+    TQ_JOB_ANSWERS, /* two sides, one prompt */
+    TQ_JOB_EXPLAIN, /* which layers make them differ */
     TQ_JOB_COUNT
 } tq_job;
 const char *tq_job_name(tq_job job); /* "evaluating", ... */
@@ -71,24 +74,43 @@ typedef struct tq_inspected {
     tq_matrix_figures figures[TQ_BITS_COUNT];
 } tq_inspected;
 
+/* The positions of an evaluation with the highest KLD, with the text around each. */
+typedef struct tq_worst_item {
+    tq_worst where;
+    const int *ids; /* [before + 1 + after]: the window up to the token, the token, and what follows */
+    size_t before, after;
+} tq_worst_item;
+typedef struct tq_worst_list {
+    uint64_t serial; /* of the plan */
+    tq_worst_item items[TQ_WORST_MAX];
+    size_t n;
+    int *ids; /* what the items point into */
+} tq_worst_list;
+void tq_worst_list_free(tq_worst_list *l); /* NULL is fine */
+
 /* Something that the screen has to do or say, in order. */
 typedef struct tq_event {
     struct tq_event *next;
     tq_job job;
-    int rc;                  /* TQ_OK, TQ_FAIL, TQ_CANCELLED */
-    bool exists;             /* failed because the file exists: may be asked again with force */
-    tq_err err;              /* why not */
-    char path[512];          /* of the file read or written */
-    uint64_t serial;         /* of the plan saved */
-    tq_plan *plan;           /* loaded: the screen's now */
-    char *text;              /* chat: a piece of the answer */
-    bool ended;              /* chat: it was the last */
-    tq_chat_stats stats;     /* chat, when ended */
-    tq_inspected *inspected; /* inspect: the screen's now */
-    tq_costs *costs;         /* sweep: the screen's now */
-    tq_common common;        /* sweep: what all of its plans have in common */
-    bool tunes_on_text;      /* sweep: on the text that is evaluated */
-    tq_eval_result eval;     /* compare: of plan, which is the screen's now; serial is that of the budget's plan */
+    int rc;                      /* TQ_OK, TQ_FAIL, TQ_CANCELLED */
+    bool exists;                 /* failed because the file exists: may be asked again with force */
+    tq_err err;                  /* why not */
+    char path[512];              /* of the file read or written */
+    uint64_t serial;             /* of the plan saved */
+    tq_plan *plan;               /* loaded: the screen's now */
+    char *text;                  /* chat: a piece of the answer */
+    bool ended;                  /* chat: it was the last */
+    tq_chat_stats stats;         /* chat, when ended */
+    tq_inspected *inspected;     /* inspect: the screen's now */
+    tq_costs *costs;             /* sweep: the screen's now */
+    tq_common common;            /* sweep: what all of its plans have in common */
+    bool tunes_on_text;          /* sweep: on the text that is evaluated */
+    uint64_t tag;                /* answers, explain: what was given with the request */
+    int side;                    /* answers: whose piece text is */
+    tq_comparison *comparison;   /* answers, when ended: the screen's now */
+    tq_worst_list *worst;        /* eval, when it is through: the screen's now */
+    tq_explanation *explanation; /* explain: the screen's now */
+    tq_eval_result eval;         /* compare: of plan, which is the screen's now; serial is that of the budget's plan */
 } tq_event;
 void tq_event_free(tq_event *e);
 
@@ -120,6 +142,11 @@ void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq
 void tq_worker_save(tq_worker *w, const char *path, bool force);
 void tq_worker_load(tq_worker *w, const char *path);
 void tq_worker_export(tq_worker *w, tq_export_format f, const char *path, bool force);
+/* Both sides answer the prompt (plan NULL: the model as stored), and why they differ; events have the tag. All is
+ * copied. */
+void tq_worker_compare(tq_worker *w, const char *prompt, const tq_plan *const plan[2], const tq_chat_options *o,
+                       uint64_t tag);
+void tq_worker_explain(tq_worker *w, const tq_explain_at *at, uint64_t tag);
 /* Stops and forgets what was asked; when nothing was, stops what runs in the background, which then starts again with
  * the next change. */
 void tq_worker_cancel(tq_worker *w);

@@ -18,7 +18,16 @@ typedef struct tq_request {
     tq_message *messages; /* [n], strings owned */
     size_t n;
     tq_chat_options chat;
+    uint64_t tag; /* answers and explain, from here on */
+    tq_plan *plan[2];
+    int *ids; /* [n_ids] */
+    size_t n_ids;
+    bool draws, ends_only;
+    tq_sampler sampler;
+    int token[2];
 } tq_request;
+tq_request *tq_request_new(tq_job job, const char *path); /* NULL when memory is short */
+void tq_request_free(tq_request *r);
 
 struct tq_worker {
     const tq_options *options;
@@ -57,6 +66,14 @@ struct tq_worker {
     tq_request *requests, **requests_end;
 };
 
+/* A request while it is worked on. */
+typedef struct tq_request_run {
+    tq_worker *worker;
+    const tq_request *request;
+} tq_request_run;
+
+/* Takes the request over. */
+void tq_worker_ask(tq_worker *w, tq_request *r);
 /* Wakes the screen: there is something new. */
 void tq_worker_wake(tq_worker *w);
 
@@ -75,5 +92,10 @@ void tq_work_compare(tq_worker *w);
 int tq_work_sync_plan(tq_worker *w, tq_err *err); /* the session gets the newest plan */
 tq_progress tq_work_progress(tq_worker *w);
 void tq_work_request(tq_worker *w, const tq_request *r);
+/* What is asked for in worker_compare.c: the result goes into e. */
+void tq_work_answers(tq_worker *w, const tq_request *r, tq_event *e);
+void tq_work_explain(tq_worker *w, const tq_request *r, tq_event *e);
+/* Tells the screen the worst tokens of the evaluation that has come to its end. */
+void tq_work_tell_worst(tq_worker *w);
 
 #endif

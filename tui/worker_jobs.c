@@ -170,6 +170,7 @@ void tq_work_eval(tq_worker *w, bool coarse) {
     tq_progress p = tq_work_progress(w);
     int rc = tq_session_eval(w->session, &o, &p, partial, w, &result, &err);
     if (rc == TQ_OK) publish_eval(w, &result, coarse);
+    if (rc == TQ_OK && !coarse) tq_work_tell_worst(w);
     pthread_mutex_lock(&w->mutex);
     if (rc == TQ_CANCELLED && !w->status.cancelling && !w->to_apply) {
         if (coarse) w->to_coarse = true;
@@ -269,6 +270,7 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
     tq_event *e = tq_worker_event(r->job, TQ_OK, NULL);
     if (!e) return;
     snprintf(e->path, sizeof e->path, "%s", r->path);
+    e->tag = r->tag;
     e->rc = tq_work_sync_plan(w, &e->err);
     if (e->rc == TQ_OK) switch (r->job) {
         case TQ_JOB_CHAT:
@@ -279,6 +281,12 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
             break;
         case TQ_JOB_LOAD:
             run_load(w, r, e);
+            break;
+        case TQ_JOB_ANSWERS:
+            tq_work_answers(w, r, e);
+            break;
+        case TQ_JOB_EXPLAIN:
+            tq_work_explain(w, r, e);
             break;
         default:
             run_write(w, r, e);
