@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "model/questions.h"
-#include "tui/batch.h"
+#include "tui/batch_worst.h"
 
 /* What one evaluation found. `asked` is 0 without --questions. */
 typedef struct evaluation {
     tq_eval_result r;
     size_t asked, right;
     double seconds;
+    tq_batch_worst worst;
 } evaluation;
 
 static bool kld_json(cJSON *root, const tq_eval_result *r) {
@@ -38,7 +39,7 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
          tq_json_memory(root, &memory) && tq_json_baseline(root, s) && questions_json(root, e) &&
-         tq_json_number(root, "seconds", e->seconds) &&
+         (!o->worst || tq_json_worst(root, s, &e->worst)) && tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
@@ -48,11 +49,11 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     return NULL;
 }
 
-static void print_eval(const char *against, const tq_session *s, const evaluation *e) {
+static void print_eval(const tq_options *o, const tq_session *s, const evaluation *e) {
     const tq_eval_result *r = &e->r;
     tq_memory m = tq_session_memory(s);
     printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
-    if (against) printf("against     %s\n", against);
+    if (o->against) printf("against     %s\n", o->against);
     printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
     if (tq_model_baseline(tq_session_model(s))[0])
         printf("baseline    %s, already quantized: what follows is against that\n",
@@ -65,6 +66,7 @@ static void print_eval(const char *against, const tq_session *s, const evaluatio
            tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
     printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
     if (e->asked) printf("questions   %zu of %zu answered exactly\n", e->right, e->asked);
+    if (o->worst) tq_print_worst(s, &e->worst);
     printf("time        %.2f s\n", e->seconds);
 }
 
@@ -90,6 +92,10 @@ int tq_run_eval(const tq_options *o) {
     if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
     tq_batch_step(&b, "evaluating");
     if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &e.r, &err);
+    if (rc == TQ_OK && o->worst) {
+        tq_batch_step(&b, "looking at the worst");
+        rc = tq_batch_worst_find(s, o->worst, o->explain, &b.progress, &e.worst, &err);
+    }
     if (rc == TQ_OK && questions) rc = ask(&b, questions, s, &e, &err);
     if (rc == TQ_OK) {
         tq_batch_end(&b);
@@ -101,10 +107,11 @@ int tq_run_eval(const tq_options *o) {
         if (o->json)
             rc = tq_batch_json(eval_json(o, s, &e), &err);
         else
-            print_eval(o->against, s, &e);
+            print_eval(o, s, &e);
     }
     if (rc == TQ_OK) rc = tq_batch_flush(&err);
     tq_questions_free(questions);
+    tq_batch_worst_free(&e.worst);
     tq_session_close(s);
     return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
 }

@@ -48,6 +48,7 @@ typedef struct tq_options {
     const char *against; /* --against MODEL or NULL */
     tq_eval_options eval;
     const char *questions; /* --questions FILE or NULL */
+    size_t worst;          /* --worst: how many; 0: none */
 
     /* sweep and auto */
     const char *tune_text; /* --tune-text FILE or NULL */
