@@ -5,10 +5,10 @@
 #include "model/questions.h"
 #include "tui/batch_worst.h"
 
-/* What one evaluation found. `asked` is 0 without --questions. */
+/* What one evaluation found. */
 typedef struct evaluation {
     tq_eval_result r;
-    size_t asked, right;
+    tq_score plan, base; /* of the questions; of: 0 without any */
     double seconds;
     tq_batch_worst worst;
 } evaluation;
@@ -21,11 +21,28 @@ static bool kld_json(cJSON *root, const tq_eval_result *r) {
            tq_json_number(kld, "max", r->kld_max);
 }
 
+static bool score_json(cJSON *o, tq_score s) {
+    double low, high;
+    tq_score_interval(s, &low, &high);
+    return tq_json_number(o, "right", (double)s.right) && tq_json_number(o, "of", (double)s.of) &&
+           tq_json_number(o, "share", tq_score_share(s)) && tq_json_number(o, "low", low) &&
+           tq_json_number(o, "high", high);
+}
+
 static bool questions_json(cJSON *root, const evaluation *e) {
-    if (e->asked == 0) return true;
+    if (e->plan.of == 0) return true;
     cJSON *questions = cJSON_AddObjectToObject(root, "questions");
-    return questions && tq_json_number(questions, "right", (double)e->right) &&
-           tq_json_number(questions, "of", (double)e->asked);
+    if (!questions || !score_json(questions, e->plan)) return false;
+    cJSON *base = cJSON_AddObjectToObject(questions, "base");
+    return base && score_json(base, e->base) &&
+           tq_json_number(questions, "difference", tq_score_share(e->plan) - tq_score_share(e->base));
+}
+
+static void print_score(const char *who, tq_score s) {
+    double low, high;
+    tq_score_interval(s, &low, &high);
+    printf("%-11s %zu of %zu answered exactly: %.1f %%, between %.1f and %.1f at 95 %%\n", who, s.right, s.of,
+           100 * tq_score_share(s), 100 * low, 100 * high);
 }
 
 static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluation *e) {
@@ -65,15 +82,17 @@ static void print_eval(const tq_options *o, const tq_session *s, const evaluatio
     printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
            tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
     printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
-    if (e->asked) printf("questions   %zu of %zu answered exactly\n", e->right, e->asked);
+    if (e->plan.of) print_score("questions", e->plan);
+    if (e->plan.of) print_score("by the base", e->base);
     if (o->worst) tq_print_worst(s, &e->worst);
     printf("time        %.2f s\n", e->seconds);
 }
 
 static int ask(tq_batch *b, const tq_questions *q, tq_session *s, evaluation *e, tq_err *err) {
     tq_batch_step(b, "asking");
-    e->asked = tq_questions_count(q);
-    return tq_questions_ask(q, s, false, &b->progress, &e->right, err);
+    e->plan.of = e->base.of = tq_questions_count(q);
+    int rc = tq_questions_ask(q, s, false, &b->progress, &e->plan.right, err);
+    return rc == TQ_OK ? tq_questions_ask(q, s, true, &b->progress, &e->base.right, err) : rc;
 }
 
 int tq_run_eval(const tq_options *o) {

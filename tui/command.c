@@ -94,6 +94,10 @@ static void cmd_history(tq_app *a, char *arg) {
     tq_points_write(a, arg);
 }
 
+static void cmd_questions(tq_app *a, char *arg) {
+    tq_worker_questions(a->worker, arg);
+}
+
 static void cmd_compare(tq_app *a, char *arg) {
     tq_compare_prompt(a, arg);
 }
@@ -127,6 +131,7 @@ static const struct command {
     {"budget", "SIZE|BITS|KLD", "4.5|5.0|5.5|6.5", cmd_budget},
     {"snapshot", "NAME", "best|small", cmd_snapshot},
     {"history", "FILE.csv|FILE.json", "", cmd_history},
+    {"questions", "FILE|none", "", cmd_questions},
     {"compare", "PROMPT", "What|Tell", cmd_compare},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
@@ -145,6 +150,7 @@ const char *const tq_commands_help[] = {
     ":budget 6MiB|5.0|0.01     a size, bits/weight, or a KLD, as the key b",
     ":snapshot NAME            names the plan now among those that were tried",
     ":history FILE             all plans that were tried, as .csv or .json",
+    ":questions FILE|none      asked after each evaluation; exact answers are counted",
     ":compare PROMPT           two sides answer it, as the key A",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };

@@ -102,6 +102,10 @@ int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err);
  * no text loaded when there is neither (tq_session_text_name is then NULL). */
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
 
+/* The file of questions that the explorer asks: --questions, or the sample model's when it is open with its own text;
+ * NULL: none. The caller frees it. */
+char *tq_options_questions(const tq_options *o, const tq_session *s);
+
 /* Tells the session what matrices are compared on, and where measurements are kept. */
 int tq_options_tuning(const tq_options *o, tq_session *s, tq_err *err);
 tq_sweep_options tq_options_sweep(const tq_options *o);
