@@ -117,6 +117,10 @@ static void cmd_mouse(tq_app *a, char *arg) {
     tq_say(a, TQ_SAYS, on ? "clicks and the wheel work here" : "the mouse is the terminal's: it selects text");
 }
 
+static void cmd_questions(tq_app *a, char *arg) {
+    tq_worker_questions(a->worker, arg);
+}
+
 static void cmd_compare(tq_app *a, char *arg) {
     tq_compare_prompt(a, arg);
 }
@@ -153,6 +157,7 @@ static const struct command {
     {"copy", "row|plan|answer", "row|plan|answer", cmd_copy},
     {"scheme", "plain|contrast|blue-orange|mono", "plain|contrast|blue-orange|mono", cmd_scheme},
     {"mouse", "on|off", "on|off", cmd_mouse},
+    {"questions", "FILE|none", "", cmd_questions},
     {"compare", "PROMPT", "What|Tell", cmd_compare},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
@@ -174,6 +179,7 @@ const char *const tq_commands_help[] = {
     ":copy row|plan|answer     to the clipboard (OSC 52)",
     ":scheme plain|contrast|blue-orange|mono     colours",
     ":mouse on|off             off: the terminal's own selection works",
+    ":questions FILE|none      asked after each evaluation; exact answers are counted",
     ":compare PROMPT           two sides answer it, as the key A",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };

@@ -291,6 +291,14 @@ const tq_option tq_option_table[] = {
      "the plan in bf16 arithmetic, where the machine has it (default: fp32)", NULL},
     {"questions", "FILE", IN(TQ_CMD_EVAL), false, take_questions,
      "ask these too (JSON lines of prompt or messages, and answer) and count\nthe exact answers", "a file name"},
+    {"questions", "FILE", IN(TQ_CMD_EXPLORE), false, take_questions,
+     "questions that are asked after each evaluation (default for the sample\nmodel with its own text: its "
+     "questions.jsonl), or none",
+     "a file name, or none"},
+    {"worst", "N", IN(TQ_CMD_EVAL), false, tq_take_worst,
+     "the N tokens of the highest KLD (at most 64), the text around each, and\nwhat both sides predict there",
+     "a whole number from 1 to 64"},
+    {"explain", NULL, IN(TQ_CMD_EVAL), false, tq_take_explain, "find the layers that do it for each of these", NULL},
     {"size", "BYTES", IN(TQ_CMD_AUTO), false, tq_take_target_size, "the target: bytes of the whole model, as in 400MiB",
      "a size such as 400MiB"},
     {"bpw", "X", IN(TQ_CMD_AUTO), false, tq_take_target_bpw,
@@ -617,6 +625,11 @@ static int set_calibration(const tq_options *o, tq_session *s, tq_err *err) {
     free(beside);
     free(cache);
     return rc;
+}
+
+char *tq_options_questions(const tq_options *o, const tq_session *s) {
+    if (o->questions) return strcmp(o->questions, "none") == 0 ? NULL : strdup(o->questions);
+    return o->text ? NULL : beside_sample(s, "questions.jsonl");
 }
 
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
