@@ -276,14 +276,16 @@ int tq_keeper_claim(const char *path, bool *busy, tq_keeper **out, tq_err *err) 
     char *lock_path = NULL, *dir = strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
     tq_keeper *k = calloc(1, sizeof *k);
     int rc = TQ_OK;
-    if (k) {
-        k->lock = k->fd = -1;
-        pthread_mutex_init(&k->mutex, NULL);
-        pthread_cond_init(&k->changed, NULL);
-        k->path = strdup(path);
+    if (!k || !dir) {
+        free(dir);
+        free(k);
+        return tq_fail(err, "%s: out of memory", path);
     }
-    if (!k || !dir || !k->path || asprintf(&lock_path, "%s.lock", path) < 0)
-        rc = tq_fail(err, "%s: out of memory", path);
+    k->lock = k->fd = -1;
+    pthread_mutex_init(&k->mutex, NULL);
+    pthread_cond_init(&k->changed, NULL);
+    k->path = strdup(path);
+    if (!k->path || asprintf(&lock_path, "%s.lock", path) < 0) rc = tq_fail(err, "%s: out of memory", path);
     if (slash) *slash = '\0';
     if (rc == TQ_OK && slash && !tq_make_dirs(dir)) rc = tq_fail(err, "%s: cannot make it: %s", dir, strerror(errno));
     if (rc == TQ_OK) {
