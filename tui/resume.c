@@ -536,8 +536,13 @@ static void look_into(tq_app *a, bool named) {
         }
         tq_keeper_close(a->keep.claimed); /* a file that was named is left alone */
         a->keep.claimed = NULL;
-    } else if (named || a->options->resume == TQ_RESUME_YES || !worth) {
-        resume(a); /* where the cursor stood is not worth a question */
+    } else if (named || a->options->resume == TQ_RESUME_YES) {
+        resume(a);
+    } else if (!worth && a->options->resume == TQ_RESUME_ASK && !tq_options_has_plan(a->options)) {
+        resume(a); /* where the cursor stood: not worth a question */
+    } else if (!worth) {
+        (void)unlink(path);
+        begin(a);
     } else if (a->options->resume == TQ_RESUME_NO) {
         begin_beside(a, "the former session");
     } else {
