@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "model/hashed_line.h"
 #include "model/source_internal.h"
 #include "model/tensor_writer.h"
 
 #define MAX_BYTES ((size_t)64 << 20)
-#define HASH_DIGITS 16
 
 struct tq_journal {
     char *path, *lock_path;
@@ -57,17 +56,6 @@ static int take_lock(tq_journal *j, const tq_progress *p, tq_err *err) {
     return TQ_OK;
 }
 
-/* Cuts the hash off the line; false when there is none that fits. */
-static bool cut_hash(uint64_t key, char *line, size_t n) {
-    char wanted[HASH_DIGITS + 1];
-    if (n < HASH_DIGITS + 2 || line[n - HASH_DIGITS - 1] != ' ' || strlen(line) != n) return false;
-    size_t length = n - HASH_DIGITS - 1;
-    (void)snprintf(wanted, sizeof wanted, "%016" PRIx64, tq_hash_bytes(key, line, length));
-    if (memcmp(wanted, line + length + 1, HASH_DIGITS) != 0) return false;
-    line[length] = '\0';
-    return true;
-}
-
 /* Gives the whole lines of text to take; kept: at least as many bytes, gets the lines that stay. Were all right? */
 static bool read_lines(uint64_t key, char *text, size_t bytes, char *kept, size_t *n_kept,
                        bool (*take)(void *ctx, const char *line), void *ctx) {
@@ -78,7 +66,7 @@ static bool read_lines(uint64_t key, char *text, size_t bytes, char *kept, size_
         size_t n = end ? (size_t)(end - (text + at)) : bytes - at;
         memcpy(kept + *n_kept, text + at, n);
         text[at + n] = '\0';
-        bool good = end && cut_hash(key, text + at, n) && take(ctx, text + at);
+        bool good = end && tq_line_open(key, text + at, n) && take(ctx, text + at);
         if (good) {
             kept[*n_kept + n] = '\n';
             *n_kept += n + 1;
@@ -145,16 +133,16 @@ int tq_journal_open(const char *dir, const char *name, uint64_t key, bool (*take
 }
 
 int tq_journal_add(tq_journal *j, const char *line, tq_err *err) {
-    char *text = NULL;
-    int n = asprintf(&text, "%s %016" PRIx64 "\n", line, tq_hash_bytes(j->key, line, strlen(line)));
-    if (n < 0) return tq_fail(err, "%s: out of memory", j->path);
-    ssize_t written = write(j->fd, text, (size_t)n);
+    size_t n = 0;
+    char *text = tq_line_seal(j->key, line, &n);
+    if (!text) return tq_fail(err, "%s: out of memory", j->path);
+    ssize_t written = write(j->fd, text, n);
     free(text);
-    if (written == n && fdatasync(j->fd) == 0) {
-        j->end += n;
+    if (written == (ssize_t)n && fdatasync(j->fd) == 0) {
+        j->end += written;
         return TQ_OK;
     }
-    int rc = tq_fail(err, "%s: cannot write: %s", j->path, written >= 0 && written < n ? "no room" : strerror(errno));
+    int rc = tq_fail(err, "%s: cannot write: %s", j->path, written >= 0 && written < (ssize_t)n ? "no room" : strerror(errno));
     if (ftruncate(j->fd, j->end) != 0) return rc; /* the torn line is dropped when the file is opened */
     return rc;
 }

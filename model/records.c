@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "model/hashed_line.h"
 #include "model/json.h"
 #include "model/output.h"
 #include "model/source_internal.h"
@@ -20,7 +20,6 @@
 #define MAX_RECORDS ((size_t)1 << 15)
 #define MAX_VALUES ((size_t)1 << 20) /* of JSON, in the whole file */
 #define SLACK ((size_t)256 << 10)    /* bytes of old lines that are not worth writing the file anew */
-enum { HASH_DIGITS = 16 };
 
 static const char key_letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
@@ -95,32 +94,21 @@ static bool set(tq_records *r, const char *key, char *text) {
 /* --- lines --- */
 
 static size_t line_bytes(const char *key, const char *text) {
-    return strlen(key) + 1 + strlen(text) + 1 + HASH_DIGITS + 1;
+    return strlen(key) + 1 + strlen(text) + 1 + TQ_LINE_HASH + 1;
 }
 
 /* "KEY TEXT HASH\n", the caller's; NULL when memory is short. */
 static char *line_of(const char *key, const char *text, size_t *bytes) {
-    char *line = NULL;
-    int n = asprintf(&line, "%s %s ", key, text);
-    if (n < 0) return NULL;
-    char *whole = realloc(line, (size_t)n + HASH_DIGITS + 2);
-    if (!whole) {
-        free(line);
-        return NULL;
-    }
-    (void)snprintf(whole + n, HASH_DIGITS + 2, "%016" PRIx64 "\n", tq_hash_bytes(TQ_HASH_SEED, whole, (size_t)n - 1));
-    *bytes = (size_t)n + HASH_DIGITS + 1;
-    return whole;
+    char *both = NULL;
+    if (asprintf(&both, "%s %s", key, text) < 0) return NULL;
+    char *line = tq_line_seal(TQ_HASH_SEED, both, bytes);
+    free(both);
+    return line;
 }
 
 /* Takes a whole line (its newline is a NUL) into r; false: it is damaged. */
 static bool take_line(char *line, size_t n, tq_records *r, bool *short_of_memory) {
-    char wanted[HASH_DIGITS + 1];
-    if (strlen(line) != n || n < HASH_DIGITS + 2 || line[n - HASH_DIGITS - 1] != ' ') return false;
-    size_t length = n - HASH_DIGITS - 1;
-    (void)snprintf(wanted, sizeof wanted, "%016" PRIx64, tq_hash_bytes(TQ_HASH_SEED, line, length));
-    if (memcmp(wanted, line + length + 1, HASH_DIGITS) != 0) return false;
-    line[length] = '\0';
+    if (!tq_line_open(TQ_HASH_SEED, line, n)) return false;
     size_t key = strspn(line, key_letters);
     if (key == 0 || key >= TQ_RECORD_KEY || line[key] != ' ') return false;
     line[key] = '\0';

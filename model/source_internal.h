@@ -49,7 +49,4 @@ int tq_source_map(tq_source *s, const char *name, tq_err *err);
 /* Appends a tensor (all but name already checked) of a shard; the name is copied and must be new. */
 int tq_source_add(tq_source *s, size_t shard, const char *name, const tq_tensor *t, tq_err *err);
 
-uint64_t tq_hash_bytes(uint64_t seed, const void *data, size_t n); /* FNV-1a, 64 bits; begin with TQ_HASH_SEED */
-#define TQ_HASH_SEED 0xcbf29ce484222325u
-
 #endif

@@ -191,9 +191,7 @@ static void say_refused(tq_app *a, const tq_err *err) {
 static char *slot_path(const tq_app *a, int slot) {
     char *real = realpath(tq_source_path(tq_model_source(a->model)), NULL), *state = tq_state_dir(), *path = NULL;
     char name[48], number[16] = "";
-    uint64_t hash = 0;
-    for (const char *p = real; p && *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+    uint64_t hash = real ? tq_hash_bytes(0, real, strlen(real)) : 0;
     snprintf(name, sizeof name, "%.40s", a->name);
     for (char *p = name; *p; p++)
         if ((unsigned char)*p >= 128 || *p == '/' || *p <= ' ') *p = '_';
