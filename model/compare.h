@@ -55,6 +55,8 @@ typedef struct tq_explain_at {
     int token[2];              /* what they chose; -1: what they choose here */
     bool ends_only;
 } tq_explain_at;
+/* What there is to explain of a comparison of these plans; borrows from both. */
+tq_explain_at tq_comparison_at(const tq_comparison *c, const tq_plan *const plan[2]);
 int tq_session_explain(tq_session *s, const tq_explain_at *at, const tq_progress *p, tq_explanation **out, tq_err *err);
 
 #endif

@@ -126,8 +126,7 @@ static int judge(explain_run *r, const float *h, tq_hybrid *out, tq_err *err) {
 static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
     float **s = r->states[side];
     int rc = TQ_OK;
-    for (size_t b = side ? 0 : from; side && b <= from; b++)
-        s[b] = r->states[0][b];
+    if (side) memcpy(s, r->states[0], (from + 1) * sizeof *s);
     for (size_t b = from; rc == TQ_OK && b < r->blocks; b++) {
         s[b + 1] = malloc(r->size * sizeof **s);
         if (!s[b + 1]) return tq_fail(err, "out of memory: hidden states");

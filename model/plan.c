@@ -42,6 +42,12 @@ memory:
     return NULL;
 }
 
+bool tq_plan_keeps_all(const tq_plan *p) {
+    for (size_t i = 0; i < p->count; i++)
+        if (p->choices[i].bits != TQ_BITS_KEEP && !tq_model_matrix(p->model, i)->packed) return false;
+    return true;
+}
+
 tq_plan *tq_plan_copy(const tq_plan *p) {
     tq_plan *copy = malloc(sizeof *copy);
     if (!copy) return NULL;

@@ -17,6 +17,8 @@ typedef struct tq_plan tq_plan; /* a choice for every matrix of one model, and w
 /* Everything keep, group 128, tq_common_default. A matrix that the model holds packed has what it is packed as:
  * tq_plan_spec always gives that one back. */
 tq_plan *tq_plan_new(const tq_model *m, tq_err *err);
+/* Does it leave every matrix as the model has it? A matrix that is packed already is so under every plan. */
+bool tq_plan_keeps_all(const tq_plan *p);
 tq_plan *tq_plan_copy(const tq_plan *p); /* NULL when memory is short */
 void tq_plan_free(tq_plan *p);
 const tq_model *tq_plan_model(const tq_plan *p);

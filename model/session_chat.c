@@ -93,15 +93,22 @@ static int generate(tq_session *s, tq_variant q, const tq_chat_options *o, size_
     return tq_text_out_put(out, NULL, 0, true, err);
 }
 
+int tq_session_answer_limit(const tq_session *s, size_t prompt, size_t wanted, size_t *limit, tq_err *err) {
+    size_t context = tq_model_config(s->model)->context;
+    if (!prompt) return tq_fail(err, "nothing was said");
+    if (context && prompt >= context)
+        return tq_fail(err, "the conversation has %zu tokens, the model takes at most %zu", prompt, context);
+    *limit = wanted ? wanted : DEFAULT_TOKENS;
+    if (context && *limit > context - prompt) *limit = context - prompt;
+    return TQ_OK;
+}
+
 static int answer(tq_session *s, const int *ids, size_t n, const tq_chat_options *o, const tq_progress *p,
                   tq_text_out *out, tq_chat_stats *stats, tq_err *err) {
     tq_variant q = o->base ? NULL : s->q;
-    size_t context = tq_model_config(s->model)->context, limit = o->max_tokens ? o->max_tokens : DEFAULT_TOKENS;
-    if (!n) return tq_fail(err, "nothing was said");
-    if (context && n >= context)
-        return tq_fail(err, "the conversation has %zu tokens, the model takes at most %zu", n, context);
-    if (context && limit > context - n) limit = context - n;
-    int rc = prepare_cache(s, n + limit, err);
+    size_t limit = 0;
+    int rc = tq_session_answer_limit(s, n, o->max_tokens, &limit, err);
+    if (rc == TQ_OK) rc = prepare_cache(s, n + limit, err);
     if (rc != TQ_OK) return rc;
     double start = tq_now();
     size_t have = reusable(s, ids, n, o->base);

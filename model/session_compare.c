@@ -7,8 +7,6 @@
 #include "model/session_internal.h"
 #include "model/text_out.h"
 
-#define DEFAULT_TOKENS 256
-
 /* One of the two answers, while it is being given. */
 typedef struct speaker {
     tq_variant q;
@@ -147,13 +145,8 @@ static int converse(duet *d, tq_err *err) {
 }
 
 static int begin(duet *d, const int *ids, size_t n, tq_err *err) {
-    const tq_config *config = tq_model_config(d->s->model);
-    d->vocab = config->vocab;
-    d->limit = d->job->max_tokens ? d->job->max_tokens : DEFAULT_TOKENS;
-    if (!n) return tq_fail(err, "nothing was said");
-    if (config->context && n >= config->context)
-        return tq_fail(err, "the conversation has %zu tokens, the model takes at most %zu", n, config->context);
-    if (config->context && d->limit > config->context - n) d->limit = config->context - n;
+    d->vocab = tq_model_config(d->s->model)->vocab;
+    if (tq_session_answer_limit(d->s, n, d->job->max_tokens, &d->limit, err) != TQ_OK) return TQ_FAIL;
     d->forward = tq_forward_new(d->s->model, d->s->pool, err);
     if (!d->forward) return TQ_FAIL;
     tq_forward_set_arithmetic(d->forward, TQ_ARITHMETIC_EXACT);
@@ -217,6 +210,14 @@ out:
     free(d.drawn);
     free(ids);
     return rc;
+}
+
+tq_explain_at tq_comparison_at(const tq_comparison *c, const tq_plan *const plan[2]) {
+    return (tq_explain_at){.ids = c->ids,
+                           .n = c->n_ids,
+                           .plan = {plan[0], plan[1]},
+                           .sampler = c->side[0].token >= 0 ? &c->sampler : NULL,
+                           .token = {c->side[0].token, c->side[1].token}};
 }
 
 int tq_session_explain(tq_session *s, const tq_explain_at *at, const tq_progress *p, tq_explanation **out,

@@ -43,12 +43,6 @@ static bool same_matrices(const tq_session *s, const tq_plan *a, const tq_plan *
     return true;
 }
 
-static bool all_kept(const tq_session *s, const tq_plan *plan) {
-    for (size_t i = 0; i < s->count; i++)
-        if (!tq_model_matrix(s->model, i)->packed && tq_plan_get(plan, i).bits != TQ_BITS_KEEP) return false;
-    return true;
-}
-
 /* Packs into a slot. The evaluators, and the conversation, stay those of the plan in force: they do not see it. */
 static int pack(tq_session *s, tq_packing *slot, const tq_plan *plan, const tq_progress *p, tq_err *err) {
     tq_eval_slot slots[TQ_SESSION_EVALUATORS];
@@ -75,7 +69,7 @@ int tq_session_sides(tq_session *s, const tq_plan *const plan[2], const tq_progr
     int at[2] = {-1, -1}; /* -1: none of the slots */
     for (int k = 0; k < 2; k++) {
         out[k] = NULL;
-        if (!plan[k] || all_kept(s, plan[k])) continue;
+        if (!plan[k] || tq_plan_keeps_all(plan[k])) continue;
         if (same_matrices(s, plan[k], s->plan)) {
             int rc = tq_session_apply(s, p, NULL, NULL, err);
             if (rc != TQ_OK) return rc;

@@ -77,12 +77,6 @@ static int open_text(tq_session *s, tq_err *err) {
 
 /* --- the sweep --- */
 
-static bool all_kept(const tq_session *s, const tq_plan *p) {
-    for (size_t i = 0; i < s->count; i++)
-        if (tq_plan_get(p, i).bits != TQ_BITS_KEEP) return false;
-    return true;
-}
-
 /* Calibration and the effort of the trellis encoder stay out of what is compared. */
 static tq_common compared(const tq_plan *p) {
     tq_common common = tq_plan_common(p);
@@ -102,7 +96,7 @@ static int new_sensitivity(tq_session *s, const tq_plan *base, const tq_sweep_op
     t->costs = NULL;
     t->sensitivity = NULL;
     t->common = common;
-    t->plain = all_kept(s, plan);
+    t->plain = tq_plan_keeps_all(plan);
     int rc =
         tq_sensitivity_new(s->model, s->pool, t->ids, t->tokens, t->hash, plan, o, t->state_dir, &t->sensitivity, err);
     tq_plan_free(plan);
@@ -117,7 +111,7 @@ int tq_session_sweep(tq_session *s, const tq_plan *base, const tq_sweep_options 
     int rc = open_text(s, err);
     if (rc != TQ_OK) return rc;
     tq_common common = compared(base ? base : s->plan);
-    bool same = t->sensitivity && t->plain && (!base || all_kept(s, base)) && tq_common_equal(&common, &t->common);
+    bool same = t->sensitivity && t->plain && (!base || tq_plan_keeps_all(base)) && tq_common_equal(&common, &t->common);
     if (!same) rc = new_sensitivity(s, base, o, err);
     return rc == TQ_OK ? tq_sensitivity_run(t->sensitivity, p, after, ctx, err) : rc;
 }

@@ -136,12 +136,7 @@ static int read_sides(comparing *w, tq_err *err) {
 }
 
 static int explain(comparing *w, tq_batch *b, tq_err *err) {
-    const tq_comparison *c = w->c;
-    tq_explain_at at = {.ids = c->ids,
-                        .n = c->n_ids,
-                        .plan = {w->plan[0], w->plan[1]},
-                        .sampler = c->side[0].token >= 0 ? &c->sampler : NULL,
-                        .token = {c->side[0].token, c->side[1].token}};
+    tq_explain_at at = tq_comparison_at(w->c, (const tq_plan *const *)w->plan);
     tq_batch_step(b, "explaining");
     return tq_session_explain(w->s, &at, &b->progress, &w->x, err);
 }

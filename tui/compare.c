@@ -98,11 +98,7 @@ static void explain(tq_app *a) {
     tq_compare_view *v = &a->compare;
     const tq_comparison *c = v->result;
     if (!c || v->why || v->step != TQ_COMPARE_IDLE) return;
-    tq_explain_at at = {.ids = c->ids,
-                        .n = c->n_ids,
-                        .plan = {v->plan[0], v->plan[1]},
-                        .sampler = c->side[0].token >= 0 ? &c->sampler : NULL,
-                        .token = {c->side[0].token, c->side[1].token}};
+    tq_explain_at at = tq_comparison_at(c, (const tq_plan *const *)v->plan);
     v->tag = ++a->tags;
     v->step = TQ_COMPARE_EXPLAINS;
     tq_worker_explain(a->worker, &at, v->tag);

@@ -38,13 +38,6 @@ static int ask(tq_worker *w, bool base, tq_score *score, tq_score *where, tq_err
     return TQ_OK;
 }
 
-static bool plan_keeps_all(const tq_worker *w) {
-    const tq_plan *plan = tq_session_plan(w->session);
-    for (size_t i = 0; i < tq_model_matrices(w->model); i++)
-        if (tq_plan_get(plan, i).bits != TQ_BITS_KEEP) return false;
-    return true;
-}
-
 void tq_work_ask(tq_worker *w) {
     tq_err err = {{0}};
     int rc = tq_work_sync_plan(w, &err);
@@ -53,7 +46,7 @@ void tq_work_ask(tq_worker *w) {
     pthread_mutex_unlock(&w->mutex);
     if (rc == TQ_OK && w->questions) {
         tq_tally *t = tally_of(w, w->session_serial);
-        bool kept = plan_keeps_all(w);
+        bool kept = tq_plan_keeps_all(tq_session_plan(w->session));
         if (!kept) rc = ask(w, false, &t->score, &w->status.score, &err);
         if (rc == TQ_OK) rc = ask(w, true, &base, &w->status.base_score, &err);
         if (rc == TQ_OK && kept) publish(w, t->score = base, &w->status.score);
