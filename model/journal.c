@@ -142,7 +142,8 @@ int tq_journal_add(tq_journal *j, const char *line, tq_err *err) {
         j->end += written;
         return TQ_OK;
     }
-    int rc = tq_fail(err, "%s: cannot write: %s", j->path, written >= 0 && written < (ssize_t)n ? "no room" : strerror(errno));
+    int rc = tq_fail(err, "%s: cannot write: %s", j->path,
+                     written >= 0 && written < (ssize_t)n ? "no room" : strerror(errno));
     if (ftruncate(j->fd, j->end) != 0) return rc; /* the torn line is dropped when the file is opened */
     return rc;
 }

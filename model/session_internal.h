@@ -116,8 +116,8 @@ void tq_packing_swap(tq_session *s, tq_packing *other);
  * the next call, or change of the plan in force. */
 int tq_session_sides(tq_session *s, const tq_plan *const plan[2], const tq_progress *p, tq_variant out[2], tq_err *err);
 
-/* How many tokens an answer to a prompt of so many may have, at most `wanted` (0: 256); fails when the prompt is empty or
- * fills the context. */
+/* How many tokens an answer to a prompt of so many may have, at most `wanted` (0: 256); fails when the prompt is empty
+ * or fills the context. */
 int tq_session_answer_limit(const tq_session *s, size_t prompt, size_t wanted, size_t *limit, tq_err *err);
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);

@@ -111,7 +111,8 @@ int tq_session_sweep(tq_session *s, const tq_plan *base, const tq_sweep_options 
     int rc = open_text(s, err);
     if (rc != TQ_OK) return rc;
     tq_common common = compared(base ? base : s->plan);
-    bool same = t->sensitivity && t->plain && (!base || tq_plan_keeps_all(base)) && tq_common_equal(&common, &t->common);
+    bool same =
+        t->sensitivity && t->plain && (!base || tq_plan_keeps_all(base)) && tq_common_equal(&common, &t->common);
     if (!same) rc = new_sensitivity(s, base, o, err);
     return rc == TQ_OK ? tq_sensitivity_run(t->sensitivity, p, after, ctx, err) : rc;
 }

@@ -2,7 +2,6 @@
 #include "tui/batch.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,10 +80,6 @@ int tq_batch_json(cJSON *root, tq_err *err) {
     return rc;
 }
 
-bool tq_json_number(cJSON *object, const char *name, double v) {
-    return (isfinite(v) ? cJSON_AddNumberToObject(object, name, v) : cJSON_AddNullToObject(object, name)) != NULL;
-}
-
 bool tq_json_choice(cJSON *object, tq_choice c) {
     if (!cJSON_AddStringToObject(object, "bits", tq_bits_get(c.bits)->name)) return false;
     if (c.bits == TQ_BITS_KEEP) return cJSON_AddNullToObject(object, "group") != NULL;
@@ -156,9 +151,7 @@ static cJSON *layers_json(const tq_session *s) {
     ok = total && tq_json_number(total, "bytes", (double)t.bytes) &&
          tq_json_number(total, "baseline_bytes", (double)t.baseline) &&
          tq_json_number(total, "bpw", tq_bits_per_weight((double)t.bytes, t.weights)) && tq_json_baseline(total, s);
-    if (ok) return root;
-    cJSON_Delete(root);
-    return NULL;
+    return tq_json_done(root, ok);
 }
 
 static void print_layers(const tq_session *s) {

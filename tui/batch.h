@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "tui/json_out.h"
 #include "tui/options.h"
 
 /* Progress on stderr when that is a terminal, and cancelling by SIGINT and SIGTERM. */
@@ -30,8 +31,6 @@ int tq_batch_json(cJSON *root, tq_err *err);
 /* Did everything reach stdout? */
 int tq_batch_flush(tq_err *err);
 
-/* Adds a number, null when it is not finite. False when memory is short. */
-bool tq_json_number(cJSON *object, const char *name, double v);
 /* Adds "bits" and "group" (a number, "row", or null for keep). */
 bool tq_json_choice(cJSON *object, tq_choice c);
 /* Adds "bytes" and "bpw" of the whole model. */

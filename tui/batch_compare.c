@@ -165,9 +165,7 @@ static cJSON *compare_json(const comparing *w) {
               tq_json_number(root, "at", (double)w->c->at) && tq_json_number(root, "kld", w->c->kld) &&
               tq_json_number(root, "kld_in_common", w->c->kld_common) &&
               (!w->x || tq_json_explanation(root, w->s, w->x)) && tq_json_number(root, "seconds", w->c->seconds);
-    if (ok) return root;
-    cJSON_Delete(root);
-    return NULL;
+    return tq_json_done(root, ok);
 }
 
 /* The token in question in brackets. */

@@ -61,9 +61,7 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
          cJSON_AddBoolToObject(root, "score_half", o->eval.score_half);
-    if (ok) return root;
-    cJSON_Delete(root);
-    return NULL;
+    return tq_json_done(root, ok);
 }
 
 static void print_eval(const tq_options *o, const tq_session *s, const evaluation *e) {

@@ -48,9 +48,7 @@ static cJSON *sweep_json(const tq_options *o, const tq_session *s, size_t found,
          cJSON_AddStringToObject(root, "text", tq_session_tuning_name(s)) && tq_json_number(root, "seconds", seconds);
     const char *path = tq_sensitivity_path(x);
     ok = ok && (path ? cJSON_AddStringToObject(root, "journal", path) : cJSON_AddNullToObject(root, "journal"));
-    if (ok) return root;
-    cJSON_Delete(root);
-    return NULL;
+    return tq_json_done(root, ok);
 }
 
 static void print_sweep(const tq_options *o, const tq_session *s, size_t found, double seconds) {
@@ -156,9 +154,7 @@ static cJSON *auto_json(const tq_options *o, const tq_session *s, const tq_auto_
          choices_json(root, s, kept->plan) && cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          cJSON_AddStringToObject(root, "tune_text", tq_session_tuning_name(s)) &&
          tq_json_number(root, "seconds", seconds);
-    if (ok) return root;
-    cJSON_Delete(root);
-    return NULL;
+    return tq_json_done(root, ok);
 }
 
 static void print_tried(const char *name, const tq_tried *t, bool kept) {

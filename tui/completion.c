@@ -46,6 +46,12 @@ static void put_summary(FILE *f, const char *text, const char *avoid) {
         fputc(*text == '\'' || strchr(avoid, *text) ? ' ' : *text, f);
 }
 
+/* The names of all commands. */
+static void put_commands(FILE *f, const char *between) {
+    for (int c = 1; c < TQ_CMD_COUNT; c++)
+        fprintf(f, "%s%s", c > 1 ? between : "", tq_command_table[c].name);
+}
+
 /* --- bash --- */
 
 static void bash_options(FILE *f, int c) {
@@ -59,8 +65,7 @@ static void bash(FILE *f) {
           "    COMPREPLY=()\n    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n        case $word in\n          "
           "  ",
           f);
-    for (int c = 1; c < TQ_CMD_COUNT; c++)
-        fprintf(f, "%s%s", c > 1 ? "|" : "", tq_command_table[c].name);
+    put_commands(f, "|");
     fputs(") command=$word; break ;;\n        esac\n    done\n    case $prev in\n", f);
     char words[256];
     for (const tq_option *o = tq_option_table; o->name; o++) {
@@ -83,8 +88,7 @@ static void bash(FILE *f) {
           "            compopt -o filenames\n            COMPREPLY=($(compgen -f -- \"$cur\"))\n"
           "            [ -n \"$command\" ] || [ \"$COMP_CWORD\" -ne 1 ] || COMPREPLY+=($(compgen -W '",
           f);
-    for (int c = 1; c < TQ_CMD_COUNT; c++)
-        fprintf(f, "%s%s", c > 1 ? " " : "", tq_command_table[c].name);
+    put_commands(f, " ");
     fputs("' -- \"$cur\")) ;;\n    esac\n}\ncomplete -F _tqexplore tqexplore\n", f);
 }
 
@@ -109,8 +113,7 @@ static void zsh(FILE *f) {
     fputs("#compdef tqexplore\n# zsh completion of tqexplore, made by tqexplore --completion zsh\n_tqexplore() {\n"
           "    local command=${words[(r)(",
           f);
-    for (int c = 1; c < TQ_CMD_COUNT; c++)
-        fprintf(f, "%s%s", c > 1 ? "|" : "", tq_command_table[c].name);
+    put_commands(f, "|");
     fputs(")]}\n    local -a commands\n    commands=(\n", f);
     for (int c = 1; c < TQ_CMD_COUNT; c++) {
         fprintf(f, "        '%s:", tq_command_table[c].name);

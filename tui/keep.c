@@ -36,12 +36,6 @@ static void drop(tq_app *a, const char *key) {
     (void)tq_keeper_put(a->keep.keeper, key, NULL, &err); /* when it cannot be, the file has a state too many */
 }
 
-static cJSON *checked(cJSON *o, bool ok) {
-    if (ok) return o;
-    cJSON_Delete(o);
-    return NULL;
-}
-
 /* --- what there is one of --- */
 
 static cJSON *view_of(const tq_app *a) {
@@ -52,21 +46,21 @@ static cJSON *view_of(const tq_app *a) {
     bool ok = o && tq_put_text(o, "filter", t->filter) &&
               tq_put_flags(o, "marked", t->marked, tq_model_matrices(a->model)) &&
               tq_put_flags(o, "folded", t->folded, tq_model_config(a->model)->blocks) &&
-              tq_put_bool(o, "sorted", t->order != NULL) && tq_put_number(o, "focus", a->focus) &&
-              tq_put_bool(o, "inspect", a->inspect_over) && tq_put_number(o, "top", (double)t->top);
+              tq_put_bool(o, "sorted", t->order != NULL) && tq_json_number(o, "focus", a->focus) &&
+              tq_put_bool(o, "inspect", a->inspect_over) && tq_json_number(o, "top", (double)t->top);
     if (ok && row && matrix != SIZE_MAX)
-        ok = tq_put_number(o, "matrix", (double)matrix) && tq_put_bool(o, "block", row->matrix == SIZE_MAX);
-    return checked(o, ok);
+        ok = tq_json_number(o, "matrix", (double)matrix) && tq_put_bool(o, "block", row->matrix == SIZE_MAX);
+    return tq_json_done(o, ok);
 }
 
 static cJSON *tune_of(const tq_app *a) {
     const tq_tune *t = &a->tune;
     cJSON *o = cJSON_CreateObject();
     bool ok = o && tq_put_flags(o, "pinned", t->pinned, t->matrices) && tq_put_bool(o, "swept", t->costs != NULL) &&
-              tq_put_number(o, "budget", t->serial > a->keep.base ? (double)(t->serial - a->keep.base) : 0);
+              tq_json_number(o, "budget", t->serial > a->keep.base ? (double)(t->serial - a->keep.base) : 0);
     if (ok && t->has_target)
-        ok = tq_put_number(o, "kind", t->target.kind) && tq_put_number(o, "value", t->target.value);
-    return checked(o, ok);
+        ok = tq_json_number(o, "kind", t->target.kind) && tq_json_number(o, "value", t->target.value);
+    return tq_json_done(o, ok);
 }
 
 static cJSON *text_of(tq_app *a) {
@@ -78,9 +72,9 @@ static cJSON *text_of(tq_app *a) {
     }
     cJSON *o = cJSON_CreateObject();
     bool ok = o && tq_put_text(o, "path", a->keep.text_path ? a->keep.text_path : a->status.text_name) &&
-              tq_put_text(o, "hash", a->status.text_hash) && tq_put_number(o, "ctx", (double)a->eval.ctx) &&
-              tq_put_number(o, "tokens", (double)a->eval.tokens) && tq_put_bool(o, "score_half", a->eval.score_half);
-    return checked(o, ok);
+              tq_put_text(o, "hash", a->status.text_hash) && tq_json_number(o, "ctx", (double)a->eval.ctx) &&
+              tq_json_number(o, "tokens", (double)a->eval.tokens) && tq_put_bool(o, "score_half", a->eval.score_half);
+    return tq_json_done(o, ok);
 }
 
 static cJSON *plan_of(const tq_app *a) {
@@ -89,15 +83,16 @@ static cJSON *plan_of(const tq_app *a) {
         cJSON_Delete(saved);
         saved = NULL;
     }
-    return checked(o, saved && tq_put_text(o, "path", a->plan_path) &&
-                          tq_put_number(o, "now", (double)(tq_draft_serial(&a->draft) - a->keep.base)));
+    return tq_json_done(o, saved && tq_put_text(o, "path", a->plan_path) &&
+                               tq_json_number(o, "now", (double)(tq_draft_serial(&a->draft) - a->keep.base)));
 }
 
 static cJSON *talk_of(const tq_app *a) {
     bool chatting = tq_lineedit_active(TQ_LINE_CHAT);
     cJSON *o = cJSON_CreateObject();
-    return checked(o, o && tq_put_number(o, "speakers", a->talk.speakers) &&
-                          tq_put_text(o, "draft", chatting ? tq_lineedit_text() : tq_lineedit_draft(TQ_LINE_CHAT)));
+    return tq_json_done(o,
+                        o && tq_json_number(o, "speakers", a->talk.speakers) &&
+                            tq_put_text(o, "draft", chatting ? tq_lineedit_text() : tq_lineedit_draft(TQ_LINE_CHAT)));
 }
 
 /* The prompt that is open; a path that is asked for is not worth it. */
@@ -107,8 +102,8 @@ static cJSON *prompt_of(void) {
     bool ok = o != NULL;
     for (size_t i = 0; ok && i < sizeof kinds / sizeof *kinds; i++)
         if (tq_lineedit_active(kinds[i]))
-            ok = tq_put_number(o, "kind", kinds[i]) && tq_put_text(o, "text", tq_lineedit_text());
-    return checked(o, ok);
+            ok = tq_json_number(o, "kind", kinds[i]) && tq_put_text(o, "text", tq_lineedit_text());
+    return tq_json_done(o, ok);
 }
 
 static cJSON *history_of(const tq_app *a) {

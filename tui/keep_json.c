@@ -25,10 +25,6 @@ bool tq_put_text(cJSON *o, const char *name, const char *text) {
     return ok;
 }
 
-bool tq_put_number(cJSON *o, const char *name, double v) {
-    return (isfinite(v) ? cJSON_AddNumberToObject(o, name, v) : cJSON_AddNullToObject(o, name)) != NULL;
-}
-
 bool tq_put_bool(cJSON *o, const char *name, bool v) {
     return cJSON_AddBoolToObject(o, name, v) != NULL;
 }
@@ -142,13 +138,11 @@ cJSON *tq_plan_pack(const tq_plan *p) {
     char *choices = choices_of(p);
     cJSON *o = choices ? cJSON_CreateObject() : NULL;
     bool ok = o && tq_put_text(o, "residual", tq_residual_name(c.residual)) &&
-              tq_put_text(o, "rotation", tq_rotation_name(c.rotation)) && tq_put_number(o, "seed", (double)c.seed) &&
-              tq_put_number(o, "states", c.states) && tq_put_text(o, "calibrate", tq_calibrate_name(c.calibrate)) &&
+              tq_put_text(o, "rotation", tq_rotation_name(c.rotation)) && tq_json_number(o, "seed", (double)c.seed) &&
+              tq_json_number(o, "states", c.states) && tq_put_text(o, "calibrate", tq_calibrate_name(c.calibrate)) &&
               tq_put_text(o, "choices", choices);
     free(choices);
-    if (ok) return o;
-    cJSON_Delete(o);
-    return NULL;
+    return tq_json_done(o, ok);
 }
 
 static bool take_common(const cJSON *o, tq_common *c) {
@@ -202,11 +196,9 @@ cJSON *tq_eval_pack(const tq_eval_result *r) {
     for (size_t i = 0; ok && i < sizeof figures / sizeof *figures; i++) {
         const char *at = (const char *)r + figures[i].at;
         double v = figures[i].count ? (double)*(const size_t *)(const void *)at : *(const double *)(const void *)at;
-        ok = tq_put_number(o, figures[i].name, v);
+        ok = tq_json_number(o, figures[i].name, v);
     }
-    if (ok) return o;
-    cJSON_Delete(o);
-    return NULL;
+    return tq_json_done(o, ok);
 }
 
 bool tq_eval_unpack(const cJSON *o, tq_eval_result *r) {
@@ -229,12 +221,6 @@ static bool add(cJSON *o, const char *name, cJSON *item) {
     return false;
 }
 
-static cJSON *done(cJSON *o, bool ok) {
-    if (ok) return o;
-    cJSON_Delete(o);
-    return NULL;
-}
-
 static bool take_text(const cJSON *o, const char *name, char *out, size_t size) {
     const char *text = tq_take_string(o, name);
     if (!text || strlen(text) >= size) return false;
@@ -244,8 +230,8 @@ static bool take_text(const cJSON *o, const char *name, char *out, size_t size) 
 
 cJSON *tq_state_pack(const tq_state *s) {
     cJSON *o = cJSON_CreateObject();
-    return done(o, o && tq_put_text(o, "what", s->what) && add(o, "plan", tq_plan_pack(s->plan)) &&
-                       (!s->eval_known || add(o, "eval", tq_eval_pack(&s->eval))));
+    return tq_json_done(o, o && tq_put_text(o, "what", s->what) && add(o, "plan", tq_plan_pack(s->plan)) &&
+                               (!s->eval_known || add(o, "eval", tq_eval_pack(&s->eval))));
 }
 
 bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s) {
@@ -260,9 +246,9 @@ bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s) {
 
 cJSON *tq_point_pack(const tq_point *p) {
     cJSON *o = cJSON_CreateObject();
-    return done(o, o && tq_put_text(o, "name", p->name) && tq_put_bool(o, "named", p->named) &&
-                       tq_put_number(o, "seconds", p->seconds) && add(o, "plan", tq_plan_pack(p->plan)) &&
-                       add(o, "eval", tq_eval_pack(&p->eval)));
+    return tq_json_done(o, o && tq_put_text(o, "name", p->name) && tq_put_bool(o, "named", p->named) &&
+                               tq_json_number(o, "seconds", p->seconds) && add(o, "plan", tq_plan_pack(p->plan)) &&
+                               add(o, "eval", tq_eval_pack(&p->eval)));
 }
 
 bool tq_point_unpack(const tq_model *m, const cJSON *o, tq_point *p) {
@@ -277,10 +263,11 @@ bool tq_point_unpack(const tq_model *m, const cJSON *o, tq_point *p) {
 
 cJSON *tq_turn_pack(const tq_turn *t) {
     cJSON *o = cJSON_CreateObject();
-    return done(o, o && tq_put_number(o, "speakers", t->speakers) && tq_put_bool(o, "answer", t->answer) &&
-                       tq_put_text(o, "text", t->text) && tq_put_bool(o, "ended", t->ended) &&
-                       tq_put_bool(o, "stopped", t->stopped) && tq_put_number(o, "tokens", (double)t->stats.tokens) &&
-                       tq_put_number(o, "seconds", t->stats.seconds));
+    return tq_json_done(o, o && tq_json_number(o, "speakers", t->speakers) && tq_put_bool(o, "answer", t->answer) &&
+                               tq_put_text(o, "text", t->text) && tq_put_bool(o, "ended", t->ended) &&
+                               tq_put_bool(o, "stopped", t->stopped) &&
+                               tq_json_number(o, "tokens", (double)t->stats.tokens) &&
+                               tq_json_number(o, "seconds", t->stats.seconds));
 }
 
 bool tq_turn_unpack(const cJSON *o, tq_turn *t) {

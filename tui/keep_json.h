@@ -6,10 +6,10 @@
 #include <cjson/cJSON.h>
 
 #include "tui/app_internal.h"
+#include "tui/json_out.h"
 
-/* Members of object o; false when memory is short. A text's broken bytes become '?', a number that is none null. */
+/* Members of object o; false when memory is short. A text's broken bytes become '?'. */
 bool tq_put_text(cJSON *o, const char *name, const char *text);
-bool tq_put_number(cJSON *o, const char *name, double v);
 bool tq_put_bool(cJSON *o, const char *name, bool v);
 /* The indices of what is true of flags [n]. */
 bool tq_put_flags(cJSON *o, const char *name, const bool *flags, size_t n);

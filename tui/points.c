@@ -1,11 +1,12 @@
 /* points.c - the plans that were tried. */
 #include "tui/points.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tui/json_out.h"
 
 static void drop(tq_point *x) {
     tq_plan_free(x->plan);
@@ -120,10 +121,6 @@ char *tq_points_csv(const tq_points *p) {
     return NULL;
 }
 
-static bool number(cJSON *o, const char *name, double v) {
-    return (isfinite(v) ? cJSON_AddNumberToObject(o, name, v) : cJSON_AddNullToObject(o, name)) != NULL;
-}
-
 /* The plan as it would be saved, without figures. */
 static cJSON *plan_json(const tq_plan *plan, tq_err *err) {
     char *text = NULL;
@@ -138,19 +135,20 @@ static bool score_json(cJSON *o, tq_score s) {
     cJSON *q = s.of ? cJSON_AddObjectToObject(o, "questions") : NULL;
     if (!s.of) return true;
     tq_score_interval(s, &low, &high);
-    return q && number(q, "right", (double)s.right) && number(q, "of", (double)s.of) && number(q, "low", low) &&
-           number(q, "high", high);
+    return q && tq_json_number(q, "right", (double)s.right) && tq_json_number(q, "of", (double)s.of) &&
+           tq_json_number(q, "low", low) && tq_json_number(q, "high", high);
 }
 
 static bool point_json(cJSON *list, const tq_point *x, tq_err *err) {
     cJSON *o = cJSON_CreateObject(), *plan;
     if (!o || !cJSON_AddItemToArray(list, o)) return false;
-    bool ok = cJSON_AddStringToObject(o, "name", x->name) && number(o, "seconds", x->seconds) &&
-              number(o, "bytes", (double)x->bytes) && number(o, "bpw", x->bpw) && number(o, "kld", x->eval.kld_mean) &&
-              number(o, "kld_stderr", x->eval.kld_stderr) && number(o, "kld_p99", x->eval.kld_p99) &&
-              number(o, "same_top", x->eval.same_top) && number(o, "ppl", x->eval.ppl) &&
-              number(o, "ppl_base", x->eval.ppl_base) && number(o, "tokens", (double)x->eval.tokens) &&
-              cJSON_AddBoolToObject(o, "front", x->front) && score_json(o, x->score);
+    bool ok = cJSON_AddStringToObject(o, "name", x->name) && tq_json_number(o, "seconds", x->seconds) &&
+              tq_json_number(o, "bytes", (double)x->bytes) && tq_json_number(o, "bpw", x->bpw) &&
+              tq_json_number(o, "kld", x->eval.kld_mean) && tq_json_number(o, "kld_stderr", x->eval.kld_stderr) &&
+              tq_json_number(o, "kld_p99", x->eval.kld_p99) && tq_json_number(o, "same_top", x->eval.same_top) &&
+              tq_json_number(o, "ppl", x->eval.ppl) && tq_json_number(o, "ppl_base", x->eval.ppl_base) &&
+              tq_json_number(o, "tokens", (double)x->eval.tokens) && cJSON_AddBoolToObject(o, "front", x->front) &&
+              score_json(o, x->score);
     plan = ok ? plan_json(x->plan, err) : NULL;
     return plan && cJSON_AddItemToObject(o, "plan", plan);
 }

@@ -253,9 +253,9 @@ static void begin(tq_app *a) {
     char *real = realpath(tq_source_path(tq_model_source(a->model)), NULL);
     cJSON *o = cJSON_CreateObject();
     tq_source_hash(tq_model_source(a->model), hash);
-    bool ok = o && tq_put_number(o, "format", TQ_KEEP_FORMAT) && tq_put_text(o, "version", TQ_VERSION) &&
+    bool ok = o && tq_json_number(o, "format", TQ_KEEP_FORMAT) && tq_put_text(o, "version", TQ_VERSION) &&
               tq_put_text(o, "model", real ? real : tq_source_path(tq_model_source(a->model))) &&
-              tq_put_text(o, "hash", hash) && tq_put_number(o, "matrices", (double)tq_model_matrices(a->model));
+              tq_put_text(o, "hash", hash) && tq_json_number(o, "matrices", (double)tq_model_matrices(a->model));
     if (ok) text = cJSON_PrintUnformatted(o);
     if (text && tq_keeper_put(k, TQ_KEEP_HEADER, text, &err) == TQ_OK) {
         a->keep.keeper = k;
@@ -296,17 +296,11 @@ static void begin_beside(tq_app *a, const char *what) {
     tq_say(a, TQ_SAYS, "%s is kept: --session %s", what, aside);
 }
 
-static void resume(tq_app *a) {
-    tq_resumed r;
+/* Goes on with what was read of the claimed file. */
+static void go_on(tq_app *a, tq_resumed *r) {
     tq_err err;
     tq_keeper *k = a->keep.claimed;
-    if (tq_resumed_read(a, tq_keeper_path(k), &a->keep.found, &r, &err) != TQ_OK) {
-        say_refused(a, &err);
-        begin_beside(a, "it");
-        return;
-    }
-    put_back(a, &a->keep.found, &r);
-    tq_resumed_free(&r);
+    put_back(a, &a->keep.found, r);
     a->keep.claimed = NULL;
     if (tq_keeper_continue(k, &a->keep.found, &err) == TQ_OK) {
         a->keep.keeper = k;
@@ -315,6 +309,18 @@ static void resume(tq_app *a) {
     }
     tq_say(a, TQ_REFUSES, "the session is not kept: %s", err.msg);
     tq_keeper_close(k);
+}
+
+static void resume(tq_app *a) {
+    tq_resumed r;
+    tq_err err;
+    if (tq_resumed_read(a, tq_keeper_path(a->keep.claimed), &a->keep.found, &r, &err) == TQ_OK) {
+        go_on(a, &r);
+        tq_resumed_free(&r);
+        return;
+    }
+    say_refused(a, &err);
+    begin_beside(a, "it");
 }
 
 /* Is there anything that a person would miss? The question says what. */
@@ -342,19 +348,18 @@ static void look_into(tq_app *a, bool named) {
     int rc = tq_records_read(path, TQ_KEEP_HEADER, &a->keep.found, &err);
     if (rc == TQ_OK) rc = tq_resumed_read(a, path, &a->keep.found, &r, &err);
     bool worth = rc == TQ_OK && worth_asking(a, &r, &a->keep.found);
-    tq_resumed_free(&r);
     /* Where the cursor stood is not worth a question. */
     bool unasked = !worth && a->options->resume == TQ_RESUME_ASK && !tq_options_has_plan(a->options);
     if (rc != TQ_OK) {
         say_refused(a, &err);
         if (!named) {
             begin_beside(a, "it");
-            return;
+        } else {
+            tq_keeper_close(a->keep.claimed); /* a file that was named is left alone */
+            a->keep.claimed = NULL;
         }
-        tq_keeper_close(a->keep.claimed); /* a file that was named is left alone */
-        a->keep.claimed = NULL;
     } else if (named || a->options->resume == TQ_RESUME_YES || unasked) {
-        resume(a);
+        go_on(a, &r);
     } else if (!worth) {
         (void)unlink(path);
         begin(a);
@@ -363,6 +368,7 @@ static void look_into(tq_app *a, bool named) {
     } else {
         a->overlay = TQ_OVER_RESUME;
     }
+    tq_resumed_free(&r);
 }
 
 void tq_resume_look(tq_app *a) {
