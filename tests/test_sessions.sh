@@ -8,6 +8,10 @@ tq=$(realpath "${1:?build directory}")/tqexplore
 exec python3 - "$tq" "${2:-$RANDOM}" <<'PYTHON'
 import glob, os, random, re, shutil, signal, subprocess, sys, tempfile, time
 
+sys.path.insert(0, "tests")
+import checks
+from checks import check
+
 program, seed = sys.argv[1], int(sys.argv[2])
 model = os.path.realpath("samples/tiny-qwen3.5")
 work = tempfile.mkdtemp()
@@ -15,15 +19,6 @@ rng = random.Random(seed)
 slow = b"__asan_init" in open(program, "rb").read()
 PATIENCE = 300 if slow else 60
 ROUNDS = 4 if slow else 10
-failures = checks = 0
-
-
-def check(ok, what):
-    global checks, failures
-    checks += 1
-    if not ok:
-        failures += 1
-        print("FAILED: " + what, flush=True)
 
 
 class Program:
@@ -253,6 +248,6 @@ check("the model has" in said and "changed since (it was" in said, "the reason i
 check(len(p.files()) == 2, "the session of the changed model is kept aside: %s" % p.files())
 p.kill()
 shutil.rmtree(work)
-print("--seed %d: %d checks, %d failed" % (seed, checks, failures))
-sys.exit(failures > 0)
+print("--seed %d: %d checks, %d failed" % (seed, checks.done, checks.failed))
+sys.exit(checks.failed > 0)
 PYTHON

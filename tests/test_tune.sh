@@ -7,20 +7,15 @@ tq=$(realpath "${1:?build directory}")/tqexplore
 exec python3 - "$tq" "${2:-$RANDOM}" <<'PYTHON'
 import json, os, random, shutil, signal, subprocess, sys, tempfile, time
 
+sys.path.insert(0, "tests")
+import checks
+from checks import check
+
 program, seed = sys.argv[1], int(sys.argv[2])
 model = "samples/tiny-qwen3.5"
 quick = ["--ctx", "64", "--tune-tokens", "64"]
 work = tempfile.mkdtemp()
 rng = random.Random(seed)
-failures = checks = 0
-
-
-def check(ok, what):
-    global checks, failures
-    checks += 1
-    if not ok:
-        failures += 1
-        print("FAILED: " + what)
 
 
 def environment(state):
@@ -146,6 +141,6 @@ check(sorted(f["found"] for f in found) == [0, 150], "two at once: found %s" % [
 check(found[0]["matrices"] == found[1]["matrices"] == whole["matrices"], "two at once find the same")
 
 shutil.rmtree(work)
-print("--seed %d: %d checks, %d failed; a sweep took %.1f s" % (seed, checks, failures, seconds))
-sys.exit(failures > 0)
+print("--seed %d: %d checks, %d failed; a sweep took %.1f s" % (seed, checks.done, checks.failed, seconds))
+sys.exit(checks.failed > 0)
 PYTHON
