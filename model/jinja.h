@@ -2,7 +2,8 @@
  * lstrip_blocks, loop controls, a sandbox without changes to lists and mappings).
  *
  * Templates come from strangers: depth, steps, memory and output are limited, and every failure is one line that names
- * the line of the template. What is not supported is an error when the template is parsed, where it can be seen there.
+ * the line of the template and what it is. An unknown tag is found when a template is parsed, an unknown filter, test,
+ * function or method where it is met.
  */
 #ifndef TQ_JINJA_H
 #define TQ_JINJA_H

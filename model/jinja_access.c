@@ -23,8 +23,8 @@ static tq_jvalue loop_attribute(const tq_jloop *l, const char *name) {
         {"first", tq_j_bool(i == 0)},
         {"last", tq_j_bool(i + 1 == n)},
         {"length", tq_j_int((int64_t)n)},
-        {"depth", tq_j_int(l->depth)},
-        {"depth0", tq_j_int(l->depth - 1)},
+        {"depth", tq_j_int(1)}, /* of recursive loops, which there are not */
+        {"depth0", tq_j_int(0)},
         {"previtem", i > 0 ? l->items->v[i - 1] : tq_j_undefined("the previous item")},
         {"nextitem", i + 1 < n ? l->items->v[i + 1] : tq_j_undefined("the next item")},
     };

@@ -68,13 +68,18 @@ static tq_jvalue one_deeper(tq_jrun *r, const char *what, const tq_jcallable *ro
     return out;
 }
 
+/* Of none, or anything else that is false, nothing is chosen. */
+static tq_jvalue candidates(tq_jrun *r, tq_jvalue v) {
+    return tq_j_true(v) ? tq_j_items(r, v) : tq_j_list(r, 0, false);
+}
+
 tq_jvalue tq_j_map(tq_jrun *r, tq_jvalue self, const tq_jargs *a) {
     const tq_jvalue *attribute = keyword(a, "attribute"), *missing = keyword(a, "default");
     tq_jargs rest;
     const tq_jcallable *row = NULL;
     if (!attribute && a->n == 0) return tq_j_fail(r, "map: expected a filter or attribute=");
     if (!attribute) row = named(r, a, 0, false, &rest);
-    tq_jvalue all = tq_j_items(r, self);
+    tq_jvalue all = candidates(r, self);
     if (r->failed) return all;
     tq_jvalue out = tq_j_list(r, all.u.list->n, false);
     for (size_t i = 0; !r->failed && i < out.u.list->n && tq_j_step(r, 1); i++) {
@@ -89,7 +94,7 @@ static tq_jvalue choose(tq_jrun *r, tq_jvalue self, const tq_jargs *a, bool attr
     tq_jargs rest;
     if (attribute && a->n == 0) return tq_j_fail(r, "expected an attribute");
     const tq_jcallable *row = named(r, a, attribute, true, &rest);
-    tq_jvalue all = tq_j_items(r, self);
+    tq_jvalue all = candidates(r, self);
     if (r->failed) return all;
     tq_jvalue out = tq_j_list(r, all.u.list->n, false);
     size_t kept = 0;

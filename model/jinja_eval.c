@@ -94,6 +94,7 @@ static tq_jvalue eval_row(tq_jrun *r, const tq_jnode *n, const char *what) {
     tq_jvalue self = tq_j_eval(r, n->a);
     eval_arguments(r, n, &args);
     r->line = n->line;
+    if (!n->row) return tq_j_fail(r, "%s %.60s is not supported", what, n->name);
     return tq_j_invoke(r, what, n->row, self, &args);
 }
 

@@ -107,7 +107,7 @@ static void exec_for(tq_jrun *r, const tq_jnode *n) {
     tq_jvalue items = loop_items(r, n);
     tq_jloop *loop = tq_j_alloc(r, sizeof *loop);
     if (r->failed) return;
-    *loop = (tq_jloop){.items = items.u.list, .depth = ++r->loops, .changed = tq_j_undefined(NULL)};
+    *loop = (tq_jloop){.items = items.u.list, .changed = tq_j_undefined(NULL)};
     tq_jflow flow = TQ_J_NEXT;
     for (size_t i = 0; i < items.u.list->n && flow != TQ_J_BREAK && tq_j_step(r, 1); i++) {
         tq_jscope *old = enter(r, r->scope);
@@ -117,7 +117,6 @@ static void exec_for(tq_jrun *r, const tq_jnode *n) {
         flow = tq_j_exec(r, n->body);
         r->scope = old;
     }
-    r->loops--;
     if (items.u.list->n == 0 && !r->failed) {
         tq_jscope *old = enter(r, r->scope);
         tq_j_exec(r, n->orelse);
@@ -224,16 +223,14 @@ static void bind_argument(tq_jrun *r, const tq_jnode *arg, size_t i, const tq_ja
 }
 
 tq_jvalue tq_j_call_macro(tq_jrun *r, const tq_jmacro *m, const tq_jargs *a) {
-    int line = r->line, loops = r->loops;
+    int line = r->line;
     size_t i = 0, used = 0;
     tq_jscope *old = enter(r, m->scope);
-    r->loops = 0;
     for (const tq_jnode *arg = m->node->args; arg && !r->failed; arg = arg->next)
         bind_argument(r, arg, i++, a, &used);
     if (a->n > i || used < a->n_kw) tq_j_fail(r, "the macro %.60s: an argument that it does not have", m->node->name);
     tq_jvalue out = r->failed ? tq_j_none() : capture(r, m->node->body, r->scope);
     r->scope = old;
-    r->loops = loops;
     r->line = line;
     return out;
 }

@@ -275,8 +275,7 @@ static tq_jnode *parse_filter(tq_jparse *p, tq_jnode *a) {
     n->a = a;
     n->name = tq_jparse_name(p);
     if (!n->name) return NULL;
-    n->row = tq_j_find(tq_j_filters, n->name);
-    if (!n->row) tq_jparse_fail(p, n->line, "the filter %.60s is not supported", n->name);
+    n->row = tq_j_find(tq_j_filters, n->name); /* NULL is an error where it is met: it may never be */
     if (take_op(p, "(")) parse_arguments(p, n);
     return p->failed ? NULL : n;
 }
@@ -302,7 +301,6 @@ static tq_jnode *parse_test(tq_jparse *p, tq_jnode *a) {
     n->name = tq_jparse_name(p);
     if (!n->name) return NULL;
     n->row = tq_j_find(tq_j_tests, n->name);
-    if (!n->row) tq_jparse_fail(p, line, "the test %.60s is not supported", n->name);
     bool argument = is_op(p, "[") || is_op(p, "{");
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         argument = argument || tq_jparse_is(p, values[i], NULL);

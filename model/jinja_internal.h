@@ -131,7 +131,6 @@ typedef struct tq_jdict {
 typedef struct tq_jloop {
     const tq_jlist *items;
     size_t index;
-    int depth;
     tq_jvalue changed; /* what loop.changed was last asked about: a tuple, or undefined */
 } tq_jloop;
 
@@ -268,7 +267,7 @@ typedef struct tq_jrun {
     tq_arena arena;
     tq_err *err;
     bool failed, raised;
-    int line, depth, value_depth, loops;
+    int line, depth, value_depth;
     size_t steps;
     time_t now;
     tq_jscope *scope;

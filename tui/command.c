@@ -117,6 +117,20 @@ static void cmd_mouse(tq_app *a, char *arg) {
     tq_say(a, TQ_SAYS, on ? "clicks and the wheel work here" : "the mouse is the terminal's: it selects text");
 }
 
+static void cmd_think(tq_app *a, char *arg) {
+    tq_think think;
+    if (!tq_think_parse(arg, &think)) {
+        tq_say(a, TQ_REFUSES, "think '%.40s': expected on, off or default", arg);
+    } else if (think != TQ_THINK_DEFAULT && !tq_worker_can_think(a->worker)) {
+        tq_say(a, TQ_REFUSES, "the chat template does not offer to switch thinking on or off");
+    } else {
+        a->talk.think = think;
+        tq_say(a, TQ_SAYS, think == TQ_THINK_ON    ? "answers begin with thoughts"
+                           : think == TQ_THINK_OFF ? "answers without thoughts"
+                                                   : "thoughts as the chat template has them");
+    }
+}
+
 static void cmd_compare(tq_app *a, char *arg) {
     tq_compare_prompt(a, arg);
 }
@@ -154,6 +168,7 @@ static const struct command {
     {"scheme", "plain|contrast|blue-orange|mono", "plain|contrast|blue-orange|mono", cmd_scheme},
     {"mouse", "on|off", "on|off", cmd_mouse},
     {"compare", "PROMPT", "What|Tell", cmd_compare},
+    {"think", "on|off|default", "on|off|default", cmd_think},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -175,6 +190,7 @@ const char *const tq_commands_help[] = {
     ":scheme plain|contrast|blue-orange|mono     colours",
     ":mouse on|off             off: the terminal's own selection works",
     ":compare PROMPT           two sides answer it, as the key A",
+    ":think on|off|default     thoughts before answers, where the chat template offers that",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;

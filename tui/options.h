@@ -69,6 +69,7 @@ typedef struct tq_options {
     bool explain;
 
     const char *prompt; /* --prompt TEXT or NULL */
+    const char *chat_template; /* --chat-template FILE or NULL */
     tq_chat_options chat;
 
     tq_export_format format;
