@@ -21,8 +21,7 @@ struct tq_chat {
 };
 
 bool tq_think_parse(const char *text, tq_think *out) {
-    static const char *const names[] = {
-        [TQ_THINK_DEFAULT] = "default", [TQ_THINK_ON] = "on", [TQ_THINK_OFF] = "off"};
+    static const char *const names[] = {[TQ_THINK_DEFAULT] = "default", [TQ_THINK_ON] = "on", [TQ_THINK_OFF] = "off"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(text, names[i]) == 0) {
             *out = (tq_think)i;
@@ -75,7 +74,8 @@ static int encode_plain(const tq_chat *c, const tq_message *messages, size_t n, 
     for (size_t i = 0; ok && i < c->tok->n_before; i++)
         ok = tq_ids_add(ids, c->tok->before[i]);
     for (size_t i = 0; ok && i < n; i++)
-        ok = (i == 0 || tq_buffer_add(&text, "\n", 1)) && tq_buffer_add(&text, messages[i].text, strlen(messages[i].text));
+        ok = (i == 0 || tq_buffer_add(&text, "\n", 1)) &&
+             tq_buffer_add(&text, messages[i].text, strlen(messages[i].text));
     int rc = ok ? TQ_OK : tq_fail(err, "out of memory for the prompt");
     if (!rc && text.n) rc = tq_encode_text(c->tok, text.data, text.n, ids->n == 0, ids, err);
     free(text.data);
@@ -112,7 +112,8 @@ int tq_chat_encode(const tq_chat *c, const tq_message *messages, size_t n, tq_th
     *ids = NULL;
     *count = 0;
     if (check(c, messages, n, think, err)) return TQ_FAIL;
-    int rc = tq_ids_add(&v, 0) ? TQ_OK : tq_fail(err, "out of memory for the prompt"); /* nothing to say is no failure */
+    int rc =
+        tq_ids_add(&v, 0) ? TQ_OK : tq_fail(err, "out of memory for the prompt"); /* nothing to say is no failure */
     v.n = 0;
     if (!rc) rc = c->template ? encode_template(c, messages, n, think, &v, err) : encode_plain(c, messages, n, &v, err);
     if (rc) {
@@ -151,8 +152,8 @@ static void add_what_follows(tq_chat *c) {
 
 static void find_ends(tq_chat *c, const tq_config *cfg) {
     /* Ends of turns and texts that a model may say although its config does not list them. */
-    static const char *const names[] = {"<|im_end|>",        "<|endoftext|>", "<|eot_id|>",    "<|eom_id|>",
-                                        "<|end_of_text|>",   "</s>",          "<end_of_turn>", NULL};
+    static const char *const names[] = {"<|im_end|>",      "<|endoftext|>", "<|eot_id|>",    "<|eom_id|>",
+                                        "<|end_of_text|>", "</s>",          "<end_of_turn>", NULL};
     for (size_t i = 0; i < cfg->n_eos; i++)
         add_end(c, cfg->eos[i]);
     if (!c->template) return;

@@ -204,7 +204,9 @@ static tq_jvalue eval_node(tq_jrun *r, const tq_jnode *n) {
     case TQ_N_COND:
         v = tq_j_eval(r, n->a);
         if (r->failed) return v;
-        return tq_j_true(v) ? tq_j_eval(r, n->b) : n->c ? tq_j_eval(r, n->c) : tq_j_undefined("a condition without else");
+        return tq_j_true(v) ? tq_j_eval(r, n->b)
+               : n->c       ? tq_j_eval(r, n->c)
+                            : tq_j_undefined("a condition without else");
     default:
         return tq_j_fail(r, "not an expression");
     }

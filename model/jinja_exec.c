@@ -216,9 +216,12 @@ static void bind_argument(tq_jrun *r, const tq_jnode *arg, size_t i, const tq_ja
     while (k < a->n_kw && strcmp(a->name[k], arg->name) != 0)
         k++;
     *used += k < a->n_kw;
-    if (i < a->n) v = a->v[i];
-    else if (k < a->n_kw) v = a->kw[k];
-    else if (arg->a) v = tq_j_eval(r, arg->a);
+    if (i < a->n)
+        v = a->v[i];
+    else if (k < a->n_kw)
+        v = a->kw[k];
+    else if (arg->a)
+        v = tq_j_eval(r, arg->a);
     tq_j_bind(r, arg->name, v);
 }
 

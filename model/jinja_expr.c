@@ -28,9 +28,9 @@ bool tq_jparse_take(tq_jparse *p, tq_jtoken_kind kind, const char *text) {
 
 static const char *shown(const tq_jtoken *t) {
     static const char *const names[] = {
-        [TQ_T_DATA] = "text",          [TQ_T_PRINT] = "{{",       [TQ_T_PRINT_END] = "}}", [TQ_T_BLOCK] = "{%",
-        [TQ_T_BLOCK_END] = "%}",       [TQ_T_STRING] = "a string", [TQ_T_INT] = "a number", [TQ_T_FLOAT] = "a number",
-        [TQ_T_END] = "the end",
+        [TQ_T_DATA] = "text",    [TQ_T_PRINT] = "{{",       [TQ_T_PRINT_END] = "}}",
+        [TQ_T_BLOCK] = "{%",     [TQ_T_BLOCK_END] = "%}",   [TQ_T_STRING] = "a string",
+        [TQ_T_INT] = "a number", [TQ_T_FLOAT] = "a number", [TQ_T_END] = "the end",
     };
     return t->kind == TQ_T_NAME || t->kind == TQ_T_OP ? t->p : names[t->kind];
 }
@@ -112,9 +112,12 @@ static tq_jnode *parse_name(tq_jparse *p) {
         const char *name;
         tq_jvalue v;
     } words[] = {
-        {"true", {.kind = TQ_J_BOOL, .u.b = true}},   {"True", {.kind = TQ_J_BOOL, .u.b = true}},
-        {"false", {.kind = TQ_J_BOOL, .u.b = false}}, {"False", {.kind = TQ_J_BOOL, .u.b = false}},
-        {"none", {.kind = TQ_J_NONE}},                {"None", {.kind = TQ_J_NONE}},
+        {"true", {.kind = TQ_J_BOOL, .u.b = true}},
+        {"True", {.kind = TQ_J_BOOL, .u.b = true}},
+        {"false", {.kind = TQ_J_BOOL, .u.b = false}},
+        {"False", {.kind = TQ_J_BOOL, .u.b = false}},
+        {"none", {.kind = TQ_J_NONE}},
+        {"None", {.kind = TQ_J_NONE}},
     };
     int line = line_of(p);
     const char *name = tq_jparse_name(p);
@@ -159,14 +162,22 @@ static tq_jnode *parse_primary(tq_jparse *p) {
     const tq_jtoken *t = tq_jparse_peek(p);
     if (p->failed || !tq_jparse_enter(p, t->line)) return NULL;
     tq_jnode *n = NULL;
-    if (t->kind == TQ_T_NAME) n = parse_name(p);
-    else if (t->kind == TQ_T_STRING) n = parse_strings(p);
-    else if (tq_jparse_take(p, TQ_T_INT, NULL)) n = constant(p, t->line, tq_j_int(t->i));
-    else if (tq_jparse_take(p, TQ_T_FLOAT, NULL)) n = constant(p, t->line, tq_j_float(t->f));
-    else if (take_op(p, "(")) n = parse_parentheses(p);
-    else if (take_op(p, "[")) n = parse_items(p, TQ_N_LIST, "]", false);
-    else if (take_op(p, "{")) n = parse_items(p, TQ_N_DICT, "}", true);
-    else tq_jparse_fail(p, t->line, "expected an expression before %.40s", shown(t));
+    if (t->kind == TQ_T_NAME)
+        n = parse_name(p);
+    else if (t->kind == TQ_T_STRING)
+        n = parse_strings(p);
+    else if (tq_jparse_take(p, TQ_T_INT, NULL))
+        n = constant(p, t->line, tq_j_int(t->i));
+    else if (tq_jparse_take(p, TQ_T_FLOAT, NULL))
+        n = constant(p, t->line, tq_j_float(t->f));
+    else if (take_op(p, "("))
+        n = parse_parentheses(p);
+    else if (take_op(p, "["))
+        n = parse_items(p, TQ_N_LIST, "]", false);
+    else if (take_op(p, "{"))
+        n = parse_items(p, TQ_N_DICT, "}", true);
+    else
+        tq_jparse_fail(p, t->line, "expected an expression before %.40s", shown(t));
     p->nest--;
     return n;
 }
@@ -261,10 +272,14 @@ static bool count_link(tq_jparse *p, const tq_jnode *a, int *links) {
 static tq_jnode *parse_postfix(tq_jparse *p, tq_jnode *a) {
     int links = 0;
     while (count_link(p, a, &links)) {
-        if (take_op(p, ".")) a = parse_dot(p, a);
-        else if (take_op(p, "[")) a = parse_subscript(p, a);
-        else if (take_op(p, "(")) a = parse_call(p, a);
-        else return a;
+        if (take_op(p, "."))
+            a = parse_dot(p, a);
+        else if (take_op(p, "["))
+            a = parse_subscript(p, a);
+        else if (take_op(p, "("))
+            a = parse_call(p, a);
+        else
+            return a;
     }
     return NULL;
 }
@@ -319,16 +334,23 @@ static tq_jnode *parse_unary(tq_jparse *p, bool filters) {
     int line = line_of(p), links = 0;
     tq_jnode *a;
     if (!tq_jparse_enter(p, line)) return NULL;
-    if (take_op(p, "-")) a = around(p, TQ_N_NEG, parse_unary(p, false));
-    else if (take_op(p, "+")) a = around(p, TQ_N_POS, parse_unary(p, false));
-    else a = parse_primary(p);
+    if (take_op(p, "-"))
+        a = around(p, TQ_N_NEG, parse_unary(p, false));
+    else if (take_op(p, "+"))
+        a = around(p, TQ_N_POS, parse_unary(p, false));
+    else
+        a = parse_primary(p);
     p->nest--;
     a = parse_postfix(p, a);
     while (filters && count_link(p, a, &links)) {
-        if (take_op(p, "|")) a = parse_filter(p, a);
-        else if (take_word(p, "is")) a = parse_test(p, a);
-        else if (take_op(p, "(")) a = parse_call(p, a);
-        else break;
+        if (take_op(p, "|"))
+            a = parse_filter(p, a);
+        else if (take_word(p, "is"))
+            a = parse_test(p, a);
+        else if (take_op(p, "("))
+            a = parse_call(p, a);
+        else
+            break;
     }
     return p->failed ? NULL : a;
 }

@@ -33,7 +33,8 @@ static tq_jvalue strftime_now(tq_jrun *r, tq_jvalue self, const tq_jargs *a) {
 /* dict(a=1) and namespace(a=1); one mapping may come first. */
 static tq_jvalue make_dict(tq_jrun *r, const tq_jargs *a) {
     tq_jvalue out = tq_j_dict(r, 0);
-    if (a->n > 1 || (a->n == 1 && a->v[0].kind != TQ_J_DICT)) return tq_j_fail(r, "expected a mapping, or names=values");
+    if (a->n > 1 || (a->n == 1 && a->v[0].kind != TQ_J_DICT))
+        return tq_j_fail(r, "expected a mapping, or names=values");
     const tq_jdict *first = a->n && !r->failed ? a->v[0].u.dict : NULL;
     for (size_t i = 0; first && i < first->n && !r->failed; i++)
         tq_j_put(r, out.u.dict, first->key[i], first->value[i]);
@@ -75,7 +76,8 @@ static tq_jvalue range(tq_jrun *r, tq_jvalue self, const tq_jargs *a) {
     }
     tq_jvalue out = tq_j_list(r, items, false);
     for (size_t i = 0; i < items && tq_j_step(r, 1); i++)
-        out.u.list->v[i] = tq_j_int(from + (int64_t)i * step);
+        out.u.list->v[i] =
+            tq_j_int((int64_t)((uint64_t)from + (uint64_t)i * (uint64_t)step)); /* none is out of range */
     return out;
 }
 

@@ -6,9 +6,9 @@
 #include "model/jinja.h"
 
 enum {
-    TQ_J_MAX_ARGS = 12,      /* of one call */
-    TQ_J_MAX_NEST = 160,     /* blocks and brackets within each other */
-    TQ_J_MAX_DEPTH = 600,    /* evaluations within each other, macros included */
+    TQ_J_MAX_ARGS = 12,        /* of one call */
+    TQ_J_MAX_NEST = 160,       /* blocks and brackets within each other */
+    TQ_J_MAX_DEPTH = 600,      /* evaluations within each other, macros included */
     TQ_J_MAX_VALUE_DEPTH = 60, /* lists within lists, when they are printed or compared */
     TQ_J_MAX_STEPS = 4000000,
     TQ_J_MAX_RANGE = 100000, /* as the sandbox of jinja2 */
@@ -172,14 +172,14 @@ typedef enum tq_jnode_kind {
     /* statements */
     TQ_N_DATA,
     TQ_N_PRINT,
-    TQ_N_FOR,    /* for a in b if c: body, orelse */
-    TQ_N_IF,     /* if a: body, orelse */
-    TQ_N_SET,    /* a = b */
-    TQ_N_SETBLOCK, /* a = body, through the filters of b (or NULL) */
-    TQ_N_MACRO,  /* name(args: NAMEs, or KEYWORDs with a default): body */
+    TQ_N_FOR,         /* for a in b if c: body, orelse */
+    TQ_N_IF,          /* if a: body, orelse */
+    TQ_N_SET,         /* a = b */
+    TQ_N_SETBLOCK,    /* a = body, through the filters of b (or NULL) */
+    TQ_N_MACRO,       /* name(args: NAMEs, or KEYWORDs with a default): body */
     TQ_N_FILTERBLOCK, /* filters of b over body */
-    TQ_N_WITH,   /* args: SETs; body */
-    TQ_N_SCOPE,  /* body */
+    TQ_N_WITH,        /* args: SETs; body */
+    TQ_N_SCOPE,       /* body */
     TQ_N_BREAK,
     TQ_N_CONTINUE
 } tq_jnode_kind;
@@ -226,10 +226,10 @@ struct tq_jinja {
 /* jinja_expr.c: what blocks are made of. NULL after a failure. */
 tq_jnode *tq_jparse_node(tq_jparse *p, tq_jnode_kind kind, int line);
 const tq_jtoken *tq_jparse_peek(const tq_jparse *p);
-bool tq_jparse_is(const tq_jparse *p, tq_jtoken_kind kind, const char *text);   /* text NULL: any */
-bool tq_jparse_take(tq_jparse *p, tq_jtoken_kind kind, const char *text);       /* if it is there */
-bool tq_jparse_expect(tq_jparse *p, tq_jtoken_kind kind, const char *text);     /* or fails */
-const char *tq_jparse_name(tq_jparse *p);                                       /* NULL: fails */
+bool tq_jparse_is(const tq_jparse *p, tq_jtoken_kind kind, const char *text); /* text NULL: any */
+bool tq_jparse_take(tq_jparse *p, tq_jtoken_kind kind, const char *text);     /* if it is there */
+bool tq_jparse_expect(tq_jparse *p, tq_jtoken_kind kind, const char *text);   /* or fails */
+const char *tq_jparse_name(tq_jparse *p);                                     /* NULL: fails */
 tq_jnode *tq_jparse_expression(tq_jparse *p);
 /* One expression, or a tuple of them; cond: `if` may follow inside. */
 tq_jnode *tq_jparse_tuple(tq_jparse *p, bool cond);
@@ -311,7 +311,7 @@ tq_jvalue tq_j_float(double f);
 tq_jvalue tq_j_string(tq_jrun *r, const char *p, const unsigned char *typed, size_t n); /* borrowed bytes */
 tq_jvalue tq_j_literal(tq_jrun *r, const char *text);
 tq_jvalue tq_j_part(tq_jrun *r, const tq_jstring *s, size_t from, size_t n);
-tq_jvalue tq_j_taken(tq_jrun *r, const tq_jtext *t); /* the text, which must not grow any more */
+tq_jvalue tq_j_taken(tq_jrun *r, const tq_jtext *t);   /* the text, which must not grow any more */
 tq_jvalue tq_j_list(tq_jrun *r, size_t n, bool tuple); /* of undefined values */
 tq_jvalue tq_j_pair(tq_jrun *r, tq_jvalue a, tq_jvalue b);
 tq_jvalue tq_j_dict(tq_jrun *r, size_t n); /* empty, with room for n */
@@ -358,7 +358,7 @@ tq_jvalue tq_j_replace(tq_jrun *r, const tq_jstring *s, const tq_jstring *from, 
 tq_jvalue tq_j_of_json(tq_jrun *r, const cJSON *item, bool typed);
 typedef struct tq_jjson {
     bool ascii, sorted, lines;
-    int64_t indent; /* with lines */
+    int64_t indent;         /* with lines */
     const char *item, *key; /* separators, with their lengths */
     size_t item_n, key_n;
     int level;

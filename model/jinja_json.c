@@ -37,14 +37,20 @@ static tq_jvalue dict_of(tq_jrun *r, const cJSON *item, bool typed) {
 tq_jvalue tq_j_of_json(tq_jrun *r, const cJSON *item, bool typed) {
     if (++r->value_depth > TQ_J_MAX_VALUE_DEPTH) tq_j_fail(r, "variables nested deeper than %d", TQ_J_MAX_VALUE_DEPTH);
     tq_jvalue out = tq_j_none();
-    if (r->failed) out = tq_j_none();
-    else if (cJSON_IsBool(item)) out = tq_j_bool(cJSON_IsTrue(item));
-    else if (cJSON_IsString(item)) out = text_of(r, item->valuestring, typed);
-    else if (cJSON_IsArray(item)) out = list_of(r, item, typed);
-    else if (cJSON_IsObject(item)) out = dict_of(r, item, typed);
+    if (r->failed)
+        out = tq_j_none();
+    else if (cJSON_IsBool(item))
+        out = tq_j_bool(cJSON_IsTrue(item));
+    else if (cJSON_IsString(item))
+        out = text_of(r, item->valuestring, typed);
+    else if (cJSON_IsArray(item))
+        out = list_of(r, item, typed);
+    else if (cJSON_IsObject(item))
+        out = dict_of(r, item, typed);
     else if (cJSON_IsNumber(item) && fabs(item->valuedouble) < 9e15 && item->valuedouble == floor(item->valuedouble))
         out = tq_j_int((int64_t)item->valuedouble);
-    else if (cJSON_IsNumber(item)) out = tq_j_float(item->valuedouble);
+    else if (cJSON_IsNumber(item))
+        out = tq_j_float(item->valuedouble);
     r->value_depth--;
     return out;
 }

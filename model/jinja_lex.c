@@ -89,7 +89,8 @@ static const char *skip_space(const char *p, const char *end) {
     return p;
 }
 
-/* After a tag's end: `-` takes all white space that follows, `+` nothing; else one line's end, where lines are trimmed. */
+/* After a tag's end: `-` takes all white space that follows, `+` nothing; else one line's end, where lines are trimmed.
+ */
 static const char *after_tag(const lexer *x, const char *p, char sign, bool trim) {
     if (sign == '-') return skip_space(p, x->end);
     return trim && sign != '+' && p < x->end && *p == '\n' ? p + 1 : p;
@@ -133,9 +134,12 @@ static bool lex_comment(lexer *x) {
     int line = x->line;
     for (const char *p = x->at + 2; p + 1 < x->end; p++) {
         char sign = sign_at(p, x->end);
-        if (sign && p + 2 < x->end && p[1] == '#' && p[2] == '}') p++;
-        else if (p[0] == '#' && p[1] == '}') sign = '\0';
-        else continue;
+        if (sign && p + 2 < x->end && p[1] == '#' && p[2] == '}')
+            p++;
+        else if (p[0] == '#' && p[1] == '}')
+            sign = '\0';
+        else
+            continue;
         go(x, after_tag(x, p + 2, sign, true));
         return true;
     }

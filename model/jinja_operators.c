@@ -5,10 +5,10 @@
 #include "model/jinja_internal.h"
 
 static const char *const signs[] = {
-    [TQ_O_ADD] = "+", [TQ_O_SUB] = "-", [TQ_O_MUL] = "*",     [TQ_O_DIV] = "/", [TQ_O_FLOORDIV] = "//",
-    [TQ_O_MOD] = "%", [TQ_O_POW] = "**", [TQ_O_CONCAT] = "~", [TQ_O_EQ] = "==", [TQ_O_NE] = "!=",
-    [TQ_O_LT] = "<",  [TQ_O_LE] = "<=", [TQ_O_GT] = ">",      [TQ_O_GE] = ">=", [TQ_O_IN] = "in",
-    [TQ_O_NOT_IN] = "not in",
+    [TQ_O_ADD] = "+",       [TQ_O_SUB] = "-", [TQ_O_MUL] = "*",  [TQ_O_DIV] = "/",
+    [TQ_O_FLOORDIV] = "//", [TQ_O_MOD] = "%", [TQ_O_POW] = "**", [TQ_O_CONCAT] = "~",
+    [TQ_O_EQ] = "==",       [TQ_O_NE] = "!=", [TQ_O_LT] = "<",   [TQ_O_LE] = "<=",
+    [TQ_O_GT] = ">",        [TQ_O_GE] = ">=", [TQ_O_IN] = "in",  [TQ_O_NOT_IN] = "not in",
 };
 
 static tq_jvalue concat(tq_jrun *r, tq_jvalue a, tq_jvalue b) {

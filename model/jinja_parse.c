@@ -203,10 +203,14 @@ static tq_jnode *parse_body(tq_jparse *p) {
     tq_jnode *first = NULL, **next = &first;
     if (p->failed || !tq_jparse_enter(p, line_of(p))) return NULL;
     while (!at_end(p)) {
-        if (tq_jparse_is(p, TQ_T_DATA, NULL)) *next = parse_data(p);
-        else if (tq_jparse_take(p, TQ_T_PRINT, NULL)) *next = parse_print(p);
-        else if (tq_jparse_take(p, TQ_T_BLOCK, NULL)) *next = parse_tag(p);
-        else tq_jparse_expect(p, TQ_T_BLOCK, NULL);
+        if (tq_jparse_is(p, TQ_T_DATA, NULL))
+            *next = parse_data(p);
+        else if (tq_jparse_take(p, TQ_T_PRINT, NULL))
+            *next = parse_print(p);
+        else if (tq_jparse_take(p, TQ_T_BLOCK, NULL))
+            *next = parse_tag(p);
+        else
+            tq_jparse_expect(p, TQ_T_BLOCK, NULL);
         if (!*next) break;
         next = &(*next)->next;
     }

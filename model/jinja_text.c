@@ -58,8 +58,10 @@ void tq_j_format_float(double f, char out[40]) {
 
 static bool add_number(tq_jrun *r, tq_jtext *t, tq_jvalue v) {
     char text[40];
-    if (v.kind == TQ_J_FLOAT) tq_j_format_float(v.u.f, text);
-    else snprintf(text, sizeof text, "%lld", (long long)v.u.i);
+    if (v.kind == TQ_J_FLOAT)
+        tq_j_format_float(v.u.f, text);
+    else
+        snprintf(text, sizeof text, "%lld", (long long)v.u.i);
     return tq_j_add_text(r, t, text);
 }
 
@@ -128,7 +130,8 @@ static bool add_repr_dict(tq_jrun *r, tq_jtext *t, const tq_jdict *d) {
 }
 
 bool tq_j_add_repr(tq_jrun *r, tq_jtext *t, tq_jvalue v) {
-    if (++r->value_depth > TQ_J_MAX_VALUE_DEPTH) tq_j_fail(r, "lists within lists, deeper than %d", TQ_J_MAX_VALUE_DEPTH);
+    if (++r->value_depth > TQ_J_MAX_VALUE_DEPTH)
+        tq_j_fail(r, "lists within lists, deeper than %d", TQ_J_MAX_VALUE_DEPTH);
     bool ok = !r->failed;
     if (ok) switch (v.kind) {
         case TQ_J_UNDEFINED:

@@ -166,10 +166,18 @@ bool tq_j_put(tq_jrun *r, tq_jdict *d, tq_jvalue key, tq_jvalue value) {
 
 const char *tq_j_kind_name(tq_jvalue v) {
     static const char *const names[] = {
-        [TQ_J_UNDEFINED] = "an undefined value", [TQ_J_NONE] = "none",         [TQ_J_BOOL] = "true or false",
-        [TQ_J_INT] = "a number",                 [TQ_J_FLOAT] = "a number",    [TQ_J_STRING] = "a string",
-        [TQ_J_LIST] = "a list",                  [TQ_J_DICT] = "a mapping",    [TQ_J_NAMESPACE] = "a namespace",
-        [TQ_J_LOOP] = "loop",                    [TQ_J_MACRO] = "a macro",     [TQ_J_FUNCTION] = "a function",
+        [TQ_J_UNDEFINED] = "an undefined value",
+        [TQ_J_NONE] = "none",
+        [TQ_J_BOOL] = "true or false",
+        [TQ_J_INT] = "a number",
+        [TQ_J_FLOAT] = "a number",
+        [TQ_J_STRING] = "a string",
+        [TQ_J_LIST] = "a list",
+        [TQ_J_DICT] = "a mapping",
+        [TQ_J_NAMESPACE] = "a namespace",
+        [TQ_J_LOOP] = "loop",
+        [TQ_J_MACRO] = "a macro",
+        [TQ_J_FUNCTION] = "a function",
         [TQ_J_METHOD] = "a method",
     };
     return names[v.kind];
@@ -216,7 +224,8 @@ bool tq_j_is_text(tq_jvalue v, const char *text) {
 }
 
 static bool deeper(tq_jrun *r) {
-    if (++r->value_depth > TQ_J_MAX_VALUE_DEPTH) tq_j_fail(r, "lists within lists, deeper than %d", TQ_J_MAX_VALUE_DEPTH);
+    if (++r->value_depth > TQ_J_MAX_VALUE_DEPTH)
+        tq_j_fail(r, "lists within lists, deeper than %d", TQ_J_MAX_VALUE_DEPTH);
     return tq_j_step(r, 1);
 }
 
@@ -267,8 +276,10 @@ static int order_lists(tq_jrun *r, const tq_jlist *a, const tq_jlist *b, const c
     if (!deeper(r)) return 0;
     while (i < a->n && i < b->n && !r->failed && tq_j_equal(r, a->v[i], b->v[i]))
         i++;
-    if (i < a->n && i < b->n) order = tq_j_order(r, a->v[i], b->v[i], op);
-    else order = (a->n > b->n) - (a->n < b->n);
+    if (i < a->n && i < b->n)
+        order = tq_j_order(r, a->v[i], b->v[i], op);
+    else
+        order = (a->n > b->n) - (a->n < b->n);
     r->value_depth--;
     return order;
 }

@@ -14,9 +14,9 @@
 typedef struct tq_session tq_session;
 
 typedef struct tq_session_options {
-    int threads;     /* 0: physical cores */
-    const char *cpu; /* NULL, "auto", or the name of a table of kernels */
-    bool exact;      /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
+    int threads;               /* 0: physical cores */
+    const char *cpu;           /* NULL, "auto", or the name of a table of kernels */
+    bool exact;                /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
     const char *chat_template; /* a file to take the chat template from; NULL: the model's */
 } tq_session_options;
 

@@ -169,8 +169,8 @@ static int encode_marked(encoder *e, const char *text, size_t n) {
 /* Appends to ids, which stays as it is on failure but for its contents. */
 static int encode(const tq_tokenizer *t, const char *text, const unsigned char *typed, size_t n, bool special,
                   bool first, tq_ids *ids, tq_err *err) {
-    encoder e = {.t = t, .special = special && !typed, .first = first, .err = err, .ids = *ids, .text = text,
-                 .typed = typed};
+    encoder e = {
+        .t = t, .special = special && !typed, .first = first, .err = err, .ids = *ids, .text = text, .typed = typed};
     tq_buffer lossy = {0};
     int rc = TQ_FAIL;
     if (n > TQ_MAX_TEXT) return tq_fail(err, "%zu bytes of text at once; at most %zu", n, TQ_MAX_TEXT);

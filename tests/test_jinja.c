@@ -1,5 +1,5 @@
-/* test_jinja.c - templates against what jinja2 makes of them (tests/make/make_jinja_fixtures.py), hostile ones, and ones
- * changed at random: test_jinja [--seed N] [--rounds N]. */
+/* test_jinja.c - templates against what jinja2 makes of them (tests/make/make_jinja_fixtures.py), hostile ones, and
+ * ones changed at random: test_jinja [--seed N] [--rounds N]. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +45,9 @@ static char *rendered(const char *template, size_t n, tq_err *err) {
     tq_rendering out = {0};
     *err = (tq_err){""};
     int rc = tq_jinja_parse("t", template, n, &t, err);
-    if (!rc) rc = tq_jinja_render(t, tq_json_get(fixture, "vars"), (time_t)tq_json_get(fixture, "now")->valuedouble, &out, err);
+    if (!rc)
+        rc = tq_jinja_render(t, tq_json_get(fixture, "vars"), (time_t)tq_json_get(fixture, "now")->valuedouble, &out,
+                             err);
     if (rc) {
         assert_true(strncmp(err->msg, "t, line ", 8) == 0 || strncmp(err->msg, "t: ", 3) == 0);
         assert_null(strchr(err->msg, '\n'));
@@ -143,13 +145,15 @@ static char *repeated(const char *begin, const char *piece, size_t n, const char
 static void test_hostile(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% "
+        "endfor %}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% macro f() %}{% for x in [1] %}{% if x %}{{ f() + f() }}{% endif %}{% endfor %}{% endmacro %}{{ f() }}",
         "{% set ns = namespace(s='x') %}{% for i in range(99999) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         "{% set ns = namespace(s=[1]) %}{% for i in range(99999) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
         "{% set ns = namespace(s=[]) %}{% for i in range(99999) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s }}",
-        "{% set ns = namespace(s=[]) %}{% for i in range(99999) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s | tojson }}",
+        "{% set ns = namespace(s=[]) %}{% for i in range(99999) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s | tojson "
+        "}}",
         "{% set ns = namespace(s=[], t=[]) %}{% for i in range(9999) %}{% set ns.s = [ns.s] %}{% set ns.t = [ns.t] %}"
         "{% endfor %}{{ ns.s == ns.t }}{{ ns.s < ns.t }}",
         "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
@@ -166,7 +170,8 @@ static void test_hostile(void **state) {
         "{% for i in range(99999) %}{{ 'a' | indent(1024, true) | indent(1024, true) }}{% endfor %}",
         "{% for i in range(99999) %}{{ messages | tojson(indent=64) }}{% endfor %}",
         "{{ strftime_now('%99999d') }}",
-        "{{ ('a' * 1000000).rfind('a' * 500000 + 'b') }}{% for i in range(99999) %}{{ ('a' * 1000000).count('b') }}{% endfor %}",
+        "{{ ('a' * 1000000).rfind('a' * 500000 + 'b') }}{% for i in range(99999) %}{{ ('a' * 1000000).count('b') }}{% "
+        "endfor %}",
         "{% for i in range(99999) %}{% if 'b' in 'a' * 1000000 %}{% endif %}{% endfor %}",
         "{% set s = 'ab' * 500000 %}{% for i in range(99999) %}{{ s[5] }}{{ s[-1] }}{{ s | length }}{% endfor %}",
         "{{ range(-9223372036854775807, 9223372036854775807, 4611686018427387904) | list }}"
@@ -184,12 +189,23 @@ static void test_hostile(void **state) {
         size_t n;
         const char *end;
     } deep[] = {
-        {"{{ ", "(", 50000, "1"},        {"{{ ", "[", 140, ""},           {"{{ ", "not ", 50000, "1 }}"},
-        {"{{ ", "-", 50000, "1 }}"},     {"{{ 1", " + 1", 50000, " }}"},  {"{{ 1", " and 1", 50000, " }}"},
-        {"{{ a", ".b", 50000, " }}"},    {"{{ a", "|trim", 50000, " }}"}, {"{{ ", "1 if ", 50000, "1 }}"},
-        {"", "{% if 1 %}", 50000, ""},   {"", "{% for x in y %}", 9999, ""}, {"{{ a", "(1)", 50000, " }}"},
-        {"{{ ", "{1:", 50000, "1 }}"},   {"{{ 1", " is eq", 999, " 1 }}"},   {"{{ 1 ", "if 1 else 1 ", 50000, "}}"},
-        {"{{ a", "[1]", 50000, " }}"},   {"{% set x = ", "{'a': ", 50000, "1 %}"},
+        {"{{ ", "(", 50000, "1"},
+        {"{{ ", "[", 140, ""},
+        {"{{ ", "not ", 50000, "1 }}"},
+        {"{{ ", "-", 50000, "1 }}"},
+        {"{{ 1", " + 1", 50000, " }}"},
+        {"{{ 1", " and 1", 50000, " }}"},
+        {"{{ a", ".b", 50000, " }}"},
+        {"{{ a", "|trim", 50000, " }}"},
+        {"{{ ", "1 if ", 50000, "1 }}"},
+        {"", "{% if 1 %}", 50000, ""},
+        {"", "{% for x in y %}", 9999, ""},
+        {"{{ a", "(1)", 50000, " }}"},
+        {"{{ ", "{1:", 50000, "1 }}"},
+        {"{{ 1", " is eq", 999, " 1 }}"},
+        {"{{ 1 ", "if 1 else 1 ", 50000, "}}"},
+        {"{{ a", "[1]", 50000, " }}"},
+        {"{% set x = ", "{'a': ", 50000, "1 %}"},
     };
     for (size_t i = 0; i < sizeof deep / sizeof *deep; i++) {
         char *text = repeated(deep[i].begin, deep[i].piece, deep[i].n, deep[i].end);
@@ -230,7 +246,8 @@ static uint64_t next_random(uint64_t *s) {
 static char *changed(uint64_t *s, const char *const *texts, size_t count, size_t *n) {
     static const char bytes[] = "{}%#-+()[]|.,:'\"=~*/<> \n0an\\";
     const char *a = texts[next_random(s) % count], *b = texts[next_random(s) % count];
-    size_t na = strlen(a), nb = strlen(b), cut = na ? next_random(s) % (na + 1) : 0, from = nb ? next_random(s) % (nb + 1) : 0;
+    size_t na = strlen(a), nb = strlen(b), cut = na ? next_random(s) % (na + 1) : 0,
+           from = nb ? next_random(s) % (nb + 1) : 0;
     char *out = malloc(na + nb + 1);
     memcpy(out, a, cut);
     *n = cut;
@@ -280,8 +297,8 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--rounds") == 0) rounds = strtoull(argv[i + 1], NULL, 10);
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference), cmocka_unit_test(test_typed),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_hostile),   cmocka_unit_test(test_long),    cmocka_unit_test(test_changed),
+        cmocka_unit_test(test_reference), cmocka_unit_test(test_typed), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_hostile),   cmocka_unit_test(test_long),  cmocka_unit_test(test_changed),
     };
     return cmocka_run_group_tests(tests, read_fixture, free_fixture);
 }

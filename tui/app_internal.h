@@ -126,7 +126,7 @@ typedef struct tq_app {
     size_t asked_matrix, asked_group;      /* of the worker, to ask once */
     uint64_t asked_common;
     double hold_until; /* the histograms of the matrix before stay so long; 0: they are gone */
-    double rest_at; /* when the cursor has rested long enough to inspect; 0: nothing to do */
+    double rest_at;    /* when the cursor has rested long enough to inspect; 0: nothing to do */
 
     tq_dialogue talk;
     tq_compare_view compare;

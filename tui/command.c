@@ -125,9 +125,10 @@ static void cmd_think(tq_app *a, char *arg) {
         tq_say(a, TQ_REFUSES, "the chat template does not offer to switch thinking on or off");
     } else {
         a->talk.think = think;
-        tq_say(a, TQ_SAYS, think == TQ_THINK_ON    ? "answers begin with thoughts"
-                           : think == TQ_THINK_OFF ? "answers without thoughts"
-                                                   : "thoughts as the chat template has them");
+        tq_say(a, TQ_SAYS,
+               think == TQ_THINK_ON    ? "answers begin with thoughts"
+               : think == TQ_THINK_OFF ? "answers without thoughts"
+                                       : "thoughts as the chat template has them");
     }
 }
 
