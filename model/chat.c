@@ -138,7 +138,7 @@ static void add_what_follows(tq_chat *c) {
     tq_rendering out;
     tq_ids ids = {0};
     tq_err err;
-    if (render(c, talk, 2, TQ_THINK_DEFAULT, false, &out, &err) == TQ_OK) {
+    if (render(c, talk, 2, TQ_THINK_DEFAULT, false, &out, &err) == TQ_OK && out.text) {
         const char *at = strstr(out.text, answer), *rest = at ? at + strlen(answer) : "";
         rest += strspn(rest, " \n");
         size_t n = strlen(rest);

@@ -16,9 +16,10 @@ void tq_chat_source_free(tq_chat_source *s) {
 }
 
 static int set(tq_chat_source *s, const char *name, const char *text, tq_err *err) {
+    free(s->name);
     s->name = strdup(name);
-    s->text = s->name ? strdup(text) : NULL;
-    return s->text ? TQ_OK : tq_fail(err, "%s: out of memory for the chat template", name);
+    s->text = strdup(text);
+    return s->name && s->text ? TQ_OK : tq_fail(err, "%s: out of memory for the chat template", name);
 }
 
 /* chat_template: a text, or a list of named texts. */

@@ -84,8 +84,8 @@ tq_jvalue tq_j_map(tq_jrun *r, tq_jvalue self, const tq_jargs *a) {
     tq_jvalue out = tq_j_list(r, all.u.list->n, false);
     for (size_t i = 0; !r->failed && i < out.u.list->n && tq_j_step(r, 1); i++) {
         tq_jvalue v = all.u.list->v[i];
-        v = row ? one_deeper(r, "the filter", row, v, &rest) : tq_j_path(r, v, *attribute);
-        out.u.list->v[i] = !row && missing && v.kind == TQ_J_UNDEFINED ? *missing : v;
+        v = attribute ? tq_j_path(r, v, *attribute) : one_deeper(r, "the filter", row, v, &rest);
+        out.u.list->v[i] = attribute && missing && v.kind == TQ_J_UNDEFINED ? *missing : v;
     }
     return out;
 }

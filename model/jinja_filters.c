@@ -163,7 +163,7 @@ static tq_jvalue to_int(tq_jrun *r, tq_jvalue self, const tq_jargs *a) {
         tq_jvalue s = tq_j_strip(r, self.u.s, NULL, 3);
         if (!r->failed && s.u.s->n > 0 && s.u.s->n < sizeof text) {
             memcpy(text, s.u.s->p, s.u.s->n);
-            char *end;
+            char *end = text;
             f = strspn(text, "+-0123456789.eE") == s.u.s->n ? trunc(strtod(text, &end)) : NAN;
             if (!isnan(f) && *end) f = NAN;
         }

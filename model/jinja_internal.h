@@ -373,7 +373,7 @@ tq_jvalue tq_j_compare(tq_jrun *r, tq_jop op, tq_jvalue a, tq_jvalue b);
 
 /* jinja_exec.c */
 typedef enum tq_jflow { TQ_J_NEXT, TQ_J_BREAK, TQ_J_CONTINUE } tq_jflow;
-tq_jflow tq_j_exec(tq_jrun *r, const tq_jnode *first); /* a chain of statements */
+tq_jflow tq_j_exec(tq_jrun *r, const tq_jnode *n); /* and all that follow it */
 tq_jvalue tq_j_call_macro(tq_jrun *r, const tq_jmacro *m, const tq_jargs *a);
 const tq_jvalue *tq_j_lookup(tq_jrun *r, const char *name);
 bool tq_j_bind(tq_jrun *r, const char *name, tq_jvalue v); /* in the innermost scope */

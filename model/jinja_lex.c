@@ -242,7 +242,7 @@ static const char *digits(const char *p, const char *end) {
 }
 
 static bool lex_number(lexer *x) {
-    const char *p = digits(x->at, x->end), *q = p;
+    const char *p = digits(x->at, x->end), *q;
     bool whole = true;
     if (p + 1 < x->end && *p == '.' && is_digit(p[1])) {
         p = digits(p + 1, x->end);

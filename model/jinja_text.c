@@ -52,7 +52,8 @@ void tq_j_format_float(double f, char out[40]) {
     if (exponent >= -4 && exponent < 16) {
         int decimals = digits - 1 - exponent;
         snprintf(out, 40, "%.*f", decimals > 0 ? decimals : 0, f);
-        if (decimals <= 0) strcat(out, ".0");
+        size_t n = strlen(out);
+        if (decimals <= 0) snprintf(out + n, 40 - n, ".0");
     }
 }
 

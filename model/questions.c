@@ -1,5 +1,6 @@
 #include "model/questions.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,20 +130,45 @@ static bool same_text(const char *a, const char *b) {
     return na == nb && !memcmp(a, b, na);
 }
 
-int tq_questions_ask(const tq_questions *q, tq_session *s, bool base, const tq_progress *p, size_t *right,
-                     tq_err *err) {
+int tq_questions_ask_one(const tq_questions *q, tq_session *s, bool base, size_t i, const tq_progress *p, bool *right,
+                         tq_err *err) {
     const tq_chat_options options = {
         .sampling = {.temperature = 0, .top_p = 1}, .max_tokens = MAX_ANSWER, .base = base};
+    const tq_progress quiet = {.cancel = p ? p->cancel : NULL};
+    const question *item = &q->items[i];
+    char *text = NULL;
+    int rc = tq_session_answer(s, item->messages, item->n, &options, &quiet, NULL, NULL, &text, NULL, err);
+    *right = rc == TQ_OK && same_text(text, item->answer);
+    free(text); /* there when cancelled, too */
+    return rc;
+}
+
+int tq_questions_ask(const tq_questions *q, tq_session *s, bool base, const tq_progress *p, size_t *right,
+                     tq_err *err) {
     *right = 0;
     for (size_t i = 0; i < q->count; i++) {
-        const question *item = &q->items[i];
-        char *text = NULL;
-        int rc = tq_session_answer(s, item->messages, item->n, &options, NULL, NULL, NULL, &text, NULL, err);
+        bool is = false;
+        int rc = tq_questions_ask_one(q, s, base, i, p, &is, err);
         if (rc) return rc;
-        *right += same_text(text, item->answer);
-        free(text);
+        *right += is;
         tq_progress_report(p, (double)(i + 1), (double)q->count);
         if (tq_progress_cancelled(p)) return tq_cancelled(err);
     }
     return TQ_OK;
+}
+
+double tq_score_share(tq_score s) {
+    return s.of ? (double)s.right / (double)s.of : 0;
+}
+
+void tq_score_interval(tq_score s, double *low, double *high) {
+    const double z = 1.959963984540054; /* of 95 % */
+    double n = (double)s.of, p = tq_score_share(s), z2 = z * z;
+    *low = 0;
+    *high = 1;
+    if (!s.of) return;
+    double middle = (p + z2 / (2 * n)) / (1 + z2 / n);
+    double half = z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n));
+    *low = fmax(0, middle - half);
+    *high = fmin(1, middle + half);
 }

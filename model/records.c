@@ -270,32 +270,53 @@ static void *keep(void *arg) {
 
 /* --- the keeper --- */
 
-int tq_keeper_claim(const char *path, bool *busy, tq_keeper **out, tq_err *err) {
-    *out = NULL;
-    *busy = false;
-    char *lock_path = NULL, *dir = strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
+static tq_keeper *new_keeper(const char *path) {
     tq_keeper *k = calloc(1, sizeof *k);
+    if (!k) return NULL;
+    k->lock = k->fd = -1;
+    pthread_mutex_init(&k->mutex, NULL);
+    pthread_cond_init(&k->changed, NULL);
+    k->path = strdup(path);
+    if (k->path) return k;
+    tq_keeper_close(k);
+    return NULL;
+}
+
+/* The directory that the file is in. */
+static int make_dir(const char *path, tq_err *err) {
+    char *dir = strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
+    bool ok = dir != NULL;
+    if (slash && slash != dir) {
+        *slash = '\0';
+        ok = tq_make_dirs(dir);
+    }
+    int rc = ok ? TQ_OK : tq_fail(err, "%s: cannot make its directory: %s", path, strerror(errno));
+    free(dir);
+    return rc;
+}
+
+static int take_lock(tq_keeper *k, bool *busy, tq_err *err) {
+    char *lock_path = NULL;
+    if (asprintf(&lock_path, "%s.lock", k->path) < 0) return tq_fail(err, "%s: out of memory", k->path);
     int rc = TQ_OK;
-    if (k) {
-        k->lock = k->fd = -1;
-        pthread_mutex_init(&k->mutex, NULL);
-        pthread_cond_init(&k->changed, NULL);
-        k->path = strdup(path);
-    }
-    if (!k || !dir || !k->path || asprintf(&lock_path, "%s.lock", path) < 0)
-        rc = tq_fail(err, "%s: out of memory", path);
-    if (slash) *slash = '\0';
-    if (rc == TQ_OK && slash && !tq_make_dirs(dir)) rc = tq_fail(err, "%s: cannot make it: %s", dir, strerror(errno));
-    if (rc == TQ_OK) {
-        k->lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (k->lock < 0) rc = tq_fail(err, "%s: cannot make it: %s", lock_path, strerror(errno));
-    }
-    if (rc == TQ_OK && flock(k->lock, LOCK_EX | LOCK_NB) != 0) {
+    k->lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (k->lock < 0) {
+        rc = tq_fail(err, "%s: cannot make it: %s", lock_path, strerror(errno));
+    } else if (flock(k->lock, LOCK_EX | LOCK_NB) != 0) {
         *busy = errno == EWOULDBLOCK;
         rc = tq_fail(err, "%s: %s", lock_path, *busy ? "another process has it" : strerror(errno));
     }
     free(lock_path);
-    free(dir);
+    return rc;
+}
+
+int tq_keeper_claim(const char *path, bool *busy, tq_keeper **out, tq_err *err) {
+    *out = NULL;
+    *busy = false;
+    tq_keeper *k = new_keeper(path);
+    if (!k) return tq_fail(err, "%s: out of memory", path);
+    int rc = make_dir(path, err);
+    if (rc == TQ_OK) rc = take_lock(k, busy, err);
     if (rc == TQ_OK)
         *out = k;
     else

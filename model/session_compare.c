@@ -157,8 +157,6 @@ static int begin(duet *d, const int *ids, size_t n, tq_err *err) {
     d->forward = tq_forward_new(d->s->model, d->s->pool, err);
     if (!d->forward) return TQ_FAIL;
     tq_forward_set_arithmetic(d->forward, TQ_ARITHMETIC_EXACT);
-    d->drawn = tq_calloc_aligned(d->vocab, sizeof *d->drawn);
-    if (!d->drawn) return tq_fail(err, "out of memory");
     for (size_t i = 0; i < n; i++)
         if (remember(d, ids[i], err) != TQ_OK) return TQ_FAIL;
     d->prompt = n;
@@ -193,16 +191,22 @@ int tq_session_compare(tq_session *s, const tq_compare_job *job, const tq_progre
     int rc = tq_session_sides(s, job->plan, p, sides, err);
     if (rc == TQ_OK) rc = tq_chat_encode(s->chat, job->messages, job->n, job->think, &ids, &n, err);
     if (rc != TQ_OK) return rc;
-    d.c = calloc(1, sizeof *d.c);
     d.side[0].q = sides[0];
     d.side[1].q = sides[1];
-    rc = d.c ? begin(&d, ids, n, err) : tq_fail(err, "out of memory");
+    d.c = calloc(1, sizeof *d.c);
+    d.drawn = tq_calloc_aligned(tq_model_config(s->model)->vocab, sizeof *d.drawn);
+    if (!d.c || !d.drawn) {
+        rc = tq_fail(err, "out of memory");
+        goto out;
+    }
+    rc = begin(&d, ids, n, err);
     if (rc == TQ_OK) rc = converse(&d, err);
     if (rc == TQ_OK) {
         d.c->seconds = tq_now() - start;
         *out = d.c;
         d.c = NULL;
     }
+out:
     for (int k = 0; k < 2; k++) {
         tq_cache_free(d.side[k].cache);
         free(d.side[k].logits);

@@ -15,7 +15,7 @@ static void sanitize(char *s) {
     }
 }
 
-int tq_fail(tq_err *err, const char *fmt, ...) {
+int(tq_fail)(tq_err *err, const char *fmt, ...) {
     if (!err) return TQ_FAIL;
     va_list args;
     va_start(args, fmt);

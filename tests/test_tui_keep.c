@@ -101,7 +101,7 @@ static void hostile_plans_are_refused(void **state) {
         COMMON "\"4:128*-1\"}",
         COMMON "\"4:100*50\"}",
         COMMON "\"5:128*50\"}",
-        COMMON "\"4:128*50 \"}x",
+        COMMON "\"4:128*50 \"}",
         COMMON "\"4:128*50x\"}",
         COMMON "\"4:128*25  4:128*25\"}",
         "{\"residual\":\"nested\",\"rotation\":\"hadamard\",\"seed\":-1,\"states\":16,\"calibrate\":\"none\","

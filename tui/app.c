@@ -106,6 +106,12 @@ void tq_app_event(tq_app *a, tq_event *e) {
         tq_compare_event(a, e);
         tq_worst_event(a, e);
         break;
+    case TQ_JOB_READ_QUESTIONS:
+        if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
+        if (e->rc != TQ_OK) break;
+        tq_draft_forget_scores(&a->draft);
+        tq_points_forget_scores(&a->points);
+        break;
     case TQ_JOB_EVAL:
         tq_worst_event(a, e);
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
@@ -125,6 +131,16 @@ static void note_point(tq_app *a, const tq_eval_result *r) {
     }
 }
 
+/* What the questions gave belongs to the plan that was asked. */
+static void note_score(tq_app *a) {
+    const tq_status *s = &a->status;
+    if (!s->questions || s->score.of < s->questions) return;
+    tq_draft_note_score(&a->draft, s->score_serial, s->score);
+    for (size_t i = 0; i < a->draft.count; i++)
+        if (a->draft.states[i].serial == s->score_serial)
+            tq_points_note_score(&a->points, a->model, a->draft.states[i].plan, s->score);
+}
+
 static void take_news(tq_app *a) {
     tq_event *e = tq_worker_snapshot(a->worker, &a->status, a->measured, a->tune.felt);
     for (tq_event *next; e; e = next) {
@@ -132,6 +148,7 @@ static void take_news(tq_app *a) {
         tq_app_event(a, e);
         tq_event_free(e);
     }
+    note_score(a);
     const tq_eval_result *r = &a->status.eval;
     if (r->tokens == 0) return;
     /* Coarse figures are kept too, until the fine ones replace them. */

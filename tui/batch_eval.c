@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "model/questions.h"
-#include "tui/batch.h"
+#include "tui/batch_worst.h"
 
-/* What one evaluation found. `asked` is 0 without --questions. */
+/* What one evaluation found. */
 typedef struct evaluation {
     tq_eval_result r;
-    size_t asked, right;
+    tq_score plan, base; /* of the questions; of: 0 without any */
     double seconds;
+    tq_batch_worst worst;
 } evaluation;
 
 static bool kld_json(cJSON *root, const tq_eval_result *r) {
@@ -20,11 +21,28 @@ static bool kld_json(cJSON *root, const tq_eval_result *r) {
            tq_json_number(kld, "max", r->kld_max);
 }
 
+static bool score_json(cJSON *o, tq_score s) {
+    double low, high;
+    tq_score_interval(s, &low, &high);
+    return tq_json_number(o, "right", (double)s.right) && tq_json_number(o, "of", (double)s.of) &&
+           tq_json_number(o, "share", tq_score_share(s)) && tq_json_number(o, "low", low) &&
+           tq_json_number(o, "high", high);
+}
+
 static bool questions_json(cJSON *root, const evaluation *e) {
-    if (e->asked == 0) return true;
+    if (e->plan.of == 0) return true;
     cJSON *questions = cJSON_AddObjectToObject(root, "questions");
-    return questions && tq_json_number(questions, "right", (double)e->right) &&
-           tq_json_number(questions, "of", (double)e->asked);
+    if (!questions || !score_json(questions, e->plan)) return false;
+    cJSON *base = cJSON_AddObjectToObject(questions, "base");
+    return base && score_json(base, e->base) &&
+           tq_json_number(questions, "difference", tq_score_share(e->plan) - tq_score_share(e->base));
+}
+
+static void print_score(const char *who, tq_score s) {
+    double low, high;
+    tq_score_interval(s, &low, &high);
+    printf("%-11s %zu of %zu answered exactly: %.1f %%, between %.1f and %.1f at 95 %%\n", who, s.right, s.of,
+           100 * tq_score_share(s), 100 * low, 100 * high);
 }
 
 static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluation *e) {
@@ -38,7 +56,7 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
          tq_json_memory(root, &memory) && tq_json_baseline(root, s) && questions_json(root, e) &&
-         tq_json_number(root, "seconds", e->seconds) &&
+         (!o->worst || tq_json_worst(root, s, &e->worst)) && tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
@@ -48,13 +66,13 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     return NULL;
 }
 
-static void print_eval(const char *against, const tq_session *s, const evaluation *e) {
+static void print_eval(const tq_options *o, const tq_session *s, const evaluation *e) {
     const tq_eval_result *r = &e->r;
     tq_memory m = tq_session_memory(s);
     printf("text        %s, %zu tokens scored in %zu windows\n", tq_session_text_name(s), r->tokens, r->windows);
-    if (against) printf("against     %s\n", against);
+    if (o->against) printf("against     %s\n", o->against);
     printf("perplexity  %.4f -> %.4f   x %.5f +- %.5f\n", r->ppl_base, r->ppl, r->ppl_ratio, r->ppl_ratio_stderr);
-    if (!against && tq_model_baseline(tq_session_model(s))[0])
+    if (!o->against && tq_model_baseline(tq_session_model(s))[0])
         printf("baseline    %s, already quantized: what follows is against that\n",
                tq_model_baseline(tq_session_model(s)));
     printf("KLD         %.6f +- %.6f nats   median %.6f   p90 %.5f   p99 %.5f   p99.9 %.4f   max %.4f\n", r->kld_mean,
@@ -64,14 +82,17 @@ static void print_eval(const char *against, const tq_session *s, const evaluatio
     printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
            tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
     printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
-    if (e->asked) printf("questions   %zu of %zu answered exactly\n", e->right, e->asked);
+    if (e->plan.of) print_score("questions", e->plan);
+    if (e->plan.of) print_score("by the base", e->base);
+    if (o->worst) tq_print_worst(s, &e->worst);
     printf("time        %.2f s\n", e->seconds);
 }
 
 static int ask(tq_batch *b, const tq_questions *q, tq_session *s, evaluation *e, tq_err *err) {
     tq_batch_step(b, "asking");
-    e->asked = tq_questions_count(q);
-    return tq_questions_ask(q, s, false, &b->progress, &e->right, err);
+    e->plan.of = e->base.of = tq_questions_count(q);
+    int rc = tq_questions_ask(q, s, false, &b->progress, &e->plan.right, err);
+    return rc == TQ_OK ? tq_questions_ask(q, s, true, &b->progress, &e->base.right, err) : rc;
 }
 
 int tq_run_eval(const tq_options *o) {
@@ -90,6 +111,10 @@ int tq_run_eval(const tq_options *o) {
     if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
     tq_batch_step(&b, "evaluating");
     if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &e.r, &err);
+    if (rc == TQ_OK && o->worst) {
+        tq_batch_step(&b, "looking at the worst");
+        rc = tq_batch_worst_find(s, o->worst, o->explain, &b.progress, &e.worst, &err);
+    }
     if (rc == TQ_OK && questions) rc = ask(&b, questions, s, &e, &err);
     if (rc == TQ_OK) {
         tq_batch_end(&b);
@@ -101,10 +126,11 @@ int tq_run_eval(const tq_options *o) {
         if (o->json)
             rc = tq_batch_json(eval_json(o, s, &e), &err);
         else
-            print_eval(o->against, s, &e);
+            print_eval(o, s, &e);
     }
     if (rc == TQ_OK) rc = tq_batch_flush(&err);
     tq_questions_free(questions);
+    tq_batch_worst_free(&e.worst);
     tq_session_close(s);
     return rc == TQ_OK ? EXIT_SUCCESS : tq_batch_fail(&b, &err);
 }

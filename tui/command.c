@@ -132,6 +132,10 @@ static void cmd_think(tq_app *a, char *arg) {
     }
 }
 
+static void cmd_questions(tq_app *a, char *arg) {
+    tq_worker_questions(a->worker, arg);
+}
+
 static void cmd_compare(tq_app *a, char *arg) {
     tq_compare_prompt(a, arg);
 }
@@ -168,6 +172,7 @@ static const struct command {
     {"copy", "row|plan|answer", "row|plan|answer", cmd_copy},
     {"scheme", "plain|contrast|blue-orange|mono", "plain|contrast|blue-orange|mono", cmd_scheme},
     {"mouse", "on|off", "on|off", cmd_mouse},
+    {"questions", "FILE|none", "", cmd_questions},
     {"compare", "PROMPT", "What|Tell", cmd_compare},
     {"think", "on|off|default", "on|off|default", cmd_think},
     {"help", NULL, "help", cmd_help},
@@ -190,6 +195,7 @@ const char *const tq_commands_help[] = {
     ":copy row|plan|answer     to the clipboard (OSC 52)",
     ":scheme plain|contrast|blue-orange|mono     colours",
     ":mouse on|off             off: the terminal's own selection works",
+    ":questions FILE|none      asked after each evaluation; exact answers are counted",
     ":compare PROMPT           two sides answer it, as the key A",
     ":think on|off|default     thoughts before answers, where the chat template offers that",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",

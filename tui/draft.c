@@ -89,6 +89,16 @@ void tq_draft_note_eval(tq_draft *d, uint64_t serial, const tq_eval_result *r) {
         }
 }
 
+void tq_draft_note_score(tq_draft *d, uint64_t serial, tq_score score) {
+    for (size_t i = 0; i < d->count; i++)
+        if (d->states[i].serial == serial) d->states[i].score = score;
+}
+
+void tq_draft_forget_scores(tq_draft *d) {
+    for (size_t i = 0; i < d->count; i++)
+        d->states[i].score = (tq_score){0};
+}
+
 void tq_draft_forget_evals(tq_draft *d) {
     for (size_t i = 0; i < d->count; i++)
         d->states[i].eval_known = false;

@@ -3,6 +3,7 @@
 #ifndef TQ_DRAFT_H
 #define TQ_DRAFT_H
 
+#include "model/questions.h"
 #include "model/session.h"
 
 typedef struct tq_state {
@@ -11,6 +12,7 @@ typedef struct tq_state {
     char what[96];   /* the change that led here, "" for the first */
     tq_eval_result eval;
     bool eval_known;
+    tq_score score; /* of the questions; of: 0 when they were not asked yet */
 } tq_state;
 
 typedef struct tq_draft {
@@ -33,7 +35,9 @@ bool tq_draft_undo(tq_draft *d); /* false: nothing to undo */
 bool tq_draft_redo(tq_draft *d);
 /* The figures of the state with this serial. */
 void tq_draft_note_eval(tq_draft *d, uint64_t serial, const tq_eval_result *r);
-void tq_draft_forget_evals(tq_draft *d); /* another text or context */
+void tq_draft_note_score(tq_draft *d, uint64_t serial, tq_score score);
+void tq_draft_forget_scores(tq_draft *d); /* other questions */
+void tq_draft_forget_evals(tq_draft *d);  /* another text or context */
 void tq_draft_saved(tq_draft *d, uint64_t serial);
 bool tq_draft_matrix_changed(const tq_draft *d, size_t matrix); /* since the plan was saved */
 bool tq_draft_changed(const tq_draft *d);

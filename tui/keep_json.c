@@ -132,7 +132,7 @@ static bool take_choices(const tq_model *m, const char *text, tq_plan *p) {
             tq_plan_set(p, i, c);
         }
         text += bytes;
-        if (*text && *text != ' ') return false;
+        if (*text && (*text != ' ' || !text[1])) return false;
     }
     return i == n;
 }

@@ -192,39 +192,6 @@ static bool take_exact(tq_options *o, const char *v) {
     (void)v;
     return o->exact = true;
 }
-static bool take_completion(tq_options *o, const char *v) {
-    o->completion = v;
-    return tq_completion_known(v);
-}
-static bool take_scheme(tq_options *o, const char *v) {
-    o->scheme_given = true;
-    return tq_scheme_parse(v, &o->scheme);
-}
-static bool take_no_mouse(tq_options *o, const char *v) {
-    (void)v;
-    return o->no_mouse = true;
-}
-static bool take_ascii(tq_options *o, const char *v) {
-    (void)v;
-    return o->ascii = true;
-}
-static bool take_resume(tq_options *o, const char *v) {
-    (void)v;
-    o->resumes++;
-    o->resume = TQ_RESUME_YES;
-    return true;
-}
-static bool take_no_resume(tq_options *o, const char *v) {
-    (void)v;
-    o->resumes++;
-    o->resume = TQ_RESUME_NO;
-    return true;
-}
-static bool take_session(tq_options *o, const char *v) {
-    o->resumes++;
-    o->session = v;
-    return *v != '\0';
-}
 static bool take_json(tq_options *o, const char *v) {
     (void)v;
     return o->json = true;
@@ -298,6 +265,14 @@ const tq_option tq_option_table[] = {
      "the plan in bf16 arithmetic, where the machine has it (default: fp32)", NULL},
     {"questions", "FILE", IN(TQ_CMD_EVAL), false, take_questions,
      "ask these too (JSON lines of prompt or messages, and answer) and count\nthe exact answers", "a file name"},
+    {"questions", "FILE", IN(TQ_CMD_EXPLORE), false, take_questions,
+     "questions that are asked after each evaluation (default for the sample\nmodel with its own text: its "
+     "questions.jsonl), or none",
+     "a file name, or none"},
+    {"worst", "N", IN(TQ_CMD_EVAL), false, tq_take_worst,
+     "the N tokens of the highest KLD (at most 64), the text around each, and\nwhat both sides predict there",
+     "a whole number from 1 to 64"},
+    {"explain", NULL, IN(TQ_CMD_EVAL), false, tq_take_explain, "find the layers that do it for each of these", NULL},
     {"size", "BYTES", IN(TQ_CMD_AUTO), false, tq_take_target_size, "the target: bytes of the whole model, as in 400MiB",
      "a size such as 400MiB"},
     {"bpw", "X", IN(TQ_CMD_AUTO), false, tq_take_target_bpw,
@@ -355,24 +330,25 @@ const tq_option tq_option_table[] = {
      "measure everything so many times in turn, and take medians (default 1)", "a whole number from 1 to 64"},
     {"exact", NULL, IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_CHAT) | IN(TQ_CMD_BENCH), false, take_exact,
      "answers in fp32 (default: 14-bit integers; a prompt in bf16)", NULL},
-    {"resume", NULL, IN(TQ_CMD_EXPLORE), false, take_resume,
+    {"resume", NULL, IN(TQ_CMD_EXPLORE), false, tq_take_resume,
      "go on with the session of before without asking; every change is\nkept, and the next start offers to resume",
      NULL},
-    {"no-resume", NULL, IN(TQ_CMD_EXPLORE), false, take_no_resume, "begin anew; the session of before is kept aside",
+    {"no-resume", NULL, IN(TQ_CMD_EXPLORE), false, tq_take_no_resume, "begin anew; the session of before is kept aside",
      NULL},
-    {"session", "FILE", IN(TQ_CMD_EXPLORE), false, take_session, "go on with this session, such as one kept aside",
+    {"session", "FILE", IN(TQ_CMD_EXPLORE), false, tq_take_session, "go on with this session, such as one kept aside",
      "a file name"},
-    {"scheme", "NAME", IN(TQ_CMD_EXPLORE), false, take_scheme,
+    {"scheme", "NAME", IN(TQ_CMD_EXPLORE), false, tq_take_scheme,
      "colours: plain (default), contrast, blue-orange (for eyes that do\nnot tell red from green), mono; the "
      "background is the terminal's own",
      "plain, contrast, blue-orange or mono"},
-    {"ascii", NULL, IN(TQ_CMD_EXPLORE), false, take_ascii, "no other characters (default: as the locale says)", NULL},
-    {"no-mouse", NULL, IN(TQ_CMD_EXPLORE), false, take_no_mouse, "leave the mouse to the terminal", NULL},
+    {"ascii", NULL, IN(TQ_CMD_EXPLORE), false, tq_take_ascii, "no other characters (default: as the locale says)",
+     NULL},
+    {"no-mouse", NULL, IN(TQ_CMD_EXPLORE), false, tq_take_no_mouse, "leave the mouse to the terminal", NULL},
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
      "auto, scalar, avx2, avx512, neon, neon-dotprod or neon-i8mm"},
-    {"completion", "SHELL", IN(TQ_CMD_EXPLORE), false, take_completion, "print the completion for that shell",
+    {"completion", "SHELL", IN(TQ_CMD_EXPLORE), false, tq_take_completion, "print the completion for that shell",
      "bash, zsh or fish"},
     {"man", NULL, IN(TQ_CMD_EXPLORE), false, NULL, "print the manual page", NULL},
     {"help", NULL, EVERY, false, NULL, "this", NULL},
@@ -540,7 +516,7 @@ static int check_together(tq_options *o, tq_err *err) {
         o->residual != TQ_RESIDUAL_NESTED)
         return tq_fail(err, "--calibrate needs --residual nested");
     if (tq_check_tuning(o, err) != TQ_OK || tq_check_compare(o, tq_options_has_plan(o), err) != TQ_OK) return TQ_FAIL;
-    if (o->resumes > 1) return tq_fail(err, "--resume, --no-resume and --session exclude each other");
+    if (tq_check_explorer(o, err) != TQ_OK) return TQ_FAIL;
     if (o->shape.hidden && o->model) return tq_fail(err, "bench: --shape is for a bench without MODEL");
     return TQ_OK;
 }
@@ -628,6 +604,11 @@ static int set_calibration(const tq_options *o, tq_session *s, tq_err *err) {
     free(beside);
     free(cache);
     return rc;
+}
+
+char *tq_options_questions(const tq_options *o, const tq_session *s) {
+    if (o->questions) return strcmp(o->questions, "none") == 0 ? NULL : strdup(o->questions);
+    return o->text ? NULL : beside_sample(s, "questions.jsonl");
 }
 
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {

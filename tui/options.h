@@ -53,6 +53,7 @@ typedef struct tq_options {
     tq_eval_options eval;
     bool eval_given;       /* any of --ctx, --tokens, --score-half */
     const char *questions; /* --questions FILE or NULL */
+    size_t worst;          /* --worst: how many; 0: none */
 
     /* sweep and auto */
     const char *tune_text; /* --tune-text FILE or NULL */
@@ -115,6 +116,10 @@ bool tq_options_has_plan(const tq_options *o); /* do they say anything of a plan
 /* The text to evaluate: --text, or eval.txt beside the model when that is the sample model. Returns TQ_OK with
  * no text loaded when there is neither (tq_session_text_name is then NULL). */
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
+
+/* The file of questions that the explorer asks: --questions, or the sample model's when it is open with its own text;
+ * NULL: none. The caller frees it. */
+char *tq_options_questions(const tq_options *o, const tq_session *s);
 
 /* Tells the session what matrices are compared on, and where measurements are kept. */
 int tq_options_tuning(const tq_options *o, tq_session *s, tq_err *err);

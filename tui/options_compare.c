@@ -1,4 +1,5 @@
-/* options_compare.c - the options of compare. */
+/* options_compare.c - the options of compare, and of eval --worst. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tui/options_table.h"
@@ -18,7 +19,17 @@ bool tq_take_explain(tq_options *o, const char *v) {
     return o->explain = true;
 }
 
+bool tq_take_worst(tq_options *o, const char *v) {
+    char *end = NULL;
+    long n = strtol(v, &end, 10);
+    o->worst = n > 0 ? (size_t)n : 0;
+    return end != v && !*end && n >= 1 && n <= TQ_WORST_MAX;
+}
+
 int tq_check_compare(const tq_options *o, bool has_plan, tq_err *err) {
+    if (o->command == TQ_CMD_EVAL && o->explain && !o->worst) return tq_fail(err, "eval: --explain needs --worst");
+    if (o->command == TQ_CMD_EVAL && o->worst && o->against)
+        return tq_fail(err, "eval: --worst shows the model beside itself as stored: not with --against");
     if (o->command != TQ_CMD_COMPARE) return TQ_OK;
     bool plan = !o->side[1];
     for (int k = 0; k < 2; k++)

@@ -29,7 +29,18 @@ int tq_check_tuning(const tq_options *o, tq_err *err);
 bool tq_take_side_a(tq_options *o, const char *v);
 bool tq_take_side_b(tq_options *o, const char *v);
 bool tq_take_explain(tq_options *o, const char *v);
+bool tq_take_worst(tq_options *o, const char *v);
 int tq_check_compare(const tq_options *o, bool has_plan, tq_err *err);
+
+/* The values of the explorer (options_explorer.c), and what excludes each other. */
+bool tq_take_completion(tq_options *o, const char *v);
+bool tq_take_scheme(tq_options *o, const char *v);
+bool tq_take_no_mouse(tq_options *o, const char *v);
+bool tq_take_ascii(tq_options *o, const char *v);
+bool tq_take_resume(tq_options *o, const char *v);
+bool tq_take_no_resume(tq_options *o, const char *v);
+bool tq_take_session(tq_options *o, const char *v);
+int tq_check_explorer(const tq_options *o, tq_err *err);
 
 typedef struct tq_command_row {
     const char *name;  /* "" for the explorer */

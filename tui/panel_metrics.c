@@ -123,6 +123,32 @@ static void draw_last_change(tq_app *a, int y, int x, int end) {
     if (tq_text_width(text, sizeof text) <= end - x) tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
 }
 
+/* The score of the plan now: what is known of it, and whether that is all. */
+static tq_score score_now(const tq_app *a, bool *whole) {
+    const tq_state *now = &a->draft.states[a->draft.now];
+    tq_score s = now->score;
+    if (!s.of && a->status.score_serial == now->serial) s = a->status.score;
+    *whole = s.of >= a->status.questions;
+    return s;
+}
+
+/* "exact 93.0 % (90.4 to 94.9)  base 96.2 %", or as much of it as there is room for. */
+static int draw_score(tq_app *a, int y, int x, int end) {
+    bool whole = false, wide = end - x >= 110;
+    if (!a->status.questions) return x;
+    tq_score s = score_now(a, &whole);
+    if (!s.of) return end - x > 40 ? tq_put(&a->canvas, y, x + 3, end, TQ_ST_DIM, "exact …") : x;
+    double low, high;
+    tq_score_interval(s, &low, &high);
+    tq_style mark = whole ? TQ_ST_NORMAL : TQ_ST_DIM;
+    x = tq_putf(&a->canvas, y, x + (wide ? 3 : 2), end, mark, "exact %.1f %%", 100 * tq_score_share(s));
+    if (wide || end - x > 60) x = tq_putf(&a->canvas, y, x, end, mark, " (%.1f to %.1f)", 100 * low, 100 * high);
+    if (!whole) return tq_put(&a->canvas, y, x, end, mark, " …");
+    if ((wide || end - x > 60) && a->status.base_score.of == a->status.questions)
+        x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "base %.1f %%", 100 * tq_score_share(a->status.base_score));
+    return x;
+}
+
 static void draw_perplexity(tq_app *a, int y, int x, int end, bool progress) {
     figures f = figures_of(a);
     bool tight = end - x < 70;
@@ -137,6 +163,7 @@ static void draw_perplexity(tq_app *a, int y, int x, int end, bool progress) {
                     f.r->ppl_ratio);
         if (end - x > 80)
             x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "on %s tokens", tq_fmt_count(f.r->tokens, n));
+        x = draw_score(a, y, x, end);
     } else {
         x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, a->status.text_tokens ? "…" : "");
     }

@@ -109,14 +109,24 @@ static void draw_plot(tq_app *a, const scale *s) {
         }
 }
 
+static const char *score_text(tq_score s, tq_text buf) {
+    double low, high;
+    buf[0] = '\0';
+    tq_score_interval(s, &low, &high);
+    if (s.of)
+        snprintf(buf, sizeof(tq_text), "  exact %.1f %% (%.1f to %.1f)", 100 * tq_score_share(s), 100 * low,
+                 100 * high);
+    return buf;
+}
+
 static void draw_chosen(tq_app *a, int y, int x, int end) {
     const tq_point *p = &a->points.points[a->menu];
-    tq_text kld, error, mib;
+    tq_text kld, error, mib, score;
     bool now = tq_points_find(&a->points, a->model, tq_draft_plan(&a->draft)) == a->menu;
     tq_putf(&a->canvas, y, x, end, TQ_ST_CHOSEN, "%s%s%s", p->named ? "\"" : "", p->name, p->named ? "\"" : "");
-    tq_putf(&a->canvas, y + 1, x, end, TQ_ST_NORMAL, "%.3f bits/weight  %s MiB  KLD %s ± %s  PPL %.2f%s%s", p->bpw,
+    tq_putf(&a->canvas, y + 1, x, end, TQ_ST_NORMAL, "%.3f bits/weight  %s MiB  KLD %s ± %s  PPL %.2f%s%s%s", p->bpw,
             tq_fmt_mib(p->bytes, mib), tq_fmt_kld(p->eval.kld_mean, kld),
-            tq_fmt_kld_error(p->eval.kld_mean, p->eval.kld_stderr, error), p->eval.ppl,
+            tq_fmt_kld_error(p->eval.kld_mean, p->eval.kld_stderr, error), p->eval.ppl, score_text(p->score, score),
             p->front ? "  on the front" : "", now ? "  (now)" : "");
 }
 

@@ -74,6 +74,16 @@ bool tq_points_add(tq_points *p, const tq_model *m, const tq_plan *plan, const c
     return true;
 }
 
+void tq_points_note_score(tq_points *p, const tq_model *m, const tq_plan *plan, tq_score score) {
+    size_t at = tq_points_find(p, m, plan);
+    if (at != SIZE_MAX) p->points[at].score = score;
+}
+
+void tq_points_forget_scores(tq_points *p) {
+    for (size_t i = 0; i < p->count; i++)
+        p->points[i].score = (tq_score){0};
+}
+
 void tq_points_name(tq_points *p, size_t i, const char *name) {
     snprintf(p->points[i].name, sizeof p->points[i].name, "%s", name);
     p->points[i].named = true;
@@ -95,13 +105,15 @@ char *tq_points_csv(const tq_points *p) {
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
     if (!f) return NULL;
-    fputs("name,seconds,bytes,bits_per_weight,kld,kld_stderr,kld_p99,same_top,ppl,ppl_base,tokens,front\n", f);
+    fputs("name,seconds,bytes,bits_per_weight,kld,kld_stderr,kld_p99,same_top,ppl,ppl_base,tokens,front,"
+          "questions_right,questions\n",
+          f);
     for (size_t i = 0; i < p->count; i++) {
         const tq_point *x = &p->points[i];
         put_quoted(f, x->name);
-        fprintf(f, ",%.1f,%zu,%.6f,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%zu,%d\n", x->seconds, x->bytes, x->bpw,
+        fprintf(f, ",%.1f,%zu,%.6f,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%zu,%d,%zu,%zu\n", x->seconds, x->bytes, x->bpw,
                 x->eval.kld_mean, x->eval.kld_stderr, x->eval.kld_p99, x->eval.same_top, x->eval.ppl, x->eval.ppl_base,
-                x->eval.tokens, x->front);
+                x->eval.tokens, x->front, x->score.right, x->score.of);
     }
     if (fclose(f) == 0) return text;
     free(text);
@@ -121,6 +133,15 @@ static cJSON *plan_json(const tq_plan *plan, tq_err *err) {
     return o;
 }
 
+static bool score_json(cJSON *o, tq_score s) {
+    double low, high;
+    cJSON *q = s.of ? cJSON_AddObjectToObject(o, "questions") : NULL;
+    if (!s.of) return true;
+    tq_score_interval(s, &low, &high);
+    return q && number(q, "right", (double)s.right) && number(q, "of", (double)s.of) && number(q, "low", low) &&
+           number(q, "high", high);
+}
+
 static bool point_json(cJSON *list, const tq_point *x, tq_err *err) {
     cJSON *o = cJSON_CreateObject(), *plan;
     if (!o || !cJSON_AddItemToArray(list, o)) return false;
@@ -129,7 +150,7 @@ static bool point_json(cJSON *list, const tq_point *x, tq_err *err) {
               number(o, "kld_stderr", x->eval.kld_stderr) && number(o, "kld_p99", x->eval.kld_p99) &&
               number(o, "same_top", x->eval.same_top) && number(o, "ppl", x->eval.ppl) &&
               number(o, "ppl_base", x->eval.ppl_base) && number(o, "tokens", (double)x->eval.tokens) &&
-              cJSON_AddBoolToObject(o, "front", x->front);
+              cJSON_AddBoolToObject(o, "front", x->front) && score_json(o, x->score);
     plan = ok ? plan_json(x->plan, err) : NULL;
     return plan && cJSON_AddItemToObject(o, "plan", plan);
 }

@@ -13,7 +13,8 @@ typedef struct tq_point {
     size_t bytes;   /* of the whole model */
     double bpw;     /* over the quantizable matrices */
     tq_eval_result eval;
-    bool front; /* none of the others is smaller and diverges less */
+    tq_score score; /* of the questions; of: 0 when they were not asked */
+    bool front;     /* none of the others is smaller and diverges less */
 } tq_point;
 
 typedef struct tq_points {
@@ -27,6 +28,9 @@ void tq_points_free(tq_points *p);
 /* Adds a copy of plan with its figures; a plan that is there gets the newer figures. False when memory is short. */
 bool tq_points_add(tq_points *p, const tq_model *m, const tq_plan *plan, const char *name, double seconds,
                    const tq_eval_result *eval);
+/* What the questions gave, of the point of this plan if it is there. */
+void tq_points_note_score(tq_points *p, const tq_model *m, const tq_plan *plan, tq_score score);
+void tq_points_forget_scores(tq_points *p); /* other questions */
 /* SIZE_MAX: it is not there. */
 size_t tq_points_find(const tq_points *p, const tq_model *m, const tq_plan *plan);
 void tq_points_name(tq_points *p, size_t i, const char *name);

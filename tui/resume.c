@@ -1,5 +1,4 @@
-/* resume.c - a session that was kept is found, checked against the model, offered and put back. What is read is made
- * whole first and only then put in place, so that a file that is refused changes nothing. */
+/* resume.c - a session that was kept is found, offered and put back. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,197 +12,15 @@
 #include "tui/keep.h"
 #include "tui/keep_json.h"
 #include "tui/keys.h"
+#include "tui/resume_read.h"
 #include "tui/tune.h"
 
 enum { SLOTS = 16 /* programs on one model at once */, ASIDE_MAX = 100 };
 enum { TEXT_CHECKED, TEXT_FIRST, TEXT_ASKED }; /* tq_keep.text_step */
 
-/* A session as read. */
-typedef struct resumed {
-    tq_state *states; /* [n_states] */
-    size_t n_states, now;
-    tq_plan *saved;
-    tq_point *points; /* [n_points] */
-    size_t n_points;
-    tq_turn *turns; /* [n_turns] */
-    size_t n_turns;
-    double seconds; /* of the sittings before */
-} resumed;
-
-static void resumed_free(resumed *r) {
-    for (size_t i = 0; i < r->n_states; i++)
-        tq_plan_free(r->states[i].plan);
-    for (size_t i = 0; i < r->n_points; i++)
-        tq_plan_free(r->points[i].plan);
-    for (size_t i = 0; i < r->n_turns; i++)
-        free(r->turns[i].text);
-    tq_plan_free(r->saved);
-    free(r->states);
-    free(r->points);
-    free(r->turns);
-    *r = (resumed){0};
-}
-
-/* --- reading --- */
-
-/* The number in the key "s12"; false: it is another kind of key. */
-static bool numbered(const char *key, char kind, uint64_t *number) {
-    if (key[0] != kind || !key[1] || strlen(key) > 16 || key[1 + strspn(key + 1, "0123456789")]) return false;
-    *number = strtoull(key + 1, NULL, 10);
-    return true;
-}
-
-static int by_serial(const void *a, const void *b) {
-    const tq_state *x = a, *y = b;
-    return x->serial < y->serial ? -1 : x->serial > y->serial;
-}
-
-static int by_id(const void *a, const void *b) {
-    const tq_point *x = a, *y = b;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static bool read_many(const tq_app *a, const tq_records *f, resumed *r, const char **bad) {
-    r->states = calloc(f->count + 1, sizeof *r->states);
-    r->points = calloc(f->count + 1, sizeof *r->points);
-    r->turns = calloc(f->count + 1, sizeof *r->turns);
-    if (!r->states || !r->points || !r->turns) return false;
-    for (size_t i = 0; i < f->count; i++) {
-        const tq_record *x = &f->items[i];
-        uint64_t n;
-        *bad = x->key;
-        if (numbered(x->key, 's', &n)) {
-            tq_state *s = &r->states[r->n_states++];
-            if (!tq_state_unpack(a->model, x->value, s)) return false;
-            s->serial = n;
-        } else if (numbered(x->key, 'p', &n)) {
-            tq_point *p = &r->points[r->n_points++];
-            if (!tq_point_unpack(a->model, x->value, p)) return false;
-            p->id = n;
-            if (p->seconds > r->seconds) r->seconds = p->seconds;
-        } else if (numbered(x->key, 'c', &n)) {
-            if (n != r->n_turns || !tq_turn_unpack(x->value, &r->turns[r->n_turns++])) return false;
-        }
-    }
-    qsort(r->states, r->n_states, sizeof *r->states, by_serial);
-    qsort(r->points, r->n_points, sizeof *r->points, by_id);
-    return true;
-}
-
-static bool read_plan(const tq_app *a, const tq_records *f, resumed *r) {
-    const cJSON *o = tq_records_get(f, "plan");
-    const char *path = tq_take_string(o, "path");
-    size_t now;
-    if (!path || strlen(path) >= sizeof a->plan_path || !tq_take_whole(o, "now", SIZE_MAX, &now)) return false;
-    r->saved = tq_plan_unpack(a->model, cJSON_GetObjectItemCaseSensitive(o, "saved"));
-    for (size_t i = 0; i < r->n_states; i++)
-        if (r->states[i].serial <= now) r->now = i; /* killed between two puts, the state itself may be gone */
-    return r->saved != NULL;
-}
-
-/* Fields that are put back one by one, checked before anything is. */
-static bool check_view(tq_app *a, const cJSON *o) {
-    size_t n, matrices = tq_model_matrices(a->model), blocks = tq_model_config(a->model)->blocks;
-    bool flag, *flags = calloc(matrices + blocks + 1, sizeof *flags);
-    const char *filter = tq_take_string(o, "filter");
-    bool ok = flags && filter && strlen(filter) < sizeof a->table.filter &&
-              tq_take_flags(o, "marked", flags, matrices) && tq_take_flags(o, "folded", flags, blocks) &&
-              tq_take_bool(o, "sorted", &flag) && tq_take_bool(o, "inspect", &flag) &&
-              tq_take_whole(o, "focus", TQ_FOCUS_COUNT - 1, &n) && tq_take_whole(o, "top", SIZE_MAX, &n) &&
-              (!cJSON_GetObjectItemCaseSensitive(o, "matrix") ||
-               (matrices && tq_take_whole(o, "matrix", matrices - 1, &n) && tq_take_bool(o, "block", &flag)));
-    free(flags);
-    return ok;
-}
-
-static bool read_target(const cJSON *o, tq_target *t) {
-    size_t kind;
-    if (!tq_take_whole(o, "kind", TQ_TARGET_KLD, &kind) || !tq_take_number(o, "value", &t->value)) return false;
-    t->kind = (tq_target_kind)kind;
-    return t->value >= 0 && t->value < 1e18;
-}
-
-static bool check_tune(const tq_app *a, const cJSON *o) {
-    bool flag, *flags = calloc(a->tune.matrices + 1, sizeof *flags);
-    size_t n;
-    tq_target t;
-    bool ok = flags && tq_take_flags(o, "pinned", flags, a->tune.matrices) && tq_take_bool(o, "swept", &flag) &&
-              tq_take_whole(o, "budget", SIZE_MAX, &n) &&
-              (!cJSON_GetObjectItemCaseSensitive(o, "kind") || read_target(o, &t));
-    free(flags);
-    return ok;
-}
-
-static bool read_text(const cJSON *o, tq_eval_options *eval) {
-    const char *path = tq_take_string(o, "path"), *hash = tq_take_string(o, "hash");
-    return path && hash && strlen(hash) == 16 && tq_take_whole(o, "ctx", 1U << 24, &eval->ctx) && eval->ctx >= 4 &&
-           tq_take_whole(o, "tokens", 1U << 30, &eval->tokens) && tq_take_bool(o, "score_half", &eval->score_half);
-}
-
-static bool check_talk(const cJSON *o) {
-    size_t speakers;
-    return tq_take_whole(o, "speakers", TQ_BOTH, &speakers) && speakers > 0 && tq_take_string(o, "draft");
-}
-
-static bool check_history(const cJSON *list) {
-    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > TQ_KLD_HISTORY) return false;
-    for (const cJSON *x = list->child; x; x = x->next)
-        if (!cJSON_IsNumber(x)) return false;
-    return true;
-}
-
-/* What has to be there, and what may be. */
-static const char *bad_record(tq_app *a, const tq_records *f) {
-    const cJSON *text = tq_records_get(f, "text"), *history = tq_records_get(f, "history");
-    tq_eval_options eval;
-    return !check_view(a, tq_records_get(f, "view"))   ? "view"
-           : !check_tune(a, tq_records_get(f, "tune")) ? "tune"
-           : !check_talk(tq_records_get(f, "talk"))    ? "talk"
-           : text && !read_text(text, &eval)           ? "text"
-           : history && !check_history(history)        ? "history"
-                                                       : NULL;
-}
-
-static int check_header(const tq_app *a, const char *path, const tq_records *f, tq_err *err) {
-    const cJSON *o = tq_records_get(f, TQ_KEEP_HEADER);
-    const char *model = tq_take_string(o, "model"), *hash = tq_take_string(o, "hash");
-    const tq_source *source = tq_model_source(a->model);
-    char now[17];
-    size_t format, matrices;
-    if (!tq_take_whole(o, "format", SIZE_MAX, &format) || !model || !hash ||
-        !tq_take_whole(o, "matrices", SIZE_MAX, &matrices))
-        return tq_fail(err, "%s: \"%s\": expected format, model, hash and matrices", path, TQ_KEEP_HEADER);
-    if (format != TQ_KEEP_FORMAT) return tq_fail(err, "%s: format %zu, expected %d", path, format, TQ_KEEP_FORMAT);
-    tq_source_hash(source, now);
-    if (strcmp(now, hash) == 0 && matrices == tq_model_matrices(a->model)) return TQ_OK;
-    char *real = realpath(tq_source_path(source), NULL);
-    bool same = real && strcmp(real, model) == 0;
-    free(real);
-    if (same) return tq_fail(err, "%s: the model has changed since (it was %.16s, it is %s)", path, hash, now);
-    return tq_fail(err, "%s: it is of another model, %.200s (%.16s; this one is %s)", path, model, hash, now);
-}
-
-static int read_session(tq_app *a, const char *path, const tq_records *f, resumed *r, tq_err *err) {
-    const char *bad = "";
-    *r = (resumed){0};
-    if (check_header(a, path, f, err) != TQ_OK) return TQ_FAIL;
-    bool ok = read_many(a, f, r, &bad);
-    if (ok && (r->n_states == 0 || !read_plan(a, f, r))) {
-        bad = "plan";
-        ok = false;
-    }
-    if (ok) {
-        bad = bad_record(a, f);
-        ok = !bad;
-    }
-    if (ok) return TQ_OK;
-    resumed_free(r);
-    return tq_fail(err, "%s: \"%.32s\" is not what a session holds there", path, bad);
-}
-
 /* --- putting back --- */
 
-static void put_states(tq_app *a, resumed *r) {
+static void put_states(tq_app *a, tq_resumed *r) {
     uint64_t base = tq_draft_serial(&a->draft); /* the worker knows the plans up to here */
     for (size_t i = 0; i < r->n_states; i++)
         r->states[i].serial += base;
@@ -214,7 +31,7 @@ static void put_states(tq_app *a, resumed *r) {
     r->n_states = 0;
 }
 
-static void put_points(tq_app *a, const resumed *r) {
+static void put_points(tq_app *a, const tq_resumed *r) {
     tq_points_forget(&a->points);
     for (size_t i = 0; i < r->n_points; i++) {
         const tq_point *p = &r->points[i];
@@ -264,12 +81,12 @@ static void put_tune(tq_app *a, const cJSON *o) {
     (void)tq_take_flags(o, "pinned", t->pinned, t->matrices);
     (void)tq_take_whole(o, "budget", SIZE_MAX, &budget);
     (void)tq_take_bool(o, "swept", &swept);
-    t->has_target = read_target(o, &t->target);
+    t->has_target = tq_take_target(o, &t->target);
     t->serial = budget ? budget + a->keep.base : 0;
     if (swept) tq_worker_want_sweep(a->worker); /* what was measured is found in its own journal */
 }
 
-static void put_talk(tq_app *a, resumed *r, const tq_records *f) {
+static void put_talk(tq_app *a, tq_resumed *r, const tq_records *f) {
     const cJSON *o = tq_records_get(f, "talk"), *prompt = tq_records_get(f, "prompt");
     size_t n = TQ_PLAN;
     tq_chat_free_turns(&a->talk);
@@ -297,7 +114,7 @@ static void forget_figures(tq_app *a, const char *why) {
 static void put_text(tq_app *a, const cJSON *o) {
     tq_eval_options eval = {0};
     const tq_options *given = a->options;
-    if (!o || !read_text(o, &eval)) return;
+    if (!o || !tq_take_text_settings(o, &eval)) return;
     if (given->eval_given) {
         if (eval.ctx != a->eval.ctx || eval.tokens != a->eval.tokens || eval.score_half != a->eval.score_half)
             forget_figures(a, "--ctx, --tokens or --score-half are others");
@@ -343,7 +160,7 @@ static void put_given_plan(tq_app *a, tq_plan *given) {
         tq_plan_free(given);
 }
 
-static void put_back(tq_app *a, const tq_records *f, resumed *r) {
+static void put_back(tq_app *a, const tq_records *f, tq_resumed *r) {
     size_t changes = r->n_states - 1, points = r->n_points, turns = r->n_turns;
     tq_plan *given = tq_options_has_plan(a->options) ? tq_plan_copy(tq_draft_plan(&a->draft)) : NULL;
     put_states(a, r);
@@ -482,16 +299,16 @@ static void begin_beside(tq_app *a, const char *what) {
 }
 
 static void resume(tq_app *a) {
-    resumed r;
+    tq_resumed r;
     tq_err err;
     tq_keeper *k = a->keep.claimed;
-    if (read_session(a, tq_keeper_path(k), &a->keep.found, &r, &err) != TQ_OK) {
+    if (tq_resumed_read(a, tq_keeper_path(k), &a->keep.found, &r, &err) != TQ_OK) {
         say_refused(a, &err);
         begin_beside(a, "it");
         return;
     }
     put_back(a, &a->keep.found, &r);
-    resumed_free(&r);
+    tq_resumed_free(&r);
     a->keep.claimed = NULL;
     if (tq_keeper_continue(k, &a->keep.found, &err) == TQ_OK) {
         a->keep.keeper = k;
@@ -503,7 +320,7 @@ static void resume(tq_app *a) {
 }
 
 /* Is there anything that a person would miss? The question says what. */
-static bool worth_asking(tq_app *a, const resumed *r, const tq_records *f) {
+static bool worth_asking(tq_app *a, const tq_resumed *r, const tq_records *f) {
     const cJSON *view = tq_records_get(f, "view"), *tune = tq_records_get(f, "tune");
     size_t named = 0, marks = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(view, "marked")),
            pins = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(tune, "pinned"));
@@ -514,20 +331,22 @@ static bool worth_asking(tq_app *a, const resumed *r, const tq_records *f) {
     struct tm tm;
     char when[40] = "";
     if (localtime_r(&at, &tm)) (void)strftime(when, sizeof when, "%e %b %H:%M", &tm);
-    snprintf(a->question, sizeof a->question, "of %s: %zu change%s, %zu plan%s tried, %zu line%s of chat", when,
-             r->n_states - 1, r->n_states == 2 ? "" : "s", r->n_points, r->n_points == 1 ? "" : "s", r->n_turns,
+    snprintf(a->question, sizeof a->question, "of %s: %zu change%s, %zu plan%s, %zu chat line%s", when, r->n_states - 1,
+             r->n_states == 2 ? "" : "s", r->n_points, r->n_points == 1 ? "" : "s", r->n_turns,
              r->n_turns == 1 ? "" : "s");
     return true;
 }
 
 static void look_into(tq_app *a, bool named) {
     tq_err err;
-    resumed r = {0};
+    tq_resumed r = {0};
     const char *path = tq_keeper_path(a->keep.claimed);
     int rc = tq_records_read(path, TQ_KEEP_HEADER, &a->keep.found, &err);
-    if (rc == TQ_OK) rc = read_session(a, path, &a->keep.found, &r, &err);
+    if (rc == TQ_OK) rc = tq_resumed_read(a, path, &a->keep.found, &r, &err);
     bool worth = rc == TQ_OK && worth_asking(a, &r, &a->keep.found);
-    resumed_free(&r);
+    tq_resumed_free(&r);
+    /* Where the cursor stood is not worth a question. */
+    bool unasked = !worth && a->options->resume == TQ_RESUME_ASK && !tq_options_has_plan(a->options);
     if (rc != TQ_OK) {
         say_refused(a, &err);
         if (!named) {
@@ -536,8 +355,11 @@ static void look_into(tq_app *a, bool named) {
         }
         tq_keeper_close(a->keep.claimed); /* a file that was named is left alone */
         a->keep.claimed = NULL;
-    } else if (named || a->options->resume == TQ_RESUME_YES || !worth) {
-        resume(a); /* where the cursor stood is not worth a question */
+    } else if (named || a->options->resume == TQ_RESUME_YES || unasked) {
+        resume(a);
+    } else if (!worth) {
+        (void)unlink(path);
+        begin(a);
     } else if (a->options->resume == TQ_RESUME_NO) {
         begin_beside(a, "the former session");
     } else {

@@ -17,17 +17,11 @@ static size_t visible(const char *p, size_t n) {
     return hidden ? 0 : (size_t)length;
 }
 
-static size_t escape(char *out, unsigned char c) {
-    char text[8];
-    if (c == '\n')
-        snprintf(text, sizeof text, "\\n");
-    else if (c == '\t')
-        snprintf(text, sizeof text, "\\t");
-    else
-        snprintf(text, sizeof text, "\\x%02X", c);
-    size_t n = strlen(text);
-    memcpy(out, text, n);
-    return n;
+static size_t escape(char *out, size_t room, unsigned char c) {
+    int n = c == '\n'   ? snprintf(out, room, "\\n")
+            : c == '\t' ? snprintf(out, room, "\\t")
+                        : snprintf(out, room, "\\x%02X", c);
+    return n > 0 && (size_t)n < room ? (size_t)n : 0;
 }
 
 const char *tq_token_show(const tq_tokenizer *t, int id, tq_token_text buf) {
@@ -44,7 +38,7 @@ const char *tq_token_show(const tq_tokenizer *t, int id, tq_token_text buf) {
             used += step;
         } else {
             step = 1;
-            used += escape(buf + used, (unsigned char)bytes[i]);
+            used += escape(buf + used, sizeof(tq_token_text) - used, (unsigned char)bytes[i]);
         }
         if (i + step < n && used + 12 >= sizeof(tq_token_text)) {
             memcpy(buf + used, "...", 3);

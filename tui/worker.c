@@ -11,15 +11,16 @@
 #include <unistd.h>
 
 const char *tq_job_name(tq_job job) {
-    static const char *const names[TQ_JOB_COUNT] = {
-        "",       "opening", "reading text", "quantizing", "evaluating", "measuring", "answering",
-        "saving", "loading", "exporting",    "sweeping",   "comparing",  "answering", "explaining"};
+    static const char *const names[TQ_JOB_COUNT] = {"",           "opening",    "reading text", "quantizing",
+                                                    "evaluating", "measuring",  "answering",    "saving",
+                                                    "loading",    "exporting",  "sweeping",     "comparing",
+                                                    "answering",  "explaining", "asking",       "reading questions"};
     return job < TQ_JOB_COUNT ? names[job] : "";
 }
 
 bool tq_job_background(tq_job job) {
     return job == TQ_JOB_APPLY || job == TQ_JOB_EVAL || job == TQ_JOB_INSPECT || job == TQ_JOB_SWEEP ||
-           job == TQ_JOB_COMPARE;
+           job == TQ_JOB_COMPARE || job == TQ_JOB_ASK;
 }
 
 void tq_event_free(tq_event *e) {
@@ -106,6 +107,7 @@ static tq_job next_job(tq_worker *w, tq_request **r, bool *coarse) {
     }
     if (w->uniform) return TQ_JOB_COMPARE;
     if (w->to_sweep) return TQ_JOB_SWEEP;
+    if (w->to_ask) return TQ_JOB_ASK;
     return TQ_JOB_NONE;
 }
 
@@ -134,6 +136,8 @@ static void *work(void *arg) {
             tq_work_sweep(w);
         else if (job == TQ_JOB_COMPARE)
             tq_work_compare(w);
+        else if (job == TQ_JOB_ASK)
+            tq_work_ask(w);
         else
             tq_work_eval(w, coarse);
         tq_request_free(r);
@@ -194,6 +198,7 @@ void tq_worker_stop(tq_worker *w) {
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->mutex);
     pthread_join(w->thread, NULL);
+    tq_questions_free(w->questions);
     tq_session_close(w->session);
     for (tq_event *e = w->events, *next; e; e = next) {
         next = e->next;
@@ -275,7 +280,7 @@ void tq_worker_want_plan(tq_worker *w, tq_plan *plan, uint64_t serial) {
     w->plan = plan;
     w->plan_serial = serial;
     w->to_apply = true;
-    w->to_coarse = w->to_fine = false;
+    w->to_coarse = w->to_fine = w->to_ask = false;
     tq_plan_free(w->uniform);
     w->uniform = NULL;
     interrupt_background(w);

@@ -7,6 +7,7 @@
 #define TQ_WORKER_H
 
 #include "model/compare.h"
+#include "model/questions.h"
 #include "tui/options.h"
 
 typedef struct tq_worker tq_worker;
@@ -26,6 +27,8 @@ typedef enum tq_job {
     TQ_JOB_COMPARE, /* measuring the uniform plan of a budget */
     TQ_JOB_ANSWERS, /* two sides, one prompt */
     TQ_JOB_EXPLAIN, /* which layers make them differ */
+    TQ_JOB_ASK,     /* the questions, of the plan and once of the model as stored */
+    TQ_JOB_READ_QUESTIONS,
     TQ_JOB_COUNT
 } tq_job;
 const char *tq_job_name(tq_job job); /* "evaluating", ... */
@@ -59,7 +62,11 @@ typedef struct tq_status {
     bool eval_running;    /* eval will be refined */
     size_t eval_goal;     /* scored tokens that it will rest on */
     size_t text_tokens;   /* 0: no text */
-    bool flattered;       /* the plan is calibrated on that very text */
+    size_t questions;     /* 0: none */
+    tq_score score;       /* of the plan with serial score_serial, so far */
+    uint64_t score_serial;
+    tq_score base_score; /* of the model as stored, so far */
+    bool flattered;      /* the plan is calibrated on that very text */
     char text_name[128];
     char text_hash[17]; /* "": no text yet */
 } tq_status;
@@ -139,6 +146,8 @@ void tq_worker_want_compare(tq_worker *w, tq_plan *plan, uint64_t serial);
 void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t common);
 /* Asks; the strings are copied. */
 void tq_worker_text(tq_worker *w, const char *path);
+/* Questions from a file; "" or "none": none any more. */
+void tq_worker_questions(tq_worker *w, const char *path);
 void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq_chat_options *o);
 void tq_worker_save(tq_worker *w, const char *path, bool force);
 void tq_worker_load(tq_worker *w, const char *path);

@@ -29,10 +29,20 @@ typedef struct tq_request {
 tq_request *tq_request_new(tq_job job, const char *path); /* NULL when memory is short */
 void tq_request_free(tq_request *r);
 
+/* How far a plan has come with the questions; kept for the last ones, so that undo finds its score again. */
+enum { TQ_TALLIES = 32 };
+typedef struct tq_tally {
+    uint64_t serial; /* 0: free */
+    tq_score score;
+} tq_tally;
+
 struct tq_worker {
     const tq_options *options;
     tq_session *session; /* the thread's alone */
     uint64_t session_serial;
+    tq_questions *questions; /* NULL: none; the thread's alone, as the next two */
+    tq_tally tallies[TQ_TALLIES];
+    size_t next_tally;
     tq_eval_options eval_now; /* the options of the evaluation that runs: the thread's alone */
 
     pthread_t thread;
@@ -57,7 +67,7 @@ struct tq_worker {
 
     tq_plan *plan; /* wanted, NULL once the session has it */
     uint64_t plan_serial;
-    bool to_apply, to_coarse, to_fine, to_sweep;
+    bool to_apply, to_coarse, to_fine, to_sweep, to_ask;
     tq_plan *uniform; /* to compare with the plan of this serial; NULL: nothing */
     uint64_t uniform_serial;
     tq_eval_options eval;
@@ -90,6 +100,10 @@ void tq_work_eval(tq_worker *w, bool coarse);
 void tq_work_inspect(tq_worker *w);
 void tq_work_sweep(tq_worker *w);
 void tq_work_compare(tq_worker *w);
+void tq_work_ask(tq_worker *w);
+/* The questions of the options, or the sample's; called when the session is open. */
+void tq_work_first_questions(tq_worker *w);
+int tq_work_read_questions(tq_worker *w, const char *path, tq_err *err);
 int tq_work_sync_plan(tq_worker *w, tq_err *err); /* the session gets the newest plan */
 tq_progress tq_work_progress(tq_worker *w);
 void tq_work_request(tq_worker *w, const tq_request *r);

@@ -80,6 +80,7 @@ static bool open_session(tq_worker *w) {
 bool tq_work_open(tq_worker *w) {
     if (!open_session(w)) return false;
     load_first_text(w);
+    tq_work_first_questions(w);
     return true;
 }
 
@@ -130,7 +131,10 @@ void tq_work_apply(tq_worker *w) {
     if (rc == TQ_OK) rc = apply(w, &err);
     pthread_mutex_lock(&w->mutex);
     if (rc == TQ_CANCELLED && !w->to_apply) w->to_apply = !w->status.cancelling; /* interrupted, not given up */
-    if (rc == TQ_OK && !w->to_apply) w->to_coarse = w->to_fine = w->status.text_tokens > 1;
+    if (rc == TQ_OK && !w->to_apply) {
+        w->to_coarse = w->to_fine = w->status.text_tokens > 1;
+        w->to_ask = !w->to_fine; /* else after the evaluation */
+    }
     pthread_mutex_unlock(&w->mutex);
     if (rc == TQ_FAIL) tq_worker_post(w, tq_worker_event(TQ_JOB_APPLY, rc, &err));
 }
@@ -180,6 +184,7 @@ void tq_work_eval(tq_worker *w, bool coarse) {
         w->to_coarse = w->to_fine = false;
         w->status.eval_running = false;
     }
+    if (rc == TQ_OK && !coarse) w->to_ask = true;
     bool given_up = rc == TQ_CANCELLED && w->status.cancelling;
     pthread_mutex_unlock(&w->mutex);
     if (rc == TQ_FAIL || given_up) tq_worker_post(w, tq_worker_event(TQ_JOB_EVAL, rc, &err));
@@ -282,6 +287,9 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
             break;
         case TQ_JOB_LOAD:
             run_load(w, r, e);
+            break;
+        case TQ_JOB_READ_QUESTIONS:
+            e->rc = tq_work_read_questions(w, r->path, &e->err);
             break;
         case TQ_JOB_ANSWERS:
             tq_work_answers(w, r, e);

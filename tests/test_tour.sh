@@ -1,0 +1,64 @@
+#!/bin/bash
+# A whole session as a person has it: open, sweep, budget, pins, lever, snapshot, Pareto plot, restore, export, quit, resume.
+# At two sizes, in colour, in monochrome and in ASCII. Few tokens: what is looked at is the way, not the figures.
+# usage: test_tour.sh BUILD_DIR [--record]
+set -u
+cd "$(dirname "$0")/.." || exit 2
+. tests/screens/lib.sh
+
+# The screen with its colours and attributes, as escape sequences that can be read and compared.
+coloured() { t capture-pane -e -p -t 0 | sed '1d; s/\x1b/^/g'; }
+
+# Without the time of the session, which the question says.
+undated() { screen | sed -E 's/of [ 0-9]+ [A-Z][a-z]+ [0-9:]+:/of DD Mon HH:MM:/'; }
+
+tour() { # COLS ROWS LOOK OPTIONS SETTING
+    local look=$3
+    start "$1" "$2"
+    typed "clear; $5 $tq $model --text $text --tokens 512 --ctx 64 --tune-tokens 64 $4 --no-resume" && keys Enter
+    wait_for 'rel.MSE' 'KLD     0 ' && settled
+    keys m
+    wait_for 'is known'
+    keys b
+    wait_for 'budget:' && typed 5.0 && keys Enter
+    wait_for 'the uniform plan that fits' && settled
+    compare "tour-$look-1-budget"
+    keys g j j p j p && settled
+    keys '>' '>'
+    wait_for '5.20 b' && settled
+    compare "tour-$look-2-lever"
+    [ "$look" != colour ] || compare "tour-$look-2-lever-looks" coloured
+    typed ':snapshot first' && keys Enter
+    wait_for 'snapshot: first'
+    keys v
+    wait_for '3 plans tried' 'on the front' && sleep 0.5 # a text that is cut looks like one that is still computed
+    compare "tour-$look-3-plans"
+    keys Home Enter
+    wait_for 'restored:' && settled
+    # --- here: A/B of one question, and explain ---
+    typed ":export plan $look.json" && keys Enter
+    wait_for "exported: $look.json" && settled
+    keys V j j && settled
+    compare "tour-$look-4-restored"
+    keys q
+    wait_for 'not saved'
+    keys y
+    wait_for 'ready>'
+    typed "clear; $5 $tq $model --text $text --tune-tokens 64 $4" && keys Enter
+    wait_for 'A session of this model' 'KLD     0 ' && settled
+    compare "tour-$look-5-asks" undated
+    keys r
+    wait_for 'is known' && settled
+    compare "tour-$look-6-resumed"
+    keys q
+    wait_for 'not saved'
+    keys y
+    wait_for 'ready>'
+    stop
+}
+
+tour 160 50 colour "" ""
+tour 80 24 mono "--scheme mono" ""
+tour 80 24 ascii "" "LC_ALL=C"
+echo "$compared screens compared, $failures failed"
+[ "$failures" -eq 0 ]
