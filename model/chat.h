@@ -1,4 +1,4 @@
-/* chat.h - messages to a prompt. Templates are recognised from their text, not evaluated. */
+/* chat.h - messages to a prompt, by the model's own chat template (jinja.h). */
 #ifndef TQ_CHAT_H
 #define TQ_CHAT_H
 
@@ -7,34 +7,36 @@
 #include "model/config.h"
 #include "model/tokenizer.h"
 
-typedef enum tq_chat_format {
-    TQ_CHAT_CHATML,
-    TQ_CHAT_LLAMA3,
-    TQ_CHAT_MISTRAL,
-    TQ_CHAT_PLAIN,
-    TQ_CHAT_COUNT
-} tq_chat_format;
-
 typedef struct tq_message {
     const char *role; /* "system", "user", "assistant" */
-    const char *text; /* UTF-8 */
+    const char *text; /* UTF-8; what is not becomes U+FFFD */
 } tq_message;
+
+/* Whether the model thinks before it answers, where its template offers that: the variable enable_thinking. */
+typedef enum tq_think { TQ_THINK_DEFAULT, TQ_THINK_ON, TQ_THINK_OFF } tq_think;
+bool tq_think_parse(const char *text, tq_think *out); /* "on", "off", "default" */
 
 typedef struct tq_chat tq_chat;
 
-/* Looks for chat_template.jinja, then for chat_template in tokenizer_config.json, in DIR. A model without one, or with
- * one that is not recognised, gets TQ_CHAT_PLAIN and a note (tq_chat_note). */
-int tq_chat_load(const char *dir, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err);
-/* The same for an opened model, whose file may hold its template. */
-int tq_chat_of(const tq_source *source, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out, tq_err *err);
+/* The template is FILE (not NULL), which must be one that can be evaluated, or else the model's: chat_template.jinja,
+ * chat_template.json or tokenizer_config.json in its directory, or what its file says. A model without one gets its
+ * conversations as plain text, and one whose template cannot be evaluated a plain one of its family, each with a note
+ * (tq_chat_note). tok is borrowed. */
+int tq_chat_load(const char *dir, const char *file, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out,
+                 tq_err *err);
+/* The same for an opened model. */
+int tq_chat_of(const tq_source *source, const char *file, const tq_tokenizer *tok, const tq_config *cfg, tq_chat **out,
+               tq_err *err);
 void tq_chat_free(tq_chat *c);
-tq_chat_format tq_chat_format_of(const tq_chat *c);
-const char *tq_chat_format_name(tq_chat_format f); /* "ChatML", "Llama 3", "Mistral", "plain text" */
-const char *tq_chat_note(const tq_chat *c);        /* "" or one line for the user */
+bool tq_chat_is_plain(const tq_chat *c);    /* without a template */
+bool tq_chat_can_think(const tq_chat *c);   /* the template asks for enable_thinking (or thinking) */
+const char *tq_chat_note(const tq_chat *c); /* "" or one line for the user */
 
-/* The ids of the conversation followed by the start of the assistant's turn. Special tokens in the messages' own text
- * are not recognised: they are encoded as plain text. *ids is owned by the caller. */
-int tq_chat_encode(const tq_chat *c, const tq_message *messages, size_t n, int **ids, size_t *count, tq_err *err);
+/* The ids of the conversation followed by the start of the assistant's turn. Spellings of special tokens are tokens
+ * where the template says them; in the messages' own text they are plain text. TQ_THINK_ON and _OFF need
+ * tq_chat_can_think. *ids is owned by the caller. */
+int tq_chat_encode(const tq_chat *c, const tq_message *messages, size_t n, tq_think think, int **ids, size_t *count,
+                   tq_err *err);
 
 /* Is this id one that ends the assistant's turn? */
 int tq_chat_is_end(const tq_chat *c, int id);

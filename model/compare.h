@@ -12,6 +12,7 @@ typedef struct tq_compare_job {
     const tq_plan *plan[2];
     tq_sampling sampling;
     size_t max_tokens; /* 0: 256 */
+    tq_think think;
 } tq_compare_job;
 
 /* One side's answer. */

@@ -20,7 +20,7 @@ cJSON *tq_docs_load(const tq_docs *d, const char *name, size_t max, size_t max_v
 /* What to call it in errors, owned by the caller; NULL when memory is short. */
 char *tq_docs_path(const tq_docs *d, const char *name);
 
-/* chat.c: the chat template's text, owned by the caller; NULL without an error when there is none. */
+/* chat_template.c: the chat template's text, owned by the caller; NULL without an error when there is none. */
 int tq_chat_template(const tq_docs *d, char **text, tq_err *err);
 
 #endif

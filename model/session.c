@@ -46,13 +46,13 @@ static bool has_file(const char *dir, const char *name) {
     return has;
 }
 
-static int open_tokenizer(tq_session *s, tq_err *err) {
+static int open_tokenizer(tq_session *s, const char *template, tq_err *err) {
     int rc = tq_tokenizer_of(s->source, &s->tokenizer, err);
     if (rc == TQ_OK && !s->tokenizer) {
         add_note(s, "no tokenizer.json beside the model: no chat, no evaluation");
         return TQ_OK;
     }
-    if (rc == TQ_OK) rc = tq_chat_of(s->source, s->tokenizer, tq_model_config(s->model), &s->chat, err);
+    if (rc == TQ_OK) rc = tq_chat_of(s->source, template, s->tokenizer, tq_model_config(s->model), &s->chat, err);
     if (rc == TQ_OK) add_note(s, tq_chat_note(s->chat));
     return rc;
 }
@@ -114,7 +114,7 @@ int tq_session_open(const char *path, const tq_session_options *options, tq_sess
     s->exact = options->exact;
     s->pool = tq_pool_new(options->threads, err);
     int rc = s->pool ? open_model(s, path, err) : TQ_FAIL;
-    if (rc == TQ_OK) rc = open_tokenizer(s, err);
+    if (rc == TQ_OK) rc = open_tokenizer(s, options->chat_template, err);
     if (rc != TQ_OK) {
         tq_session_close(s);
         return rc;

@@ -14,9 +14,10 @@
 typedef struct tq_session tq_session;
 
 typedef struct tq_session_options {
-    int threads;     /* 0: physical cores */
-    const char *cpu; /* NULL, "auto", or the name of a table of kernels */
-    bool exact;      /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
+    int threads;               /* 0: physical cores */
+    const char *cpu;           /* NULL, "auto", or the name of a table of kernels */
+    bool exact;                /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
+    const char *chat_template; /* a file to take the chat template from; NULL: the model's */
 } tq_session_options;
 
 /* Opens a model: a .safetensors file, a directory, or a tq export (which comes with its plan and packed matrices).
@@ -154,6 +155,7 @@ typedef struct tq_chat_options {
     tq_sampling sampling;
     size_t max_tokens; /* default 256 */
     bool base;         /* the model as stored instead of the plan */
+    tq_think think;
 } tq_chat_options;
 typedef struct tq_chat_stats {
     size_t prompt_tokens, tokens;

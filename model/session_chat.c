@@ -134,7 +134,7 @@ int tq_session_answer(tq_session *s, const tq_message *messages, size_t n, const
     if (text) *text = NULL;
     if (!s->chat) return tq_fail(err, "%s: no tokenizer.json: no chat", tq_source_path(s->source));
     int rc = o->base ? TQ_OK : tq_session_apply(s, NULL, NULL, NULL, err);
-    if (rc == TQ_OK) rc = tq_chat_encode(s->chat, messages, n, &ids, &count, err);
+    if (rc == TQ_OK) rc = tq_chat_encode(s->chat, messages, n, o->think, &ids, &count, err);
     if (rc == TQ_OK) rc = answer(s, ids, count, o, p, &out, stats, err);
     if (rc != TQ_FAIL && text && tq_text_out_take(&out, text, err) != TQ_OK) rc = TQ_FAIL;
     free(out.text);

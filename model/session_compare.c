@@ -182,7 +182,7 @@ int tq_session_compare(tq_session *s, const tq_compare_job *job, const tq_progre
     *out = NULL;
     if (!s->chat) return tq_fail(err, "%s: no tokenizer.json: no chat", tq_source_path(s->source));
     int rc = tq_session_sides(s, job->plan, p, sides, err);
-    if (rc == TQ_OK) rc = tq_chat_encode(s->chat, job->messages, job->n, &ids, &n, err);
+    if (rc == TQ_OK) rc = tq_chat_encode(s->chat, job->messages, job->n, job->think, &ids, &n, err);
     if (rc != TQ_OK) return rc;
     d.side[0].q = sides[0];
     d.side[1].q = sides[1];

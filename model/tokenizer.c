@@ -106,6 +106,8 @@ typedef struct encoder {
     tq_buffer normal;
     tq_ids ids;
     bool special, first;
+    const char *text;           /* all of it, */
+    const unsigned char *typed; /* and what of it was typed; NULL: that is not known */
     tq_err *err;
 } encoder;
 
@@ -119,6 +121,12 @@ static int encode_plain(encoder *e, const char *text, size_t n) {
     return TQ_OK;
 }
 
+/* Did somebody type any byte of this token, which lies somewhere in the n bytes at p of e->text? */
+static bool is_typed(const encoder *e, const tq_added *a, const char *p, size_t n) {
+    const char *at = e->typed ? memmem(p, n, a->text, a->n) : NULL;
+    return at && memchr(e->typed + (at - e->text), 1, a->n);
+}
+
 /* Cuts text at the added tokens of a set; what lies between goes to `between`. A set may be empty. */
 static int cut(encoder *e, const tq_added_set *set, const char *text, size_t n,
                int (*between)(encoder *e, const char *text, size_t n)) {
@@ -128,6 +136,10 @@ static int cut(encoder *e, const tq_added_set *set, const char *text, size_t n,
     size_t end;
     const tq_added *a;
     while ((a = tq_added_next(set, text, n, last, &scan, &begin, &end))) {
+        if (!a->always && is_typed(e, a, text + begin, end - begin)) {
+            scan = begin + 1; /* another may begin within it */
+            continue;
+        }
         if (between(e, text + last, begin - last)) return TQ_FAIL;
         if (!tq_ids_add(&e->ids, a->id)) return tq_fail(e->err, "out of memory encoding %zu bytes of text", n);
         e->first = false;
@@ -149,23 +161,29 @@ static bool add_all(tq_ids *v, const int *ids, size_t n) {
     return true;
 }
 
+/* Where it matters what was typed, tokens that are looked for after normalization are looked for before it. */
+static int encode_marked(encoder *e, const char *text, size_t n) {
+    return cut(e, &e->t->added[1], text, n, encode_normalized);
+}
+
 /* Appends to ids, which stays as it is on failure but for its contents. */
-static int encode(const tq_tokenizer *t, const char *text, size_t n, bool special, bool first, tq_ids *ids,
-                  tq_err *err) {
-    encoder e = {.t = t, .special = special, .first = first, .err = err, .ids = *ids};
+static int encode(const tq_tokenizer *t, const char *text, const unsigned char *typed, size_t n, bool special,
+                  bool first, tq_ids *ids, tq_err *err) {
+    encoder e = {
+        .t = t, .special = special && !typed, .first = first, .err = err, .ids = *ids, .text = text, .typed = typed};
     tq_buffer lossy = {0};
     int rc = TQ_FAIL;
     if (n > TQ_MAX_TEXT) return tq_fail(err, "%zu bytes of text at once; at most %zu", n, TQ_MAX_TEXT);
     e.splitter = tq_splitter_new();
     e.work = tq_bpe_work_new();
     bool ok = e.splitter && e.work;
-    if (ok && !tq_utf8_valid(text, n)) {
+    if (ok && !typed && !tq_utf8_valid(text, n)) {
         ok = tq_utf8_lossy(text, n, &lossy);
         text = lossy.data;
         n = lossy.n;
     }
     if (ok)
-        rc = cut(&e, special ? &t->added[0] : &t->always, text, n, encode_normalized);
+        rc = cut(&e, special ? &t->added[0] : &t->always, text, n, typed ? encode_marked : encode_normalized);
     else
         tq_fail(err, "out of memory encoding %zu bytes of text", n);
     *ids = e.ids;
@@ -177,7 +195,12 @@ static int encode(const tq_tokenizer *t, const char *text, size_t n, bool specia
 }
 
 int tq_encode_text(const tq_tokenizer *t, const char *text, size_t n, bool first, tq_ids *ids, tq_err *err) {
-    return encode(t, text, n, false, first, ids, err);
+    return encode(t, text, NULL, n, false, first, ids, err);
+}
+
+int tq_encode_typed(const tq_tokenizer *t, const char *text, const unsigned char *typed, size_t n, tq_ids *ids,
+                    tq_err *err) {
+    return encode(t, text, typed, n, true, true, ids, err);
 }
 
 int tq_tokenizer_encode(const tq_tokenizer *t, const char *text, size_t n, bool special, bool add_bos, int **ids,
@@ -189,7 +212,7 @@ int tq_tokenizer_encode(const tq_tokenizer *t, const char *text, size_t n, bool 
     bool ok = tq_ids_add(&v, 0); /* so that there is memory even for no ids */
     v.n = 0;
     ok = ok && (!add_bos || add_all(&v, t->before, t->n_before));
-    if (ok) rc = encode(t, text, n, special, true, &v, err);
+    if (ok) rc = encode(t, text, NULL, n, special, true, &v, err);
     ok = ok && !rc && (!add_bos || add_all(&v, t->after, t->n_after));
     if (!ok) {
         free(v.data);

@@ -170,6 +170,10 @@ size_t tq_byte_symbol(unsigned char b, char out[2]);
 
 /* tokenizer.c: appends the ids of text in which no added token is recognised; first: it begins the input. */
 int tq_encode_text(const tq_tokenizer *t, const char *text, size_t n, bool first, tq_ids *ids, tq_err *err);
+/* The same of text (valid UTF-8) whose spellings of added tokens are tokens, but where typed[i] is 1 for one of their
+ * bytes: somebody typed these. */
+int tq_encode_typed(const tq_tokenizer *t, const char *text, const unsigned char *typed, size_t n, tq_ids *ids,
+                    tq_err *err);
 
 /* tokenizer_scores.c: merges by SentencePiece's rule, out of the tokens' scores: of all pairs of neighbours that make a
  * token, the one of the highest score is joined first. scores: one for each id, null for tokens that no merge makes. */

@@ -185,6 +185,12 @@ json "abs(j['ppl'] / $ppl - 1) < 2e-3" # weights rounded to bf16: 8 bits of mant
 [ -z "$(find "$work" -name '*.tmp-*')" ] || fail "temporary files stay: $(find "$work" -name '*.tmp-*')"
 
 # --- chat ---
+status 1 'does not offer to switch thinking' chat $model --prompt x --think off
+status 2 '--think maybe: expected on or off' chat $model --prompt x --think maybe
+printf '\n{%% if x %%}' >"$work/bad.jinja"
+status 1 'bad.jinja, line 2: endif is missing' chat $model --prompt x --chat-template "$work/bad.jinja"
+printf '{{ messages[0].content | upper }}{%% if enable_thinking %%} {%% endif %%}' >"$work/upper.jinja"
+status 0 '' chat $model --prompt x --chat-template "$work/upper.jinja" --think on --max-tokens 2
 status 0 '' chat $model --base --json --prompt 'What is 2 + 3?' --max-tokens 2
 json "j['tokens'] <= 2"
 for i in 1 2; do

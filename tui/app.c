@@ -485,6 +485,7 @@ static bool prepare(tq_app *a, const tq_options *o, char **note, tq_err *err) {
     a->started = tq_now();
     a->eval = o->eval;
     a->talk.speakers = TQ_PLAN;
+    a->talk.think = a->options->chat.think;
     a->talk.answering = SIZE_MAX;
     a->asked_matrix = SIZE_MAX;
     a->worker = tq_worker_start(o, err);

@@ -44,6 +44,7 @@ typedef struct tq_dialogue {
     size_t count, capacity;
     size_t scroll; /* lines up from the end */
     tq_speaker speakers;
+    tq_think think;
     size_t answering; /* the turn that the worker's next piece belongs to; SIZE_MAX: none */
 } tq_dialogue;
 

@@ -215,7 +215,8 @@ int tq_run_compare(const tq_options *o) {
                               .n = 1,
                               .plan = {w.plan[0], w.plan[1]},
                               .sampling = o->chat.sampling,
-                              .max_tokens = o->chat.max_tokens};
+                              .max_tokens = o->chat.max_tokens,
+                              .think = o->chat.think};
         rc = tq_session_compare(w.s, &job, &b.progress, NULL, NULL, &w.c, &err);
     }
     if (rc == TQ_OK && o->explain) rc = explain(&w, &b, &err);

@@ -117,6 +117,21 @@ static void cmd_mouse(tq_app *a, char *arg) {
     tq_say(a, TQ_SAYS, on ? "clicks and the wheel work here" : "the mouse is the terminal's: it selects text");
 }
 
+static void cmd_think(tq_app *a, char *arg) {
+    tq_think think;
+    if (!tq_think_parse(arg, &think)) {
+        tq_say(a, TQ_REFUSES, "think '%.40s': expected on, off or default", arg);
+    } else if (think != TQ_THINK_DEFAULT && !tq_worker_can_think(a->worker)) {
+        tq_say(a, TQ_REFUSES, "the chat template does not offer to switch thinking on or off");
+    } else {
+        a->talk.think = think;
+        tq_say(a, TQ_SAYS,
+               think == TQ_THINK_ON    ? "answers begin with thoughts"
+               : think == TQ_THINK_OFF ? "answers without thoughts"
+                                       : "thoughts as the chat template has them");
+    }
+}
+
 static void cmd_questions(tq_app *a, char *arg) {
     tq_worker_questions(a->worker, arg);
 }
@@ -159,6 +174,7 @@ static const struct command {
     {"mouse", "on|off", "on|off", cmd_mouse},
     {"questions", "FILE|none", "", cmd_questions},
     {"compare", "PROMPT", "What|Tell", cmd_compare},
+    {"think", "on|off|default", "on|off|default", cmd_think},
     {"help", NULL, "help", cmd_help},
     {"quit", NULL, "quit", cmd_quit},
 };
@@ -181,6 +197,7 @@ const char *const tq_commands_help[] = {
     ":mouse on|off             off: the terminal's own selection works",
     ":questions FILE|none      asked after each evaluation; exact answers are counted",
     ":compare PROMPT           two sides answer it, as the key A",
+    ":think on|off|default     thoughts before answers, where the chat template offers that",
     ":states 16|256            of the encoder of 4t: 256 is better and slower",
 };
 const size_t tq_commands_help_count = sizeof tq_commands_help / sizeof *tq_commands_help;

@@ -83,7 +83,9 @@ static void answer(tq_app *a) {
     }
     v->tag = ++a->tags;
     v->step = TQ_COMPARE_ANSWERS;
-    tq_worker_compare(a->worker, v->prompt, (const tq_plan *const *)v->plan, &a->options->chat, v->tag);
+    tq_chat_options o = a->options->chat;
+    o.think = a->talk.think;
+    tq_worker_compare(a->worker, v->prompt, (const tq_plan *const *)v->plan, &o, v->tag);
 }
 
 void tq_compare_prompt(tq_app *a, const char *text) {

@@ -123,6 +123,13 @@ static bool take_max_tokens(tq_options *o, const char *v) {
 static bool take_temp(tq_options *o, const char *v) {
     return parse_real(v, 0, 100, &o->chat.sampling.temperature);
 }
+static bool take_think(tq_options *o, const char *v) {
+    return tq_think_parse(v, &o->chat.think) && o->chat.think != TQ_THINK_DEFAULT;
+}
+static bool take_chat_template(tq_options *o, const char *v) {
+    o->chat_template = v;
+    return *v != '\0';
+}
 static bool take_top_k(tq_options *o, const char *v) {
     return parse_size(v, 1, 1U << 30, &o->chat.sampling.top_k);
 }
@@ -298,6 +305,10 @@ const tq_option tq_option_table[] = {
     {"top-k", "N", ANSWERS, false, take_top_k, "sample among the N likeliest", "a whole number from 1"},
     {"top-p", "P", ANSWERS, false, take_top_p, "sample among the likeliest that make up P",
      "a number above 0, at most 1"},
+    {"think", "on|off", ANSWERS | IN(TQ_CMD_EXPLORE), false, take_think,
+     "thoughts before the answer, where the chat template offers that\n(default: as the template has it)", "on or off"},
+    {"chat-template", "FILE", ANSWERS | IN(TQ_CMD_EXPLORE) | IN(TQ_CMD_EVAL), false, take_chat_template,
+     "a Jinja template instead of the model's", "a file name"},
     {"seed", "N", ANSWERS, false, take_seed, "of the sampling (default 0); the plan's is --rotation-seed",
      "a whole number"},
     {"base", NULL, IN(TQ_CMD_CHAT), false, take_base, "the model as stored", NULL},
@@ -609,7 +620,8 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
 }
 
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
-    tq_session_options options = {.threads = o->threads, .cpu = o->cpu, .exact = o->exact};
+    tq_session_options options = {
+        .threads = o->threads, .cpu = o->cpu, .exact = o->exact, .chat_template = o->chat_template};
     int rc = tq_session_open(o->model, &options, out, err);
     if (rc == TQ_OK) rc = set_calibration(o, *out, err);
     if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);

@@ -69,7 +69,8 @@ typedef struct tq_options {
     const char *side[2];
     bool explain;
 
-    const char *prompt; /* --prompt TEXT or NULL */
+    const char *prompt;        /* --prompt TEXT or NULL */
+    const char *chat_template; /* --chat-template FILE or NULL */
     tq_chat_options chat;
 
     tq_export_format format;

@@ -48,6 +48,7 @@ static void ask(tq_app *a, int speaker) {
     if (messages && add_turn(t, speaker, true, "")) {
         tq_chat_options o = a->options->chat;
         o.base = speaker == TQ_BASE;
+        o.think = a->talk.think;
         tq_worker_chat(a->worker, messages, n, &o);
     }
     free(messages);

@@ -227,6 +227,13 @@ int tq_worker_fd(const tq_worker *w) {
     return w->wake[0];
 }
 
+bool tq_worker_can_think(tq_worker *w) {
+    pthread_mutex_lock(&w->mutex);
+    bool can = w->can_think;
+    pthread_mutex_unlock(&w->mutex);
+    return can;
+}
+
 int tq_worker_wait_open(tq_worker *w, const tq_model **model, const tq_tokenizer **tok, tq_plan **plan, char **note,
                         tq_err *err) {
     pthread_mutex_lock(&w->mutex);

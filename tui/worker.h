@@ -131,6 +131,7 @@ int tq_worker_fd(const tq_worker *w);
 /* Waits until the model is open. model is borrowed and does not change afterwards; plan is the caller's. */
 int tq_worker_wait_open(tq_worker *w, const tq_model **model, const tq_tokenizer **tok, tq_plan **plan, char **note,
                         tq_err *err);
+bool tq_worker_can_think(tq_worker *w); /* of the opened model: tq_chat_can_think */
 /* Copies the status, measured and felt ([matrices]), and takes the events (NULL: none). */
 tq_event *tq_worker_snapshot(tq_worker *w, tq_status *status, tq_measured *measured, tq_felt *felt);
 

@@ -23,7 +23,8 @@ void tq_work_answers(tq_worker *w, const tq_request *r, tq_event *e) {
                           .n = r->n,
                           .plan = {r->plan[0], r->plan[1]},
                           .sampling = r->chat.sampling,
-                          .max_tokens = r->chat.max_tokens};
+                          .max_tokens = r->chat.max_tokens,
+                          .think = r->chat.think};
     e->rc = tq_session_compare(w->session, &job, &p, answer_piece, &run, &e->comparison, &e->err);
 }
 

@@ -56,6 +56,7 @@ struct tq_worker {
     tq_err open_err;
     const tq_model *model;
     const tq_tokenizer *tokenizer;
+    bool can_think;
     tq_plan *first_plan;
     char *note;
 

@@ -63,6 +63,7 @@ static bool open_session(tq_worker *w) {
     if (rc == TQ_OK) {
         w->model = tq_session_model(w->session);
         w->tokenizer = tq_session_tokenizer(w->session);
+        w->can_think = tq_session_chat(w->session) && tq_chat_can_think(tq_session_chat(w->session));
         w->status.kernels = tq_k()->name;
         w->status.threads = tq_pool_threads(tq_session_pool(w->session));
         w->opened = true;

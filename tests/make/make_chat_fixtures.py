@@ -142,18 +142,50 @@ LLAMA2 = """{% if messages[0]['role'] == 'system' %}{% set loop_messages = messa
 {{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}\
 {{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"""
 
-CASES = [ # name, format, template, tokenizer, bos, eos, knows a system message
-    ("chatml", 0, CHATML, "qwen3.5", None, "<|im_end|>", True),
-    ("chatml smollm2", 0, CHATML, "smollm2", None, "<|im_end|>", True),
-    ("chatml system", 0, CHATML_SYSTEM, "qwen3.5", None, "<|im_end|>", True),
-    ("chatml think", 0, CHATML_THINK, "qwen3.5", None, "<|im_end|>", True),
-    ("chatml open", 0, CHATML_OPEN, "qwen3.5", None, "<|im_end|>", True),
-    ("llama3", 1, LLAMA3, "llama3", "<|begin_of_text|>", "<|eot_id|>", True),
-    ("llama3.1", 1, LLAMA31, "llama3", "<|begin_of_text|>", "<|eot_id|>", True),
-    ("mistral", 2, MISTRAL, "mistral", "<s>", "</s>", True),
-    ("nemo", 2, NEMO, "mistral", "<s>", "</s>", True),
-    ("mistral v0.1", 2, MISTRAL01, "llama2", "<s>", "</s>", False),
-    ("llama2", 2, LLAMA2, "llama2", "<s>", "</s>", True),
+# As Gemma 3: the system message goes into the first user's turn, and roles must alternate.
+GEMMA = """{{ bos_token }}
+{%- if messages[0]['role'] == 'system' -%}
+    {%- set first_user_prefix = messages[0]['content'] + '\n\n' -%}
+    {%- set loop_messages = messages[1:] -%}
+{%- else -%}
+    {%- set first_user_prefix = "" -%}
+    {%- set loop_messages = messages -%}
+{%- endif -%}
+{%- for message in loop_messages -%}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
+        {{ raise_exception("roles must alternate") }}
+    {%- endif -%}
+    {%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
+    {{ '<|im_start|>' + role + '\n' + (first_user_prefix if loop.first else "") }}
+    {%- if message['content'] is string -%}
+        {{ message['content'] | trim }}
+    {%- endif -%}
+    {{ '<|im_end|>\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{ '<|im_start|>model\n' }}
+{%- endif -%}
+"""
+
+# As Phi 3: roles become tokens.
+PHI = """{% for message in messages %}{{ '<|im_' + ('start' if message.role == 'user' else 'end') + '|>' + '\n' + \
+message.content + '<|endoftext|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_end|>\n' }}{% else %}\
+{{ eos_token }}{% endif %}"""
+
+CASES = [ # name, template, tokenizer, bos, eos, knows a system message
+    ("chatml", CHATML, "qwen3.5", None, "<|im_end|>", True),
+    ("chatml smollm2", CHATML, "smollm2", None, "<|im_end|>", True),
+    ("chatml system", CHATML_SYSTEM, "qwen3.5", None, "<|im_end|>", True),
+    ("chatml think", CHATML_THINK, "qwen3.5", None, "<|im_end|>", True),
+    ("chatml open", CHATML_OPEN, "qwen3.5", None, "<|im_end|>", True),
+    ("llama3", LLAMA3, "llama3", "<|begin_of_text|>", "<|eot_id|>", True),
+    ("llama3.1", LLAMA31, "llama3", "<|begin_of_text|>", "<|eot_id|>", True),
+    ("mistral", MISTRAL, "mistral", "<s>", "</s>", True),
+    ("nemo", NEMO, "mistral", "<s>", "</s>", True),
+    ("mistral v0.1", MISTRAL01, "llama2", "<s>", "</s>", False),
+    ("llama2", LLAMA2, "llama2", "<s>", "</s>", True),
+    ("gemma", GEMMA, "qwen3.5", "<|im_start|>", "<|im_end|>", True),
+    ("phi", PHI, "qwen3.5", None, "<|endoftext|>", True),
 ]
 
 CONVERSATIONS = [
@@ -165,27 +197,30 @@ CONVERSATIONS = [
 ]
 
 
-def render(template, conversation, bos, eos):
+def render(template, conversation, bos, eos, **more):
     def raise_exception(message):
         raise ValueError(message)
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     env.globals["raise_exception"] = raise_exception
     messages = [{"role": r, "content": t} for r, t in conversation]
-    return env.from_string(template).render(messages=messages, add_generation_prompt=True, bos_token=bos, eos_token=eos)
+    tokens = {k: v for k, v in (("bos_token", bos), ("eos_token", eos)) if v is not None}
+    return env.from_string(template).render(messages=messages, add_generation_prompt=True, **tokens, **more)
 
 
 def main():
     out = []
-    for name, number, template, style, bos, eos, system in CASES:
+    for name, template, style, bos, eos, system in CASES:
         t = Tokenizer.from_file(os.path.join(ROOT, "tests", "data", "tokenizers", style, "tokenizer.json"))
         runs = []
         for conversation in CONVERSATIONS:
             thoughts = any("<think>" in text for _, text in conversation)
             if (conversation[0][0] == "system" and not system) or (thoughts and "</think>" not in template):
                 continue
-            text = render(template, conversation, bos, eos)
-            runs.append({"messages": conversation, "text": text, "ids": t.encode(text, add_special_tokens=False).ids})
-        out.append({"name": name, "format": number, "tokenizer": style, "template": template, "bos": bos, "eos": eos,
+            for think in (None, True, False) if "enable_thinking" in template else (None,):
+                text = render(template, conversation, bos, eos, **({} if think is None else {"enable_thinking": think}))
+                runs.append({"messages": conversation, "think": ("default" if think is None else "on" if think else "off"),
+                             "text": text, "ids": t.encode(text, add_special_tokens=False).ids})
+        out.append({"name": name, "tokenizer": style, "template": template, "bos": bos, "eos": eos,
                     "runs": runs})
     with open(os.path.join(ROOT, "tests", "data", "chat.json"), "w", encoding="utf-8") as f:
         json.dump(out, f, ensure_ascii=False, indent=0)
