@@ -340,7 +340,8 @@ int tq_explain(const tq_explain_job *job, tq_pool *pool, const tq_progress *p, t
     int rc = check(&r, err);
     if (rc != TQ_OK) return rc;
     r.x = calloc(1, sizeof *r.x);
-    rc = r.x ? prepare(&r, pool, err) : tq_fail(err, "out of memory");
+    if (!r.x) return tq_fail(err, "out of memory");
+    rc = prepare(&r, pool, err);
     if (rc == TQ_OK) rc = run_ends(&r, err);
     if (rc == TQ_OK && !job->ends_only) rc = run_all(&r, err);
     if (rc == TQ_OK && !job->ends_only) rc = open_blocks(&r, err);

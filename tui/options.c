@@ -66,10 +66,6 @@ static bool take_rotation_seed(tq_options *o, const char *v) {
     o->rotation_seed_given = true;
     return parse_whole(v, TQ_SEED_MAX, &o->rotation_seed);
 }
-static bool take_text(tq_options *o, const char *v) {
-    o->text = v;
-    return *v != '\0';
-}
 static bool take_against(tq_options *o, const char *v) {
     o->against = v;
     return *v != '\0';
@@ -238,7 +234,7 @@ const tq_option tq_option_table[] = {
      "a whole number from 512"},
     {"lambda", "X", CODED, false, take_lambda,
      "shrinkage of the second moments, of their mean diagonal (default 0.025)", "a number from 0.000001 to 100"},
-    {"text", "FILE", TUNED, false, take_text, "what to evaluate (default for the sample model: its eval.txt)",
+    {"text", "FILE", TUNED, false, tq_take_text, "what to evaluate (default for the sample model: its eval.txt)",
      "a file name"},
     {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE), true, tq_take_text,
      "what to evaluate (default for the sample model: its eval.txt); given\n"
@@ -247,7 +243,7 @@ const tq_option tq_option_table[] = {
      "a file name, at most 7 times"},
     {"before", "PLAN", IN(TQ_CMD_EVAL), false, tq_take_before,
      "also the change from this plan on every text: a warning when only the\ntuning text improves", "a file name"},
-    {"text", "FILE", IN(TQ_CMD_EXPORT), false, take_text, "evaluate on this text first, figures go into the plan",
+    {"text", "FILE", IN(TQ_CMD_EXPORT), false, tq_take_text, "evaluate on this text first, figures go into the plan",
      "a file name"},
     {"ctx", "N", MEASURED | TUNED, false, take_ctx, "tokens a window (default 512)", "a whole number from 4"},
     {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
@@ -574,15 +570,6 @@ static int set_calibration(const tq_options *o, tq_session *s, tq_err *err) {
     free(beside);
     free(cache);
     return rc;
-}
-
-int tq_options_more_texts(const tq_options *o, tq_session *s, tq_err *err) {
-    int rc = TQ_OK;
-    if (!tq_session_text_name(s)) return TQ_OK;
-    for (size_t i = 0; rc == TQ_OK && i < o->n_more_texts; i++)
-        rc = tq_session_add_text(s, o->more_texts[i], TQ_TEXT_HELD_OUT, err);
-    bool wanted = o->n_more_texts || o->tune_text || (o->command == TQ_CMD_EXPLORE && !o->text) || o->before;
-    return rc == TQ_OK && wanted ? tq_session_add_tuning_text(s, err) : rc;
 }
 
 char *tq_options_questions(const tq_options *o, const tq_session *s) {

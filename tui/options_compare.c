@@ -55,3 +55,12 @@ int tq_check_compare(const tq_options *o, bool has_plan, tq_err *err) {
     if (has_plan && !plan) return tq_fail(err, "compare: neither side is the plan that the other options describe");
     return TQ_OK;
 }
+
+int tq_options_more_texts(const tq_options *o, tq_session *s, tq_err *err) {
+    int rc = TQ_OK;
+    if (!tq_session_text_name(s)) return TQ_OK;
+    for (size_t i = 0; rc == TQ_OK && i < o->n_more_texts; i++)
+        rc = tq_session_add_text(s, o->more_texts[i], TQ_TEXT_HELD_OUT, err);
+    bool wanted = o->n_more_texts || o->tune_text || (o->command == TQ_CMD_EXPLORE && !o->text) || o->before;
+    return rc == TQ_OK && wanted ? tq_session_add_tuning_text(s, err) : rc;
+}
