@@ -78,6 +78,8 @@ size_t tq_session_texts(const tq_session *s) {
 
 const char *tq_session_text_at(const tq_session *s, size_t i, tq_text_role *role) {
     *role = i ? s->texts[i - 1].role : s->text_role;
+    for (size_t k = 0; i == 0 && k < s->n_texts; k++) /* the tuning text, loaded as the main one */
+        if (s->texts[k].role == TQ_TEXT_TUNING && strcmp(s->texts[k].hash, s->text_hash) == 0) *role = TQ_TEXT_TUNING;
     return i ? s->texts[i - 1].name : s->text_name;
 }
 

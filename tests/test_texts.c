@@ -144,6 +144,14 @@ static void the_tuning_text_is_told_by_its_bytes(void **state) {
     assert_int_equal(role, TQ_TEXT_TUNING);
     assert_int_equal(tq_session_add_text(s, "samples/none.txt", TQ_TEXT_HELD_OUT, &err), TQ_FAIL);
     assert_int_equal(tq_session_texts(s), 1);
+    /* A tuning text beside the main one, then loaded as that. */
+    assert_int_equal(tq_session_add_text(s, TUNING, TQ_TEXT_TUNING, &err), TQ_OK);
+    assert_int_equal(tq_session_load_text(s, OTHER, &err), TQ_OK);
+    (void)tq_session_text_at(s, 0, &role);
+    assert_int_equal(role, TQ_TEXT_HELD_OUT);
+    assert_int_equal(tq_session_load_text(s, TUNING, &err), TQ_OK);
+    (void)tq_session_text_at(s, 0, &role);
+    assert_int_equal(role, TQ_TEXT_TUNING);
     tq_session_close(s);
 }
 
