@@ -34,6 +34,12 @@ void tq_explanation_free(tq_explanation *x) {
     free(x);
 }
 
+/* So that whoever reads a function alone sees that it fails. */
+static int short_of_memory(tq_err *err) {
+    (void)tq_fail(err, "out of memory");
+    return TQ_FAIL;
+}
+
 static bool ranks(const float *logits, size_t i, int id) {
     return id < 0 || logits[i] > logits[id];
 }
@@ -130,7 +136,7 @@ static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
         s[b] = r->states[0][b];
     for (size_t b = from; rc == TQ_OK && b < r->blocks; b++) {
         s[b + 1] = malloc(r->size * sizeof **s);
-        if (!s[b + 1]) return tq_fail(err, "out of memory: hidden states");
+        if (!s[b + 1]) return short_of_memory(err);
         memcpy(s[b + 1], s[b], r->size * sizeof **s);
         rc = run_block(r, side ? r->job->b : r->job->a, b, s[b + 1], err);
     }
@@ -256,7 +262,7 @@ static int open_blocks(explain_run *r, tq_err *err) {
     int rc = TQ_OK;
     if (!alone && shortest != SIZE_MAX) return open_block(r, shortest - 1, true, err);
     bool *taken = calloc(x->blocks + 1, sizeof *taken);
-    if (!taken) return tq_fail(err, "out of memory");
+    if (!taken) return short_of_memory(err);
     for (size_t k = 0; rc == TQ_OK && k < BLOCKS_OPENED && k < (alone ? alone : 1); k++) {
         size_t b = most_moving(x, taken);
         if (b == SIZE_MAX) break;
@@ -313,9 +319,9 @@ static int prepare(explain_run *r, tq_pool *pool, tq_err *err) {
     if (!r->forward) return TQ_FAIL;
     if (!x->differs || !x->alone || !x->prefix || !x->matrices || !r->states[0] || !r->states[1] || !r->work ||
         !r->base || !r->logits || !r->drawn || !r->mixed)
-        return tq_fail(err, "out of memory");
+        return short_of_memory(err);
     r->states[0][0] = malloc(r->size * sizeof(float));
-    if (!r->states[0][0]) return tq_fail(err, "out of memory: hidden states");
+    if (!r->states[0][0]) return short_of_memory(err);
     for (size_t i = 0; i < matrices; i++)
         r->mixed[i] = matrix_of(r->job->a, i);
     tq_forward_set_arithmetic(r->forward, TQ_ARITHMETIC_EXACT);
@@ -336,11 +342,11 @@ int tq_explain(const tq_explain_job *job, tq_pool *pool, const tq_progress *p, t
     *out = NULL;
     r.first = r.blocks;
     r.total = expected(&r);
-    if (!tq_mul_size(&r.size, job->n, c->hidden)) return tq_fail(err, "out of memory");
+    if (!tq_mul_size(&r.size, job->n, c->hidden)) return short_of_memory(err);
     int rc = check(&r, err);
     if (rc != TQ_OK) return rc;
     r.x = calloc(1, sizeof *r.x);
-    if (!r.x) return tq_fail(err, "out of memory");
+    if (!r.x) return short_of_memory(err);
     rc = prepare(&r, pool, err);
     if (rc == TQ_OK) rc = run_ends(&r, err);
     if (rc == TQ_OK && !job->ends_only) rc = run_all(&r, err);

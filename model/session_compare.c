@@ -45,6 +45,12 @@ void tq_comparison_free(tq_comparison *c) {
     free(c);
 }
 
+/* So that whoever reads a function alone sees that it fails. */
+static int short_of_memory(tq_err *err) {
+    (void)tq_fail(err, "out of memory");
+    return TQ_FAIL;
+}
+
 static bool forward_piece(void *ctx, const char *text, size_t bytes) {
     const speaker *x = ctx;
     return !x->duet->piece || x->duet->piece(x->duet->ctx, x->number, text, bytes);
@@ -81,7 +87,7 @@ static int remember(duet *d, int id, tq_err *err) {
     tq_comparison *c = d->c;
     if (c->n_ids == d->capacity) {
         int *grown = realloc(c->ids, 2 * (d->capacity + 1) * sizeof *grown);
-        if (!grown) return tq_fail(err, "out of memory");
+        if (!grown) return short_of_memory(err);
         c->ids = grown;
         d->capacity = 2 * (d->capacity + 1);
     }
@@ -146,23 +152,28 @@ static int converse(duet *d, tq_err *err) {
     return rc;
 }
 
-static int begin(duet *d, const int *ids, size_t n, tq_err *err) {
-    const tq_config *config = tq_model_config(d->s->model);
-    d->vocab = config->vocab;
+static int check_length(duet *d, size_t n, tq_err *err) {
+    size_t context = tq_model_config(d->s->model)->context;
     d->limit = d->job->max_tokens ? d->job->max_tokens : DEFAULT_TOKENS;
     if (!n) return tq_fail(err, "nothing was said");
-    if (config->context && n >= config->context)
-        return tq_fail(err, "the conversation has %zu tokens, the model takes at most %zu", n, config->context);
-    if (config->context && d->limit > config->context - n) d->limit = config->context - n;
+    if (context && n >= context)
+        return tq_fail(err, "the conversation has %zu tokens, the model takes at most %zu", n, context);
+    if (context && d->limit > context - n) d->limit = context - n;
+    return TQ_OK;
+}
+
+static int begin(duet *d, const int *ids, size_t n, tq_err *err) {
+    int rc = check_length(d, n, err);
+    if (rc != TQ_OK) return rc;
+    d->vocab = tq_model_config(d->s->model)->vocab;
     d->forward = tq_forward_new(d->s->model, d->s->pool, err);
     if (!d->forward) return TQ_FAIL;
     tq_forward_set_arithmetic(d->forward, TQ_ARITHMETIC_EXACT);
     d->drawn = tq_calloc_aligned(d->vocab, sizeof *d->drawn);
-    if (!d->drawn) return tq_fail(err, "out of memory");
+    if (!d->drawn) return short_of_memory(err);
     for (size_t i = 0; i < n; i++)
         if (remember(d, ids[i], err) != TQ_OK) return TQ_FAIL;
     d->prompt = n;
-    int rc = TQ_OK;
     for (int k = 0; rc == TQ_OK && k < 2; k++) {
         speaker *x = &d->side[k];
         x->number = k;
@@ -174,7 +185,7 @@ static int begin(duet *d, const int *ids, size_t n, tq_err *err) {
         x->logits = tq_calloc_aligned(d->vocab, sizeof *x->logits);
         x->cache = tq_cache_new(d->s->model, n + d->limit, err);
         if (!x->cache) return TQ_FAIL;
-        if (!x->logits) return tq_fail(err, "out of memory");
+        if (!x->logits) return short_of_memory(err);
         rc = feed(d, x, ids, n, err);
     }
     return rc;
@@ -196,7 +207,7 @@ int tq_session_compare(tq_session *s, const tq_compare_job *job, const tq_progre
     d.c = calloc(1, sizeof *d.c);
     d.side[0].q = sides[0];
     d.side[1].q = sides[1];
-    rc = d.c ? begin(&d, ids, n, err) : tq_fail(err, "out of memory");
+    rc = d.c ? begin(&d, ids, n, err) : short_of_memory(err);
     if (rc == TQ_OK) rc = converse(&d, err);
     if (rc == TQ_OK) {
         d.c->seconds = tq_now() - start;

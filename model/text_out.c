@@ -8,7 +8,7 @@
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 static bool append_text(tq_text_out *o, const char *p, size_t n) {
-    if (o->n + n + 1 > o->capacity) {
+    if (!o->text || o->n + n + 1 > o->capacity) {
         size_t capacity = 2 * (o->n + n + 1) + 256;
         char *grown = realloc(o->text, capacity);
         if (!grown) return false;

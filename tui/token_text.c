@@ -17,17 +17,13 @@ static size_t visible(const char *p, size_t n) {
     return hidden ? 0 : (size_t)length;
 }
 
+/* Writes at most five bytes and the end; returns how many. */
 static size_t escape(char *out, unsigned char c) {
-    char text[8];
-    if (c == '\n')
-        snprintf(text, sizeof text, "\\n");
-    else if (c == '\t')
-        snprintf(text, sizeof text, "\\t");
-    else
-        snprintf(text, sizeof text, "\\x%02X", c);
-    size_t n = strlen(text);
-    memcpy(out, text, n);
-    return n;
+    enum { ROOM = 6 };
+    int n = c == '\n'   ? snprintf(out, ROOM, "\\n")
+            : c == '\t' ? snprintf(out, ROOM, "\\t")
+                        : snprintf(out, ROOM, "\\x%02X", c);
+    return (size_t)n;
 }
 
 const char *tq_token_show(const tq_tokenizer *t, int id, tq_token_text buf) {
