@@ -385,3 +385,17 @@ size_t tq_evaluator_worst(const tq_evaluator *e, size_t n, tq_worst *out) {
     }
     return found;
 }
+
+size_t tq_evaluator_parts(const tq_evaluator *e, size_t n, double *out) {
+    const tq_divergence_stats *s = &e->stats;
+    size_t parts = min_size(n, e->windows);
+    if (s->count != s->capacity) return 0;
+    for (size_t k = 0; k < parts; k++) {
+        size_t from = k * e->windows / parts * s->per_window, to = (k + 1) * e->windows / parts * s->per_window;
+        out[k] = 0;
+        for (size_t i = from; i < to; i++)
+            out[k] += s->kld[i];
+        out[k] /= (double)(to - from);
+    }
+    return parts;
+}

@@ -71,4 +71,8 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
  * how many; 0 when the last run did not come to its end. */
 size_t tq_evaluator_worst(const tq_evaluator *e, size_t n, tq_worst *out);
 
+/* Mean KLD of the last run's windows in at most n pieces, in order, of nearly the same number of windows. Returns how
+ * many; 0 when the last run did not come to its end. */
+size_t tq_evaluator_parts(const tq_evaluator *e, size_t n, double *out);
+
 #endif

@@ -129,7 +129,7 @@ static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
     if (side) memcpy(s, r->states[0], (from + 1) * sizeof *s);
     for (size_t b = from; rc == TQ_OK && b < r->blocks; b++) {
         s[b + 1] = malloc(r->size * sizeof **s);
-        if (!s[b + 1]) return tq_fail(err, "out of memory: hidden states");
+        if (!s[b + 1]) return tq_fail(err, "out of memory");
         memcpy(s[b + 1], s[b], r->size * sizeof **s);
         rc = run_block(r, side ? r->job->b : r->job->a, b, s[b + 1], err);
     }
@@ -314,7 +314,7 @@ static int prepare(explain_run *r, tq_pool *pool, tq_err *err) {
         !r->base || !r->logits || !r->drawn || !r->mixed)
         return tq_fail(err, "out of memory");
     r->states[0][0] = malloc(r->size * sizeof(float));
-    if (!r->states[0][0]) return tq_fail(err, "out of memory: hidden states");
+    if (!r->states[0][0]) return tq_fail(err, "out of memory");
     for (size_t i = 0; i < matrices; i++)
         r->mixed[i] = matrix_of(r->job->a, i);
     tq_forward_set_arithmetic(r->forward, TQ_ARITHMETIC_EXACT);

@@ -128,6 +128,7 @@ int tq_session_open(const char *path, const tq_session_options *options, tq_sess
 void tq_session_close(tq_session *s) {
     if (!s) return;
     tq_session_drop_text(s);
+    tq_session_drop_texts(s);
     tq_talk_free(&s->talk);
     for (size_t i = 0; s->q && i < s->count; i++)
         tq_qmatrix_free(s->q[i]);

@@ -10,6 +10,7 @@
 #include "model/export.h"
 #include "model/plan.h"
 #include "model/sampler.h"
+#include "model/texts.h"
 
 typedef struct tq_session tq_session;
 
@@ -144,6 +145,20 @@ int tq_session_auto(tq_session *s, const tq_costs *costs, const tq_target *t, co
 int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *p,
                     void (*partial)(void *ctx, const tq_eval_result *so_far), void *ctx, tq_eval_result *out,
                     tq_err *err);
+
+/* Texts beside that one, as columns: plain text without a begin token. One that is there already (by its bytes) is not
+ * added again, but becomes a tuning text when it is one. */
+int tq_session_add_text(tq_session *s, const char *path, tq_text_role role, tq_err *err);
+/* The text by which matrices are compared, or the one to calibrate on, when there is one. */
+int tq_session_add_tuning_text(tq_session *s, tq_err *err);
+void tq_session_drop_texts(tq_session *s);
+size_t tq_session_texts(const tq_session *s); /* how many, 0 when there is none to evaluate; the first is that one */
+const char *tq_session_text_at(const tq_session *s, size_t i, tq_text_role *role); /* its name, borrowed */
+/* Applies what is stale and evaluates on text i. */
+int tq_session_eval_text(tq_session *s, size_t i, const tq_eval_options *o, const tq_progress *p, tq_text_figures *out,
+                         tq_err *err);
+tq_text_figures
+tq_session_last_figures(const tq_session *s); /* of the last tq_session_eval; not known: there is none */
 
 /* The positions of the last evaluation with the highest KLD, falling: [*n], at most TQ_WORST_MAX; borrowed until the
  * next one. None when there is no evaluation of the plan in force. Positions are into tq_session_text_ids. */

@@ -11,13 +11,13 @@
 #include "model/tensor_writer.h"
 
 #define MAX_PLAN ((size_t)64 << 20)
-#define DEFAULT_CTX 512
 
 static void drop_evaluators(tq_session *s) {
     for (size_t i = 0; i < TQ_SESSION_EVALUATORS; i++) {
         tq_evaluator_free(s->slots[i].evaluator);
         s->slots[i] = (tq_eval_slot){0};
     }
+    tq_session_drop_text_evaluators(s);
     s->has_eval = false;
 }
 
@@ -29,6 +29,7 @@ void tq_session_drop_text(tq_session *s) {
     s->text_name = NULL;
     s->text_ids = NULL;
     s->text_tokens = 0;
+    s->text_role = TQ_TEXT_HELD_OUT;
 }
 
 void tq_session_touch(tq_session *s, size_t block) {
@@ -36,6 +37,7 @@ void tq_session_touch(tq_session *s, size_t block) {
     s->has_eval = false;
     for (size_t i = 0; i < TQ_SESSION_EVALUATORS; i++)
         if (s->slots[i].evaluator) tq_evaluator_touch(s->slots[i].evaluator, block);
+    tq_session_touch_texts(s, block);
 }
 
 int tq_session_set_text(tq_session *s, const char *name, const char *text, size_t bytes, tq_err *err) {
@@ -108,9 +110,10 @@ int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
 }
 
 /* A new evaluator of the session's model, against its reference when it has one. */
-static int new_evaluator(tq_session *s, const tq_eval_options *o, tq_evaluator **out, tq_err *err) {
+int tq_session_new_evaluator(tq_session *s, const int *ids, size_t n, const tq_eval_options *o, tq_evaluator **out,
+                             tq_err *err) {
     tq_err inner = {{0}};
-    int rc = tq_evaluator_new(s->model, s->pool, s->text_ids, s->text_tokens, o, 0, out, err);
+    int rc = tq_evaluator_new(s->model, s->pool, ids, n, o, 0, out, err);
     if (rc != TQ_OK || !s->reference) return rc;
     rc = tq_evaluator_against(*out, s->reference, &inner);
     if (rc == TQ_OK) return TQ_OK;
@@ -138,7 +141,7 @@ static int get_evaluator(tq_session *s, const tq_eval_options *o, tq_evaluator *
     tq_evaluator_free(slot->evaluator);
     *slot = (tq_eval_slot){0};
     tq_evaluator *e = NULL;
-    int rc = new_evaluator(s, o, &e, err);
+    int rc = tq_session_new_evaluator(s, s->text_ids, s->text_tokens, o, &e, err);
     if (rc != TQ_OK) return rc;
     *slot = (tq_eval_slot){.options = *o, .evaluator = e, .used = ++s->uses};
     *out = e;
@@ -151,7 +154,7 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
     tq_eval_options options = *o;
     size_t context = tq_model_config(s->model)->context;
     tq_evaluator *e = NULL;
-    if (!options.ctx) options.ctx = DEFAULT_CTX;
+    if (!options.ctx) options.ctx = TQ_CTX_DEFAULT;
     if (!s->text_name) return tq_fail(err, "no text to evaluate");
     if (context && options.ctx > context)
         return tq_fail(err, "%s: windows of %zu tokens, the model takes at most %zu", tq_source_path(s->source),
@@ -166,6 +169,7 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
     s->has_eval = true;
     s->last_eval = *out;
     s->last_options = options;
+    s->last_figures = tq_text_figures_of(e, out);
     s->n_worst = tq_evaluator_worst(e, TQ_WORST_MAX, s->worst);
     return TQ_OK;
 }

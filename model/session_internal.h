@@ -13,6 +13,19 @@ typedef struct tq_eval_slot {
     unsigned long used;      /* when it was used last, in uses */
 } tq_eval_slot;
 
+#define TQ_CTX_DEFAULT 512
+
+/* A text beside the one that is evaluated. */
+typedef struct tq_side_text {
+    char *name;
+    char hash[17];
+    tq_text_role role;
+    int *ids; /* [tokens] */
+    size_t tokens;
+    tq_eval_options options; /* of the evaluator */
+    tq_evaluator *evaluator; /* NULL until it was needed */
+} tq_side_text;
+
 /* The conversation that is in the cache. */
 typedef struct tq_talk {
     tq_forward *forward;
@@ -86,6 +99,10 @@ struct tq_session {
     tq_eval_options last_options;
     tq_worst worst[TQ_WORST_MAX]; /* [n_worst] of last_eval */
     size_t n_worst;
+    tq_text_figures last_figures; /* of last_eval */
+    tq_text_role text_role;
+    tq_side_text texts[TQ_TEXTS_MAX - 1]; /* [n_texts] */
+    size_t n_texts;
 
     tq_session_tuning tuning;
     tq_packing sides[2]; /* plans that are compared, beside the one in force */
@@ -122,8 +139,12 @@ int tq_session_answer_limit(const tq_session *s, size_t prompt, size_t wanted, s
 int tq_session_bind(const char *path, tq_source **source, tq_model **model, tq_err *err);
 void tq_session_drop_text(tq_session *s);
 void tq_session_note_figures(tq_session *s); /* the end of the note, anew: the reference has changed */
-void tq_session_drop_tuning(tq_session *s);  /* its text and all that was measured; what is in the journal stays */
-void tq_session_drop_costs(tq_session *s);   /* what rests on the text that is evaluated */
+void tq_session_touch_texts(tq_session *s, size_t block);
+void tq_session_drop_text_evaluators(tq_session *s);
+int tq_session_new_evaluator(tq_session *s, const int *ids, size_t n, const tq_eval_options *o, tq_evaluator **out,
+                             tq_err *err);
+void tq_session_drop_tuning(tq_session *s); /* its text and all that was measured; what is in the journal stays */
+void tq_session_drop_costs(tq_session *s);  /* what rests on the text that is evaluated */
 void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */
 void tq_talk_free(tq_talk *t);
 

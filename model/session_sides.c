@@ -47,16 +47,19 @@ static bool same_matrices(const tq_session *s, const tq_plan *a, const tq_plan *
 static int pack(tq_session *s, tq_packing *slot, const tq_plan *plan, const tq_progress *p, tq_err *err) {
     tq_eval_slot slots[TQ_SESSION_EVALUATORS];
     unsigned long generation = s->generation;
+    size_t n_texts = s->n_texts;
     bool has_eval = s->has_eval;
     tq_packing_free(slot, s->count);
     int rc = tq_packing_new(s, plan, slot, err);
     if (rc != TQ_OK) return rc;
     memcpy(slots, s->slots, sizeof slots);
     memset(s->slots, 0, sizeof s->slots);
+    s->n_texts = 0;
     tq_packing_swap(s, slot);
     rc = tq_session_apply(s, p, NULL, NULL, err);
     tq_packing_swap(s, slot);
     memcpy(s->slots, slots, sizeof slots);
+    s->n_texts = n_texts;
     s->generation = generation;
     s->has_eval = has_eval;
     if (rc != TQ_OK) tq_packing_free(slot, s->count);

@@ -280,6 +280,10 @@ static void tq_act_compare(tq_app *a) {
     tq_compare_show(a);
 }
 
+static void tq_act_texts(tq_app *a) {
+    a->overlay = TQ_OVER_TEXTS;
+}
+
 static void tq_act_worst(tq_app *a) {
     tq_worst_show(a);
 }

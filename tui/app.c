@@ -149,6 +149,9 @@ static void take_news(tq_app *a) {
         tq_event_free(e);
     }
     note_score(a);
+    for (size_t i = 0; i < a->status.n_texts; i++)
+        if (a->status.texts[i].figures.known)
+            tq_draft_note_text(&a->draft, a->status.texts[i].serial, i, &a->status.texts[i].figures);
     const tq_eval_result *r = &a->status.eval;
     if (r->tokens == 0) return;
     /* Coarse figures are kept too, until the fine ones replace them. */
@@ -347,6 +350,8 @@ void tq_app_key(tq_app *a, int key) {
     a->said_until = 0;
     if (key == TQ_CTRL('l') && (a->overlay != TQ_OVER_NONE || !tq_lineedit_active(TQ_LINE_CHAT))) {
         tq_term_redraw();
+    } else if (a->overlay == TQ_OVER_TEXTS) {
+        a->overlay = TQ_OVER_NONE;
     } else if (a->overlay == TQ_OVER_HELP || a->overlay == TQ_OVER_MESSAGES) {
         scroll_key(a, key);
     } else if (a->overlay == TQ_OVER_CHOICE || a->overlay == TQ_OVER_EXPORT) {

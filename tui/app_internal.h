@@ -25,6 +25,7 @@ typedef enum tq_overlay {
     TQ_OVER_COMPARE, /* A/B */
     TQ_OVER_WORST,   /* the worst tokens of the evaluation */
     TQ_OVER_RESUME,  /* go on with the session of before? */
+    TQ_OVER_TEXTS,   /* the plan on several texts */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -191,6 +192,9 @@ void tq_draw_export(tq_app *a, tq_area at);
 void tq_draw_confirm(tq_app *a, tq_area at);
 void tq_draw_compare(tq_app *a, tq_area at);
 void tq_draw_worst(tq_app *a, tq_area at);
+void tq_draw_texts(tq_app *a, tq_area at);
+int tq_draw_other_texts(tq_app *a, int y, int x, int end); /* their KLD in short; returns the column after it */
+bool tq_texts_only_tuning(const tq_app *a); /* the last change improves the tuning text and none that is held out */
 void tq_draw_bar(tq_app *a, int y);
 void tq_draw_title(tq_app *a);
 void tq_draw_screen(tq_app *a, int rows, int cols);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "model/questions.h"
+#include "tui/batch_texts.h"
 #include "tui/batch_worst.h"
 
 /* What one evaluation found. */
@@ -11,6 +12,7 @@ typedef struct evaluation {
     tq_score plan, base; /* of the questions; of: 0 without any */
     double seconds;
     tq_batch_worst worst;
+    tq_batch_texts texts;
 } evaluation;
 
 static bool kld_json(cJSON *root, const tq_eval_result *r) {
@@ -56,7 +58,8 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
          tq_json_memory(root, &memory) && tq_json_baseline(root, s) && questions_json(root, e) &&
-         (!o->worst || tq_json_worst(root, s, &e->worst)) && tq_json_number(root, "seconds", e->seconds) &&
+         tq_json_texts(root, s, &e->texts) && (!o->worst || tq_json_worst(root, s, &e->worst)) &&
+         tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
@@ -82,6 +85,7 @@ static void print_eval(const tq_options *o, const tq_session *s, const evaluatio
     printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
     if (e->plan.of) print_score("questions", e->plan);
     if (e->plan.of) print_score("by the base", e->base);
+    tq_print_texts(s, &e->texts);
     if (o->worst) tq_print_worst(s, &e->worst);
     printf("time        %.2f s\n", e->seconds);
 }
@@ -105,10 +109,13 @@ int tq_run_eval(const tq_options *o) {
     int rc = tq_options_open(o, &s, &err);
     if (rc == TQ_OK && o->against) rc = tq_session_set_reference(s, o->against, &err);
     if (rc == TQ_OK) rc = tq_batch_text(o, s, &err);
+    if (rc == TQ_OK) rc = tq_options_tuning(o, s, &err);
+    if (rc == TQ_OK) rc = tq_options_more_texts(o, s, &err);
     if (rc == TQ_OK && o->questions) rc = tq_questions_load(o->questions, &questions, &err);
     if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
     tq_batch_step(&b, "evaluating");
     if (rc == TQ_OK) rc = tq_session_eval(s, &o->eval, &b.progress, NULL, NULL, &e.r, &err);
+    if (rc == TQ_OK) rc = tq_batch_texts_find(o, s, &b, &e.texts, &err);
     if (rc == TQ_OK && o->worst) {
         tq_batch_step(&b, "looking at the worst");
         rc = tq_batch_worst_find(s, o->worst, o->explain, &b.progress, &e.worst, &err);

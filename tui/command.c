@@ -37,7 +37,10 @@ static void cmd_export(tq_app *a, char *arg) {
 }
 
 static void cmd_text(tq_app *a, char *arg) {
-    tq_worker_text(a->worker, arg);
+    if (*arg == '+')
+        tq_worker_add_text(a->worker, arg + 1 + strspn(arg + 1, " "));
+    else
+        tq_worker_text(a->worker, arg);
 }
 
 /* A whole number of at least `least`. */
@@ -184,7 +187,7 @@ const char *const tq_commands_help[] = {
     ":set GLOB=BITS[:GROUP]    as --set: ':set *mlp*=4+2:64'",
     ":load FILE  :save FILE    a plan",
     ":export FORMAT PATH       plan, tq, hf or gguf",
-    ":text FILE                the text that is evaluated",
+    ":text FILE                the text that is evaluated; +FILE: one more beside it, held out",
     ":ctx N  :tokens N         tokens a window; at most so many tokens, 0 for all",
     ":residual nested|independent",
     ":rotation hadamard|qr|none",

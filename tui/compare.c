@@ -91,6 +91,10 @@ static void answer(tq_app *a) {
 void tq_compare_prompt(tq_app *a, const char *text) {
     tq_compare_view *v = &a->compare;
     if (!text[strspn(text, " \t\n")]) return;
+    if (strlen(text) >= sizeof v->prompt) {
+        tq_say(a, TQ_REFUSES, "a prompt of %zu bytes: A/B takes %zu at most", strlen(text), sizeof v->prompt - 1);
+        return;
+    }
     snprintf(v->prompt, sizeof v->prompt, "%s", text);
     a->overlay = TQ_OVER_COMPARE;
     answer(a);

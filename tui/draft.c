@@ -89,6 +89,11 @@ void tq_draft_note_eval(tq_draft *d, uint64_t serial, const tq_eval_result *r) {
         }
 }
 
+void tq_draft_note_text(tq_draft *d, uint64_t serial, size_t text, const tq_text_figures *f) {
+    for (size_t i = 0; i < d->count; i++)
+        if (d->states[i].serial == serial) d->states[i].texts[text] = *f;
+}
+
 void tq_draft_note_score(tq_draft *d, uint64_t serial, tq_score score) {
     for (size_t i = 0; i < d->count; i++)
         if (d->states[i].serial == serial) d->states[i].score = score;
@@ -100,8 +105,10 @@ void tq_draft_forget_scores(tq_draft *d) {
 }
 
 void tq_draft_forget_evals(tq_draft *d) {
-    for (size_t i = 0; i < d->count; i++)
+    for (size_t i = 0; i < d->count; i++) {
         d->states[i].eval_known = false;
+        memset(d->states[i].texts, 0, sizeof d->states[i].texts);
+    }
 }
 
 void tq_draft_saved(tq_draft *d, uint64_t serial) {

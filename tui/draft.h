@@ -12,7 +12,8 @@ typedef struct tq_state {
     char what[96];   /* the change that led here, "" for the first */
     tq_eval_result eval;
     bool eval_known;
-    tq_score score; /* of the questions; of: 0 when they were not asked yet */
+    tq_text_figures texts[TQ_TEXTS_MAX]; /* of all texts; known: false where it is not evaluated */
+    tq_score score;                      /* of the questions; of: 0 when they were not asked yet */
 } tq_state;
 
 typedef struct tq_draft {
@@ -35,6 +36,7 @@ bool tq_draft_undo(tq_draft *d); /* false: nothing to undo */
 bool tq_draft_redo(tq_draft *d);
 /* The figures of the state with this serial. */
 void tq_draft_note_eval(tq_draft *d, uint64_t serial, const tq_eval_result *r);
+void tq_draft_note_text(tq_draft *d, uint64_t serial, size_t text, const tq_text_figures *f);
 void tq_draft_note_score(tq_draft *d, uint64_t serial, tq_score score);
 void tq_draft_forget_scores(tq_draft *d); /* other questions */
 void tq_draft_forget_evals(tq_draft *d);  /* another text or context */

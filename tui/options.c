@@ -68,10 +68,6 @@ static bool take_rotation_seed(tq_options *o, const char *v) {
     o->rotation_seed_given = true;
     return parse_whole(v, TQ_SEED_MAX, &o->rotation_seed);
 }
-static bool take_text(tq_options *o, const char *v) {
-    o->text = v;
-    return *v != '\0';
-}
 static bool take_against(tq_options *o, const char *v) {
     o->against = v;
     return *v != '\0';
@@ -249,9 +245,16 @@ const tq_option tq_option_table[] = {
      "a whole number from 512"},
     {"lambda", "X", CODED, false, take_lambda,
      "shrinkage of the second moments, of their mean diagonal (default 0.025)", "a number from 0.000001 to 100"},
-    {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE) | TUNED, false, take_text,
-     "what to evaluate (default for the sample model: its eval.txt)", "a file name"},
-    {"text", "FILE", IN(TQ_CMD_EXPORT), false, take_text, "evaluate on this text first, figures go into the plan",
+    {"text", "FILE", TUNED, false, tq_take_text, "what to evaluate (default for the sample model: its eval.txt)",
+     "a file name"},
+    {"text", "FILE", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE), true, tq_take_text,
+     "what to evaluate (default for the sample model: its eval.txt); given\n"
+     "again, texts that are held out beside it, and the tuning text (that of\n"
+     "--tune-text, or --calib) is evaluated too",
+     "a file name, at most 7 times"},
+    {"before", "PLAN", IN(TQ_CMD_EVAL), false, tq_take_before,
+     "also the change from this plan on every text: a warning when only the\ntuning text improves", "a file name"},
+    {"text", "FILE", IN(TQ_CMD_EXPORT), false, tq_take_text, "evaluate on this text first, figures go into the plan",
      "a file name"},
     {"ctx", "N", MEASURED | TUNED, false, take_ctx, "tokens a window (default 512)", "a whole number from 4"},
     {"tokens", "N", MEASURED, false, take_tokens, "at most so many tokens of the text (default 4096, 0: all)",
@@ -283,6 +286,8 @@ const tq_option tq_option_table[] = {
      "these matrices have this config, the others are chosen; repeatable", "GLOB=BITS[:GROUP]"},
     {"config", "BITS[:GROUP]", IN(TQ_CMD_SWEEP), true, tq_take_config,
      "measure every matrix at this (default 4t, 4+2 and 4+4); repeatable", "4, 4t, 4+2 or 4+4, and a group"},
+    {"tune-text", "FILE", IN(TQ_CMD_EVAL), false, tq_take_tune_text,
+     "the text that the plan was tuned on: evaluated beside the others", "a file name"},
     {"tune-text", "FILE", IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_tune_text,
      "compare matrices on this text (default: that of --calib, else the one\n"
      "that is evaluated)",

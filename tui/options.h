@@ -48,7 +48,10 @@ typedef struct tq_options {
     const char *calib; /* --calib FILE or NULL */
     tq_calib_options calib_options;
 
-    const char *text;    /* --text FILE or NULL */
+    const char *text;                     /* --text FILE or NULL */
+    const char *more_texts[TQ_TEXTS_MAX]; /* [n_more_texts] --text again, and again */
+    size_t n_more_texts;
+    const char *before;  /* eval: --before PLAN or NULL */
     const char *against; /* --against MODEL or NULL */
     tq_eval_options eval;
     bool eval_given;       /* any of --ctx, --tokens, --score-half */
@@ -120,6 +123,9 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
 /* The file of questions that the explorer asks: --questions, or the sample model's when it is open with its own text;
  * NULL: none. The caller frees it. */
 char *tq_options_questions(const tq_options *o, const tq_session *s);
+
+/* The texts beside it: --text again, and the tuning text. Without any --text, the sample model's tuning text. */
+int tq_options_more_texts(const tq_options *o, tq_session *s, tq_err *err);
 
 /* Tells the session what matrices are compared on, and where measurements are kept. */
 int tq_options_tuning(const tq_options *o, tq_session *s, tq_err *err);

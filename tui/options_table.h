@@ -30,6 +30,8 @@ bool tq_take_side_a(tq_options *o, const char *v);
 bool tq_take_side_b(tq_options *o, const char *v);
 bool tq_take_explain(tq_options *o, const char *v);
 bool tq_take_worst(tq_options *o, const char *v);
+bool tq_take_text(tq_options *o, const char *v);
+bool tq_take_before(tq_options *o, const char *v);
 int tq_check_compare(const tq_options *o, bool has_plan, tq_err *err);
 
 /* The values of the explorer (options_explorer.c), and what excludes each other. */

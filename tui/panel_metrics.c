@@ -90,6 +90,7 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
         x = tq_putf(&a->canvas, y, x + 2, end, mark, "p99 %s", tq_fmt_kld(r->kld_p99, p99));
         x = tq_putf(&a->canvas, y, x + 2, end, mark, tight ? "same %.1f %%" : "same top %.1f %%", 100 * r->same_top);
     }
+    if (end - x > 60) x = tq_draw_other_texts(a, y, x, end - 40);
     double foretold = 0;
     if (tq_tune_foretold(a, &foretold) && foretold > 0 && end - x > (tq_tune_plain(a) ? 19 : 26))
         x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "%s %s", tq_tune_plain(a) ? "predicted" : "predicted, plain",
@@ -155,6 +156,8 @@ static void draw_perplexity(tq_app *a, int y, int x, int end, bool progress) {
     x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "PPL") + (tight ? 2 : 5);
     if (f.r && a->status.flattered) {
         tq_put(&a->canvas, y, x, end, TQ_ST_WARN, "flattered: calibrated on this very text");
+    } else if (f.r && tq_texts_only_tuning(a)) {
+        tq_put(&a->canvas, y, x, end, TQ_ST_WARN, "only the tuning text improves: T shows all");
     } else if (f.r) {
         tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
         const char *stale = f.stale ? "~" : "";

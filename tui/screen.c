@@ -76,6 +76,9 @@ static void draw_overlay(tq_app *a, int rows, int cols) {
     case TQ_OVER_WORST:
         tq_draw_worst(a, all);
         break;
+    case TQ_OVER_TEXTS:
+        tq_draw_texts(a, page);
+        break;
     case TQ_OVER_NONE:
     case TQ_OVER_COUNT:
         break;

@@ -11,16 +11,16 @@
 #include <unistd.h>
 
 const char *tq_job_name(tq_job job) {
-    static const char *const names[TQ_JOB_COUNT] = {"",           "opening",    "reading text", "quantizing",
-                                                    "evaluating", "measuring",  "answering",    "saving",
-                                                    "loading",    "exporting",  "sweeping",     "comparing",
-                                                    "answering",  "explaining", "asking",       "reading questions"};
+    static const char *const names[TQ_JOB_COUNT] = {
+        "",          "opening",    "reading text", "quantizing",        "evaluating", "measuring",
+        "answering", "saving",     "loading",      "exporting",         "sweeping",   "comparing",
+        "answering", "explaining", "asking",       "reading questions", "evaluating", "reading text"};
     return job < TQ_JOB_COUNT ? names[job] : "";
 }
 
 bool tq_job_background(tq_job job) {
     return job == TQ_JOB_APPLY || job == TQ_JOB_EVAL || job == TQ_JOB_INSPECT || job == TQ_JOB_SWEEP ||
-           job == TQ_JOB_COMPARE || job == TQ_JOB_ASK;
+           job == TQ_JOB_COMPARE || job == TQ_JOB_ASK || job == TQ_JOB_TEXTS;
 }
 
 void tq_event_free(tq_event *e) {
@@ -106,6 +106,7 @@ static tq_job next_job(tq_worker *w, tq_request **r, bool *coarse) {
         return TQ_JOB_EVAL;
     }
     if (w->uniform) return TQ_JOB_COMPARE;
+    if (w->to_texts) return TQ_JOB_TEXTS;
     if (w->to_sweep) return TQ_JOB_SWEEP;
     if (w->to_ask) return TQ_JOB_ASK;
     return TQ_JOB_NONE;
@@ -136,6 +137,8 @@ static void *work(void *arg) {
             tq_work_sweep(w);
         else if (job == TQ_JOB_COMPARE)
             tq_work_compare(w);
+        else if (job == TQ_JOB_TEXTS)
+            tq_work_texts(w);
         else if (job == TQ_JOB_ASK)
             tq_work_ask(w);
         else
@@ -280,7 +283,7 @@ void tq_worker_want_plan(tq_worker *w, tq_plan *plan, uint64_t serial) {
     w->plan = plan;
     w->plan_serial = serial;
     w->to_apply = true;
-    w->to_coarse = w->to_fine = w->to_ask = false;
+    w->to_coarse = w->to_fine = w->to_texts = w->to_ask = false;
     tq_plan_free(w->uniform);
     w->uniform = NULL;
     interrupt_background(w);
@@ -307,6 +310,9 @@ void tq_worker_want_eval(tq_worker *w, size_t ctx, size_t tokens, bool score_hal
     pthread_mutex_lock(&w->mutex);
     w->eval = (tq_eval_options){.ctx = ctx, .tokens = tokens, .score_half = score_half};
     w->status.eval.tokens = 0;
+    w->to_texts = false;
+    for (size_t i = 0; i < TQ_TEXTS_MAX; i++)
+        w->status.texts[i].figures.known = false;
     w->to_apply = true; /* and the evaluation after it */
     interrupt_background(w);
     pthread_mutex_unlock(&w->mutex);

@@ -29,6 +29,8 @@ typedef enum tq_job {
     TQ_JOB_EXPLAIN, /* which layers make them differ */
     TQ_JOB_ASK,     /* the questions, of the plan and once of the model as stored */
     TQ_JOB_READ_QUESTIONS,
+    TQ_JOB_TEXTS,    /* evaluating on the texts beside the main one */
+    TQ_JOB_ADD_TEXT, /* one more of them */
     TQ_JOB_COUNT
 } tq_job;
 const char *tq_job_name(tq_job job); /* "evaluating", ... */
@@ -50,6 +52,14 @@ typedef struct tq_felt {
 /* The serial of the plan that the session opens with; later ones come with tq_worker_want_plan. */
 enum { TQ_SERIAL_FIRST = 1 };
 
+/* One of the texts, the main one first. */
+typedef struct tq_text_status {
+    char name[64];
+    tq_text_role role;
+    uint64_t serial; /* of the plan that the figures are of */
+    tq_text_figures figures;
+} tq_text_status;
+
 typedef struct tq_status {
     const char *kernels; /* the instruction set in use */
     int threads;
@@ -62,8 +72,10 @@ typedef struct tq_status {
     bool eval_running;    /* eval will be refined */
     size_t eval_goal;     /* scored tokens that it will rest on */
     size_t text_tokens;   /* 0: no text */
-    size_t questions;     /* 0: none */
-    tq_score score;       /* of the plan with serial score_serial, so far */
+    size_t n_texts;       /* texts to evaluate */
+    tq_text_status texts[TQ_TEXTS_MAX];
+    size_t questions; /* 0: none */
+    tq_score score;   /* of the plan with serial score_serial, so far */
     uint64_t score_serial;
     tq_score base_score; /* of the model as stored, so far */
     bool flattered;      /* the plan is calibrated on that very text */
@@ -147,6 +159,7 @@ void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t commo
 /* Asks; the strings are copied. */
 void tq_worker_text(tq_worker *w, const char *path);
 /* Questions from a file; "" or "none": none any more. */
+void tq_worker_add_text(tq_worker *w, const char *path); /* held out, beside the others */
 void tq_worker_questions(tq_worker *w, const char *path);
 void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq_chat_options *o);
 void tq_worker_save(tq_worker *w, const char *path, bool force);

@@ -67,7 +67,7 @@ struct tq_worker {
 
     tq_plan *plan; /* wanted, NULL once the session has it */
     uint64_t plan_serial;
-    bool to_apply, to_coarse, to_fine, to_sweep, to_ask;
+    bool to_apply, to_coarse, to_fine, to_texts, to_sweep, to_ask;
     tq_plan *uniform; /* to compare with the plan of this serial; NULL: nothing */
     uint64_t uniform_serial;
     tq_eval_options eval;
@@ -101,6 +101,14 @@ void tq_work_inspect(tq_worker *w);
 void tq_work_sweep(tq_worker *w);
 void tq_work_compare(tq_worker *w);
 void tq_work_ask(tq_worker *w);
+void tq_work_texts(tq_worker *w);
+int tq_work_add_text(tq_worker *w, const char *path, tq_err *err);
+/* The texts beside the main one, as the options have them. */
+void tq_work_first_texts(tq_worker *w);
+/* What texts there are, after a change of them; with the mutex held. */
+void tq_work_list_texts(tq_worker *w);
+/* The main text's figures of the evaluation that has come to its end. */
+void tq_work_note_main_text(tq_worker *w);
 /* The questions of the options, or the sample's; called when the session is open. */
 void tq_work_first_questions(tq_worker *w);
 int tq_work_read_questions(tq_worker *w, const char *path, tq_err *err);

@@ -80,6 +80,7 @@ static bool open_session(tq_worker *w) {
 bool tq_work_open(tq_worker *w) {
     if (!open_session(w)) return false;
     load_first_text(w);
+    tq_work_first_texts(w);
     tq_work_first_questions(w);
     return true;
 }
@@ -175,7 +176,10 @@ void tq_work_eval(tq_worker *w, bool coarse) {
     tq_progress p = tq_work_progress(w);
     int rc = tq_session_eval(w->session, &o, &p, partial, w, &result, &err);
     if (rc == TQ_OK) publish_eval(w, &result, coarse);
-    if (rc == TQ_OK && !coarse) tq_work_tell_worst(w);
+    if (rc == TQ_OK && !coarse) {
+        tq_work_note_main_text(w);
+        tq_work_tell_worst(w);
+    }
     pthread_mutex_lock(&w->mutex);
     if (rc == TQ_CANCELLED && !w->status.cancelling && !w->to_apply) {
         if (coarse) w->to_coarse = true;
@@ -184,7 +188,10 @@ void tq_work_eval(tq_worker *w, bool coarse) {
         w->to_coarse = w->to_fine = false;
         w->status.eval_running = false;
     }
-    if (rc == TQ_OK && !coarse) w->to_ask = true;
+    if (rc == TQ_OK && !coarse) {
+        w->to_texts = w->status.n_texts > 1;
+        w->to_ask = true;
+    }
     bool given_up = rc == TQ_CANCELLED && w->status.cancelling;
     pthread_mutex_unlock(&w->mutex);
     if (rc == TQ_FAIL || given_up) tq_worker_post(w, tq_worker_event(TQ_JOB_EVAL, rc, &err));
@@ -248,6 +255,7 @@ static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
     snprintf(w->status.text_hash, sizeof w->status.text_hash, "%s", tq_session_text_hash(w->session));
     w->status.eval.tokens = 0;
+    tq_work_list_texts(w);
     w->status.flattered = tq_session_calibrates_on_text(w->session);
     w->to_coarse = w->to_fine = w->status.text_tokens > 1;
     memset(w->felt, 0, tq_model_matrices(w->model) * sizeof *w->felt);
@@ -290,6 +298,9 @@ void tq_work_request(tq_worker *w, const tq_request *r) {
             break;
         case TQ_JOB_READ_QUESTIONS:
             e->rc = tq_work_read_questions(w, r->path, &e->err);
+            break;
+        case TQ_JOB_ADD_TEXT:
+            e->rc = tq_work_add_text(w, r->path, &e->err);
             break;
         case TQ_JOB_ANSWERS:
             tq_work_answers(w, r, e);

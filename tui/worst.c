@@ -91,7 +91,7 @@ void tq_worst_key(tq_app *a, int key) {
         v->scroll += 5;
         return;
     case 'x':
-        if (x && !x->blocks) ask(a, true);
+        if (!(x && x->blocks) && !(v->asking && v->explains)) ask(a, true);
         return;
     case 'g':
         if (x && x->blocks) tq_explain_jump(a, x);

@@ -1,0 +1,84 @@
+/* panel_texts.c - the plan on several texts: those that are held out, and the one that it is tuned on. */
+#include <string.h>
+
+#include "tui/app_internal.h"
+#include "tui/format.h"
+
+static const tq_state *now(const tq_app *a) {
+    return &a->draft.states[a->draft.now];
+}
+
+static tq_text_change change_of(const tq_app *a, size_t i) {
+    tq_text_figures none = {0};
+    const tq_state *s = now(a);
+    return tq_text_compare(a->draft.now ? &s[-1].texts[i] : &none, &s->texts[i]);
+}
+
+bool tq_texts_only_tuning(const tq_app *a) {
+    tq_text_role roles[TQ_TEXTS_MAX];
+    tq_text_change changes[TQ_TEXTS_MAX];
+    size_t n = a->status.n_texts;
+    for (size_t i = 0; i < n; i++) {
+        roles[i] = a->status.texts[i].role;
+        changes[i] = change_of(a, i);
+    }
+    return n > 1 && tq_only_tuning_improves(roles, changes, n);
+}
+
+int tq_draw_other_texts(tq_app *a, int y, int x, int end) {
+    for (size_t i = 1; i < a->status.n_texts; i++) {
+        const tq_text_status *t = &a->status.texts[i];
+        const tq_text_figures *f = &now(a)->texts[i];
+        const char *name = t->role == TQ_TEXT_TUNING ? "tuning" : t->name;
+        tq_text kld;
+        int width = tq_text_width(name, 16) + 9;
+        if (x + 2 + width > end) break;
+        x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "%.16s %s", name, f->known ? tq_fmt_kld(f->kld, kld) : "…");
+    }
+    return x;
+}
+
+static void draw_text(tq_app *a, int y, int x, int end, size_t i) {
+    const tq_text_status *t = &a->status.texts[i];
+    const tq_text_figures *f = &now(a)->texts[i];
+    tq_text tokens, kld, error, change, spread;
+    tq_put(&a->canvas, y, x, x + 17, TQ_ST_KEY, t->name);
+    tq_put(&a->canvas, y, x + 18, x + 27, t->role == TQ_TEXT_TUNING ? TQ_ST_CHANGED : TQ_ST_NORMAL,
+           tq_text_role_name(t->role));
+    if (!f->known) {
+        tq_put(&a->canvas, y, x + 28, end, TQ_ST_DIM, "…");
+        return;
+    }
+    tq_put_right(&a->canvas, y, x + 27, x + 34, TQ_ST_NORMAL, tq_fmt_count(f->tokens, tokens));
+    tq_putf(&a->canvas, y, x + 36, end, TQ_ST_NORMAL, "%s ± %s", tq_fmt_kld(f->kld, kld),
+            tq_fmt_kld_error(f->kld, f->error, error));
+    tq_text_change c = change_of(a, i);
+    if (!c.known) return;
+    tq_putf(&a->canvas, y, x + 54, end,
+            c.improves  ? TQ_ST_GOOD
+            : c.worsens ? TQ_ST_BAD
+                        : TQ_ST_DIM,
+            "%s ± %s %s", tq_fmt_kld_change(0, c.mean, change), tq_fmt_kld(c.error, spread),
+            c.improves  ? "▼"
+            : c.worsens ? "▲"
+                        : "");
+}
+
+void tq_draw_texts(tq_app *a, tq_area at) {
+    size_t n = a->status.n_texts;
+    int x = at.x + 2, end = at.x + at.w - 2, y = at.y + 2;
+    tq_clear(&a->canvas, at);
+    tq_frame(&a->canvas, at);
+    tq_put(&a->canvas, at.y, at.x + 2, end, TQ_ST_TITLE, " texts   any key closes   :text +FILE adds one ");
+    tq_put(&a->canvas, at.y + 1, x, end, TQ_ST_DIM,
+           "text              role      tokens  KLD               change by last edit");
+    for (size_t i = 0; i < n && y < at.y + at.h - 1; i++)
+        draw_text(a, y++, x, end, i);
+    if (y + 4 >= at.y + at.h) return;
+    if (tq_texts_only_tuning(a))
+        tq_put(&a->canvas, y + 1, x, end, TQ_ST_WARN, "only the tuning text improves: no text that is held out does");
+    tq_put(&a->canvas, y + 2, x, end, TQ_ST_DIM,
+           "▼ improves, ▲ worsens: by more than two standard errors of the paired");
+    tq_put(&a->canvas, y + 3, x, end, TQ_ST_DIM,
+           "differences of the pieces of each text, both plans on the same tokens");
+}
