@@ -52,4 +52,8 @@ typedef struct tq_command_row {
 } tq_command_row;
 extern const tq_command_row tq_command_table[TQ_CMD_COUNT];
 
+#define TQ_SAMPLE "tiny-qwen3.5" /* the sample model's directory; eval.txt lies beside it */
+/* Its path, beside the build directory or where make install puts it; the caller's. NULL: it is not there. */
+char *tq_find_sample(void);
+
 #endif
