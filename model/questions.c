@@ -1,6 +1,8 @@
 #include "model/questions.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,7 @@ typedef struct question {
 struct tq_questions {
     question *items;
     size_t count;
+    char hash[17];
 };
 
 void tq_questions_free(tq_questions *q) {
@@ -105,6 +108,7 @@ int tq_questions_load(const char *path, tq_questions **out, tq_err *err) {
     if (tq_read_file(path, MAX_FILE, &text, &bytes, err)) return TQ_FAIL;
     tq_questions *q = new_questions(text, bytes);
     int rc = q ? read_lines(q, path, text, bytes, err) : tq_fail(err, "%s: not enough memory", path);
+    if (q) (void)snprintf(q->hash, sizeof q->hash, "%016" PRIx64, tq_hash_bytes(TQ_HASH_SEED, text, bytes));
     free(text);
     if (rc == TQ_OK) {
         *out = q;
@@ -116,6 +120,10 @@ int tq_questions_load(const char *path, tq_questions **out, tq_err *err) {
 
 size_t tq_questions_count(const tq_questions *q) {
     return q->count;
+}
+
+const char *tq_questions_hash(const tq_questions *q) {
+    return q->hash;
 }
 
 /* Equal, white space at both ends aside. */

@@ -11,6 +11,7 @@ typedef struct tq_questions tq_questions;
 int tq_questions_load(const char *path, tq_questions **out, tq_err *err);
 void tq_questions_free(tq_questions *q);
 size_t tq_questions_count(const tq_questions *q);
+const char *tq_questions_hash(const tq_questions *q); /* of the bytes of the file, 16 digits */
 
 /* Asks one, greedily, of the session's plan (or of the model as stored). An answer is right when it is the expected
  * text, white space at both ends aside. The session's plan is applied first. */

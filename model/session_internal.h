@@ -17,7 +17,7 @@ typedef struct tq_eval_slot {
 
 /* A text beside the one that is evaluated. */
 typedef struct tq_side_text {
-    char *name;
+    char *name, *path;
     char hash[17];
     tq_text_role role;
     int *ids; /* [tokens] */

@@ -11,6 +11,7 @@
 static void side_text_free(tq_side_text *t) {
     tq_evaluator_free(t->evaluator);
     free(t->name);
+    free(t->path);
     free(t->ids);
     *t = (tq_side_text){0};
 }
@@ -46,7 +47,8 @@ static int read_side_text(tq_session *s, const char *path, tq_side_text *t, tq_e
     free(text);
     if (rc != TQ_OK) return tq_fail(err, "%s: %s", path, inner.msg);
     t->name = strdup(slash ? slash + 1 : path);
-    return t->name ? TQ_OK : tq_fail(err, "%s: out of memory", path);
+    t->path = realpath(path, NULL);
+    return t->name && t->path ? TQ_OK : tq_fail(err, "%s: out of memory", path);
 }
 
 int tq_session_add_text(tq_session *s, const char *path, tq_text_role role, tq_err *err) {
@@ -81,6 +83,10 @@ const char *tq_session_text_at(const tq_session *s, size_t i, tq_text_role *role
     for (size_t k = 0; i == 0 && k < s->n_texts; k++) /* the tuning text, loaded as the main one */
         if (s->texts[k].role == TQ_TEXT_TUNING && strcmp(s->texts[k].hash, s->text_hash) == 0) *role = TQ_TEXT_TUNING;
     return i ? s->texts[i - 1].name : s->text_name;
+}
+
+const char *tq_session_text_path(const tq_session *s, size_t i) {
+    return i ? s->texts[i - 1].path : "";
 }
 
 static int side_evaluator(tq_session *s, tq_side_text *t, const tq_eval_options *o, tq_err *err) {

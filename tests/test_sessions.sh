@@ -27,15 +27,15 @@ class Program:
     count = 0
 
     def __init__(self, *args, state=None, where=model, cols=99, rows=40):
-        Program.count += 1
-        self.socket = "tqexplore-sessions-%d-%d" % (os.getpid(), Program.count)
-        self.state = state or os.path.join(work, "state-%d" % Program.count)
+        self.state = state or os.path.join(work, "state-%d" % (Program.count + 1))
         self.start(*args, where=where, cols=cols, rows=rows)
 
     def tmux(self, *args):
         return subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *args], capture_output=True, text=True).stdout
 
     def start(self, *args, where=model, cols=99, rows=40):
+        Program.count += 1  # a server that ends may still hold its socket
+        self.socket = "tqexplore-sessions-%d-%d" % (os.getpid(), Program.count)
         environment = {k: v for k, v in os.environ.items() if k not in ("TMUX", "LC_ALL", "LC_CTYPE", "NO_COLOR")}
         environment.update(LANG="C.UTF-8", XDG_STATE_HOME=self.state)
         command = [program, where, "--text", "samples/eval.txt", "--ctx", "64", "--tokens", "64", *args]
@@ -109,7 +109,7 @@ def settled(p, like=None):
 # --- killed after random keys ---
 steps = [["j"], ["j", "j"], ["k"], ["Down", "Down", "Down"], ["4"], ["8"], ["6"], ["0"], ["["], ["]"], ["Space"], ["p"],
          ["-"], ["z"], ["Z"], ["u"], ["C-r"], ["*"], ["G"], ["g"], ["/", "m", "l", "p", "Enter"], ["/", "C-u", "Enter"],
-         ["Escape"], ["c", "h", "e", "y", "Escape"], ["c", "BSpace", "Escape"], ["B"],
+         ["Escape"], ["c", "h", "e", "y", "Escape"], ["c", "BSpace", "Escape"], ["B"], ["U", "k", "k", "Enter"], ["u", "5"],
          [":", "s", "e", "t", " ", "3", ".", "*", "=", "4", "Enter"]]
 started = time.monotonic()
 main, twin = Program("--no-resume"), Program("--no-resume")
@@ -185,6 +185,45 @@ now = settled(main, changed)
 check(now == changed, "the session that was set aside is as it was left:\n%s\n--- expected\n%s" % ("\n".join(now), "\n".join(changed)))
 main.kill()
 
+# --- branches, other texts and questions come back; questions that have changed since take their scores with them ---
+few = os.path.join(work, "few.jsonl")
+questions = open("samples/questions.jsonl").read().split("\n")[:20]
+open(few, "w").write("\n".join(questions))
+p = Program("--no-resume")
+p.wait("KLD     0 ± 0")
+p.key(*list(":questions " + few), "Enter")
+p.wait("of 20")
+p.key(*list(":text +samples/README.md".replace("samples", os.path.dirname(model))), "Enter")
+p.key("T")
+p.wait("README.md", "held out", gone=["…"])
+p.key("Escape")
+time.sleep(0.1)
+p.key("*", "4")
+p.wait("50 changed", "of 20")
+p.key("u", "6")
+p.wait("6.13 b", "of 20")
+p.key("U")
+tree = p.wait("├─○ 50 matrices 4", "● 50 matrices 4+2").split("\n")[1:-1]
+p.kill()
+p.start("--resume")
+p.wait("resumed: 2 changes", "of 20")
+p.key("U")
+check(p.wait("├─○ 50 matrices 4", "● 50 matrices 4+2").split("\n")[1:-1] == tree, "the tree is as it was: %s" % tree)
+p.key("Escape")
+time.sleep(0.1)
+p.key("T")
+p.wait("README.md", "held out", gone=["…"])
+p.key("Escape")
+time.sleep(0.1)
+p.key("v")
+p.wait("3 plans tried", "exact")
+p.key("Escape")
+p.kill()
+open(few, "w").write("\n".join(questions[:19]))
+p.start("--resume")
+p.wait("the scores of the session are forgotten", "of 19")
+p.kill()
+
 # --- files of others, changed models, and hostile files: one line says why, and the model opens ---
 def fnv(data):
     h = 0xCBF29CE484222325
@@ -208,6 +247,10 @@ hostile = {
     "no plan": header, "types": whole(view="[]"), "marks": whole(view=last["view"].replace('"marked":[', '"marked":[99999,')),
     "a pin of -1": whole(tune=last["tune"].replace('"pinned":[', '"pinned":[-1,')),
     "a plan of 10^9 matrices": whole(s1=re.sub('"choices":"[^"]*"', '"choices":"4:128*999999999"', last["s1"])),
+    "its own parent": whole(s1=last["s1"].replace('"parent":0', '"parent":1')),
+    "texts": whole(texts='[{"path":7}]'), "9 texts": whole(texts="[" + ",".join(['{"path":"x"}'] * 9) + "]"),
+    "questions": whole(questions='{"path":"x","hash":"short"}'),
+    "more right than asked": whole(s1=last["s1"].replace('"parent":0', '"parent":0,"score":{"right":3,"of":2}')),
     "deep": whole(talk="[" * 20000), "UTF-8": header + line("talk", "X").replace(b"X", b"\xff"),
     "format 2": line("tqexplore-session", last["tqexplore-session"].replace('"format":1', '"format":2')),
     "another model": line("tqexplore-session", re.sub('"model":"[^"]*"', '"model":"/somewhere/else"',

@@ -1,5 +1,6 @@
 #!/bin/bash
-# A whole session as a person has it: open, sweep, budget, pins, lever, snapshot, Pareto plot, restore, export, quit, resume.
+# A whole session as a person has it: open, sweep, budget, pins, lever, snapshot, Pareto plot, restore, undo tree, A/B of one
+# question, explain, export, quit, resume.
 # At two sizes, in colour, in monochrome and in ASCII. Few tokens: what is looked at is the way, not the figures.
 # usage: test_tour.sh BUILD_DIR [--record]
 set -u
@@ -7,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 2
 . tests/screens/lib.sh
 
 # The screen with its colours and attributes, as escape sequences that can be read and compared.
-coloured() { t capture-pane -e -p -t 0 | sed '1d; s/\x1b/^/g'; }
+coloured() { t capture-pane -e -p -t 0 | sed -E '1d; s/\x1b/^/g; s/(\^\[[0-9;]*m| )+$//'; }
 
 # Without the time of the session, which the question says.
 undated() { screen | sed -E 's/of [ 0-9]+ [A-Z][a-z]+ [0-9:]+:/of DD Mon HH:MM:/'; }
@@ -27,7 +28,7 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     keys '>' '>'
     wait_for '5.20 b' && settled
     compare "tour-$look-2-lever"
-    [ "$look" != colour ] || compare "tour-$look-2-lever-looks" coloured
+    [ "$look" = ascii ] || compare "tour-$look-2-lever-looks" coloured
     typed ':snapshot first' && keys Enter
     wait_for 'snapshot: first'
     keys v
@@ -35,21 +36,39 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     compare "tour-$look-3-plans"
     keys Home Enter
     wait_for 'restored:' && settled
-    # --- here: A/B of one question, and explain ---
+    keys u u '*' 4
+    wait_for '4.13 b' && settled
+    keys U
+    wait_for 'go there' && settled
+    compare "tour-$look-4-tree"
+    keys Escape
+    wait_for '[Layers]'
+    keys A
+    wait_for 'both answer:' && typed 'What is the difference between 786 and 777' && keys Enter
+    wait_for '[9]' 'x finds the layers' && settled
+    compare "tour-$look-5-answers"
+    keys x
+    wait_for 'margin:' && settled
+    compare "tour-$look-6-explained"
+    keys Escape
+    wait_for '[Layers]'
+    keys U Up Enter # what was restored
+    wait_for 'gone to: restore' && settled
+    keys -
     typed ":export plan $look.json" && keys Enter
     wait_for "exported: $look.json" && settled
     keys V j j && settled
-    compare "tour-$look-4-restored"
+    compare "tour-$look-7-restored"
     keys q
     wait_for 'not saved'
     keys y
     wait_for 'ready>'
     typed "clear; $5 $tq $model --text $text --tune-tokens 64 $4" && keys Enter
     wait_for 'A session of this model' 'KLD     0 ' && settled
-    compare "tour-$look-5-asks" undated
+    compare "tour-$look-8-asks" undated
     keys r
     wait_for 'is known' && settled
-    compare "tour-$look-6-resumed"
+    compare "tour-$look-9-resumed"
     keys q
     wait_for 'not saved'
     keys y
@@ -57,8 +76,10 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     stop
 }
 
-tour 160 50 colour "" ""
-tour 80 24 mono "--scheme mono" ""
-tour 80 24 ascii "" "LC_ALL=C"
+for terminal in "160 50" "80 24"; do
+    tour $terminal colour "" ""
+    tour $terminal mono "--scheme mono" ""
+    tour $terminal ascii "" "LC_ALL=C"
+done
 echo "$compared screens compared, $failures failed"
 [ "$failures" -eq 0 ]

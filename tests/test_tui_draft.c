@@ -32,16 +32,65 @@ static void undo_and_redo(void **state) {
     assert_true(tq_draft_undo(&d));
     assert_true(tq_draft_undo(&d));
     assert_int_equal(tq_plan_get(tq_draft_plan(&d), 0).bits, TQ_BITS_KEEP);
-    /* A change forgets what was undone, and its serial was never used. */
+    /* A change begins a branch; its serial was never used, and what was undone stays. */
     assert_true(tq_draft_push(&d, tq_sample_plan("*=4+2"), "all 4+2"));
     assert_false(tq_draft_redo(&d));
     assert_true(tq_draft_serial(&d) > last);
+    assert_int_equal(d.count, 4);
     for (int i = 0; i < 1500; i++)
         assert_true(tq_draft_push(&d, tq_sample_plan(i % 2 ? "*=4" : "*=keep"), "again"));
     int undone = 0;
     while (tq_draft_undo(&d))
         undone++;
     assert_in_range(undone, 900, 1000);
+    tq_draft_free(&d);
+}
+
+static void expect_line(const tq_branch *b, size_t state, size_t column, bool begins) {
+    assert_int_equal(b->state, state);
+    assert_int_equal(b->column, column);
+    assert_int_equal(b->begins, begins);
+}
+
+/* first - a - b, and from a also c - e and d; b is the oldest branch, d the newest. */
+static void a_tree_of_changes(void **state) {
+    enum { FIRST, A, B, C, E, D, COUNT };
+    tq_draft d;
+    tq_branch lines[COUNT];
+    (void)state;
+    assert_true(tq_draft_init(&d, tq_sample_model(), tq_sample_plan(NULL)));
+    assert_null(tq_draft_before(&d));
+    assert_true(tq_draft_push(&d, tq_sample_plan("*=4"), "a"));
+    assert_true(tq_draft_push(&d, tq_sample_plan("*=4+2"), "b"));
+    assert_true(tq_draft_undo(&d));
+    assert_true(tq_draft_push(&d, tq_sample_plan("*=4+4"), "c"));
+    assert_true(tq_draft_push(&d, tq_sample_plan("*=4t"), "e"));
+    tq_draft_go(&d, A);
+    assert_true(tq_draft_push(&d, tq_sample_plan("0.*=4t"), "d"));
+    assert_string_equal(tq_draft_before(&d)->what, "a");
+    assert_true(tq_draft_tree(&d, lines));
+    expect_line(&lines[0], FIRST, 0, false);
+    expect_line(&lines[1], A, 0, false);
+    expect_line(&lines[2], B, 1, true);
+    expect_line(&lines[3], C, 1, true);
+    expect_line(&lines[4], E, 1, false);
+    expect_line(&lines[5], D, 0, false);
+    /* Redo goes where undo came from, also after going somewhere else by the tree. */
+    tq_draft_go(&d, E);
+    assert_true(tq_draft_undo(&d) && tq_draft_undo(&d) && tq_draft_undo(&d));
+    assert_int_equal(d.now, FIRST);
+    assert_true(tq_draft_redo(&d) && tq_draft_redo(&d) && tq_draft_redo(&d));
+    assert_int_equal(d.now, E);
+    assert_false(tq_draft_redo(&d));
+    /* A leaf is dropped, what others are changes of is not. */
+    assert_true(tq_draft_drop(&d));
+    assert_int_equal(d.now, C);
+    assert_int_equal(d.count, COUNT - 1);
+    tq_draft_go(&d, A);
+    assert_true(tq_draft_drop(&d));
+    assert_int_equal(d.now, FIRST);
+    assert_int_equal(d.count, COUNT - 1);
+    assert_false(tq_draft_drop(&d));
     tq_draft_free(&d);
 }
 
@@ -204,6 +253,7 @@ int main(void) {
     if (!setlocale(LC_CTYPE, "C.UTF-8")) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(undo_and_redo),
+        cmocka_unit_test(a_tree_of_changes),
         cmocka_unit_test(changed_since_it_was_saved),
         cmocka_unit_test(figures_belong_to_states),
         cmocka_unit_test(memory_of_a_plan),

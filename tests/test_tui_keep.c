@@ -60,7 +60,7 @@ static void states_points_and_turns(void **state) {
     tq_point p = {.plan = s.plan, .name = "a \"name\"\n", .named = true, .seconds = 12.5, .eval = r}, p2;
     tq_turn t = {.speakers = TQ_PLAN, .answer = true, .text = (char *)"tab\t \xFF 量", .stats = {.tokens = 3}}, t2;
     (void)state;
-    cJSON *o = through_text(tq_state_pack(&s));
+    cJSON *o = through_text(tq_state_pack(&s, 0));
     assert_true(tq_state_unpack(tq_sample_model(), o, &s2));
     assert_string_equal(s2.what, "0 q_proj keep → 4 ??"); /* a text that was cut in the middle of a character */
     assert_true(s2.eval_known && s2.eval.ppl_base == r.ppl_base && s2.eval.kld_mean == r.kld_mean &&

@@ -117,6 +117,10 @@ static void tq_act_redo(tq_app *a) {
     tq_edit_redo(a);
 }
 
+static void tq_act_tree(tq_app *a) {
+    tq_tree_show(a);
+}
+
 static void tq_act_choose(tq_app *a) {
     const tq_row *row = tq_table_row(&a->table);
     if (!row) return;

@@ -108,9 +108,11 @@ void tq_app_event(tq_app *a, tq_event *e) {
         break;
     case TQ_JOB_READ_QUESTIONS:
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
-        if (e->rc != TQ_OK) break;
-        tq_draft_forget_scores(&a->draft);
-        tq_points_forget_scores(&a->points);
+        tq_resume_questions(a, e);
+        break;
+    case TQ_JOB_ADD_TEXT:
+        if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
+        if (a->keep.texts_due && *e->path) a->keep.texts_due--;
         break;
     case TQ_JOB_EVAL:
         tq_worst_event(a, e);
@@ -148,6 +150,7 @@ static void take_news(tq_app *a) {
         tq_app_event(a, e);
         tq_event_free(e);
     }
+    tq_resume_questions(a, NULL);
     note_score(a);
     for (size_t i = 0; i < a->status.n_texts; i++)
         if (a->status.texts[i].figures.known)
@@ -358,6 +361,8 @@ void tq_app_key(tq_app *a, int key) {
         menu_key(a, key);
     } else if (a->overlay == TQ_OVER_POINTS) {
         tq_points_key(a, key);
+    } else if (a->overlay == TQ_OVER_TREE) {
+        tq_tree_key(a, key);
     } else if (a->overlay == TQ_OVER_COMPARE && !tq_lineedit_active(TQ_LINE_COMPARE)) {
         tq_compare_key(a, key);
     } else if (a->overlay == TQ_OVER_WORST) {

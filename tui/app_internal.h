@@ -26,6 +26,7 @@ typedef enum tq_overlay {
     TQ_OVER_WORST,   /* the worst tokens of the evaluation */
     TQ_OVER_RESUME,  /* go on with the session of before? */
     TQ_OVER_TEXTS,   /* the plan on several texts */
+    TQ_OVER_TREE,    /* all changes of the plan */
     TQ_OVER_COUNT
 } tq_overlay;
 
@@ -91,6 +92,9 @@ typedef struct tq_keep {
     tq_records found;
     bool wants_sort; /* when costs are known again */
     size_t sort_cursor;
+    size_t texts_due;   /* texts beside the main one that were asked for and are not read yet */
+    int questions_step; /* as text_step, of the questions that the scores are of */
+    char questions_hash[17];
     int text_step;      /* which text the figures' is being compared with; see resume.c */
     char text_hash[17]; /* of the figures */
     char text_wanted[512];
@@ -171,6 +175,7 @@ bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err)
 void tq_edit_push(tq_app *a, tq_plan *plan, const char *what); /* takes plan over, tells the worker */
 void tq_edit_undo(tq_app *a);
 void tq_edit_redo(tq_app *a);
+void tq_edit_go(tq_app *a, size_t state); /* of the draft */
 void tq_eval_changed(tq_app *a);
 
 /* --- command.c: the ':' line --- */
@@ -221,6 +226,11 @@ void tq_points_show(tq_app *a);
 void tq_points_key(tq_app *a, int key);
 void tq_points_snapshot(tq_app *a, const char *name); /* names the plan now */
 void tq_points_write(tq_app *a, const char *path);    /* .csv or .json */
+
+/* --- all changes: panel_tree.c --- */
+void tq_draw_tree(tq_app *a, tq_area at);
+void tq_tree_show(tq_app *a);
+void tq_tree_key(tq_app *a, int key);
 
 /* --- copy.c: "row" (or what is marked), "plan" or "answer" to the clipboard --- */
 void tq_copy(tq_app *a, const char *what);

@@ -1,4 +1,4 @@
-/* draft.c - the plan being edited, and its history. */
+/* draft.c - the plan being edited, and the tree of its states. */
 #include "tui/draft.h"
 
 #include <stdio.h>
@@ -32,14 +32,39 @@ uint64_t tq_draft_serial(const tq_draft *d) {
     return d->states[d->now].serial;
 }
 
+/* SIZE_MAX: there is none. */
+static size_t find(const tq_draft *d, uint64_t serial) {
+    size_t low = 0, high = d->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (d->states[middle].serial < serial)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return serial && low < d->count && d->states[low].serial == serial ? low : SIZE_MAX;
+}
+
+static size_t newest_child(const tq_draft *d, size_t state) {
+    for (size_t i = d->count; i-- > state + 1;)
+        if (d->states[i].parent == d->states[state].serial) return i;
+    return SIZE_MAX;
+}
+
+static void forget(tq_draft *d, size_t state) {
+    tq_plan_free(d->states[state].plan);
+    memmove(d->states + state, d->states + state + 1, (--d->count - state) * sizeof *d->states);
+    d->now -= d->now > state;
+}
+
+const tq_state *tq_draft_before(const tq_draft *d) {
+    size_t i = find(d, d->states[d->now].parent);
+    return i == SIZE_MAX ? NULL : &d->states[i];
+}
+
 bool tq_draft_push(tq_draft *d, tq_plan *plan, const char *what) {
     if (!plan) return false;
-    while (d->count > d->now + 1)
-        tq_plan_free(d->states[--d->count].plan);
-    if (d->count == STATES_MAX) {
-        tq_plan_free(d->states[0].plan);
-        memmove(d->states, d->states + 1, --d->count * sizeof *d->states);
-    }
+    if (d->count == STATES_MAX) forget(d, d->now == 0);
     if (d->count == d->capacity) {
         size_t capacity = d->capacity ? 2 * d->capacity : 16;
         tq_state *states = realloc(d->states, capacity * sizeof *states);
@@ -51,7 +76,8 @@ bool tq_draft_push(tq_draft *d, tq_plan *plan, const char *what) {
         d->capacity = capacity;
     }
     tq_state *s = &d->states[d->count];
-    *s = (tq_state){.plan = plan, .serial = ++d->serial};
+    *s = (tq_state){.plan = plan, .serial = ++d->serial, .parent = d->count ? d->states[d->now].serial : 0};
+    if (d->count) d->states[d->now].next = s->serial;
     snprintf(s->what, sizeof s->what, "%s", what);
     d->now = d->count++;
     return true;
@@ -70,15 +96,60 @@ void tq_draft_restore(tq_draft *d, tq_state *states, size_t count, size_t now, t
 }
 
 bool tq_draft_undo(tq_draft *d) {
-    if (d->now == 0) return false;
-    d->now--;
+    const tq_state *before = tq_draft_before(d);
+    if (!before) return false;
+    tq_draft_go(d, (size_t)(before - d->states));
     return true;
 }
 
 bool tq_draft_redo(tq_draft *d) {
-    if (d->now + 1 >= d->count) return false;
-    d->now++;
+    size_t i = find(d, d->states[d->now].next);
+    if (i == SIZE_MAX) i = newest_child(d, d->now);
+    if (i == SIZE_MAX) return false;
+    d->now = i;
     return true;
+}
+
+void tq_draft_go(tq_draft *d, size_t state) {
+    /* From where it was, too: redo takes an undo back. */
+    size_t ends[] = {d->now, state};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = ends[k], up; (up = find(d, d->states[i].parent)) != SIZE_MAX; i = up)
+            d->states[up].next = d->states[i].serial;
+    d->now = state;
+}
+
+bool tq_draft_drop(tq_draft *d) {
+    size_t state = d->now;
+    if (!tq_draft_undo(d)) return false;
+    if (newest_child(d, state) == SIZE_MAX) forget(d, state);
+    return true;
+}
+
+bool tq_draft_tree(const tq_draft *d, tq_branch *lines) {
+    size_t *child = calloc(2 * d->count + 1, sizeof *child),
+           *elder = child + d->count; /* 0: none; the first is no child */
+    tq_branch *open = calloc(d->count + 1, sizeof *open);
+    size_t n = 0, pending = 0;
+    bool ok = child && open;
+    for (size_t i = 0; ok && i < d->count; i++) {
+        size_t up = find(d, d->states[i].parent);
+        if (up == SIZE_MAX) continue;
+        elder[i] = child[up]; /* the newest child first */
+        child[up] = i;
+    }
+    for (size_t i = d->count; ok && i-- > 0;)
+        if (find(d, d->states[i].parent) == SIZE_MAX) open[pending++] = (tq_branch){.state = i};
+    while (ok && pending) {
+        tq_branch b = open[--pending];
+        lines[n++] = b;
+        for (size_t c = child[b.state]; c; c = elder[c])
+            open[pending++] =
+                c == child[b.state] ? (tq_branch){c, b.column, false} : (tq_branch){c, b.column + 1, true};
+    }
+    free(child);
+    free(open);
+    return ok;
 }
 
 void tq_draft_note_eval(tq_draft *d, uint64_t serial, const tq_eval_result *r) {

@@ -39,6 +39,17 @@ void tq_edit_redo(tq_app *a) {
     tell_worker(a);
 }
 
+void tq_edit_go(tq_app *a, size_t state) {
+    const char *what = a->draft.states[state].what;
+    if (state == a->draft.now) {
+        tq_say(a, TQ_SAYS, "that is the plan now");
+        return;
+    }
+    tq_draft_go(&a->draft, state);
+    tq_say(a, TQ_SAYS, "gone to: %s", *what ? what : "as opened");
+    tell_worker(a);
+}
+
 /* "0 out_proj" or "12 matrices". */
 static void name_targets(const tq_app *a, size_t n, char *out, size_t size) {
     for (size_t i = 0; n == 1 && i < tq_model_matrices(a->model); i++) {

@@ -14,6 +14,7 @@ struct tq_kept_state {
     bool eval_known;
     size_t tokens;
     double kld;
+    tq_score score;
 };
 struct tq_kept_turn {
     size_t bytes;
@@ -77,6 +78,25 @@ static cJSON *text_of(tq_app *a) {
     return tq_json_done(o, ok);
 }
 
+/* The paths of the texts beside it; the tuning text comes by itself. */
+static cJSON *texts_of(const tq_app *a) {
+    cJSON *list = cJSON_CreateArray();
+    bool ok = list != NULL;
+    for (size_t i = 1; ok && i < a->status.n_texts; i++) {
+        const tq_text_status *t = &a->status.texts[i];
+        cJSON *o = t->role == TQ_TEXT_HELD_OUT && *t->path ? cJSON_CreateObject() : NULL;
+        if (!o) continue;
+        ok = cJSON_AddItemToArray(list, o) && tq_put_text(o, "path", t->path);
+    }
+    return tq_json_done(list, ok);
+}
+
+static cJSON *questions_of(const tq_app *a) {
+    cJSON *o = cJSON_CreateObject();
+    return tq_json_done(o, o && tq_put_text(o, "path", a->status.questions_path) &&
+                               tq_put_text(o, "hash", a->status.questions_hash));
+}
+
 static cJSON *plan_of(const tq_app *a) {
     cJSON *o = cJSON_CreateObject(), *saved = o ? tq_plan_pack(a->draft.saved) : NULL;
     if (saved && !cJSON_AddItemToObject(o, "saved", saved)) {
@@ -117,7 +137,7 @@ static void key_of(char key[TQ_RECORD_KEY], char kind, uint64_t number) {
 }
 
 static bool same_state(const struct tq_kept_state *k, const tq_state *s) {
-    return k->eval_known == s->eval_known &&
+    return k->eval_known == s->eval_known && k->score.of == s->score.of && k->score.right == s->score.right &&
            (!s->eval_known || (k->tokens == s->eval.tokens && k->kld == s->eval.kld_mean));
 }
 
@@ -139,10 +159,10 @@ static void keep_states(tq_app *a) {
         bool known = was < k->n_states && k->states[was].serial == s->serial;
         if (!known || !same_state(&k->states[was], s)) {
             key_of(key, 's', s->serial - k->base);
-            put(a, key, tq_state_pack(s));
+            put(a, key, tq_state_pack(s, k->base));
         }
         was += known;
-        now[i++] = (struct tq_kept_state){s->serial, s->eval_known, s->eval.tokens, s->eval.kld_mean};
+        now[i++] = (struct tq_kept_state){s->serial, s->eval_known, s->eval.tokens, s->eval.kld_mean, s->score};
     }
     free(k->states);
     k->states = now;
@@ -207,6 +227,8 @@ void tq_keep_now(tq_app *a) {
     put(a, "talk", talk_of(a));
     put(a, "prompt", prompt_of());
     if (*a->status.text_hash) put(a, "text", text_of(a));
+    if (*a->status.text_hash && !a->keep.texts_due) put(a, "texts", texts_of(a));
+    if (a->status.questions_read && !a->keep.questions_step) put(a, "questions", questions_of(a));
     if (a->keep.kld_seen != a->kld_count || a->keep.eval_seen != a->eval_seen) put(a, "history", history_of(a));
     a->keep.kld_seen = a->kld_count;
     a->keep.eval_seen = a->eval_seen;

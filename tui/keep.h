@@ -19,6 +19,8 @@ void tq_keep_close(tq_app *a);
 void tq_resume_look(tq_app *a);
 void tq_resume_key(tq_app *a, int key);
 void tq_draw_resume(tq_app *a, tq_area at);
+/* The same of questions; e NULL: a look at the status. */
+void tq_resume_questions(tq_app *a, const tq_event *e);
 void tq_resume_text(tq_app *a, const tq_event *e); /* a text was read: is it the one that the figures are of? */
 
 #endif

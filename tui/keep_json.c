@@ -228,10 +228,24 @@ static bool take_text(const cJSON *o, const char *name, char *out, size_t size) 
     return true;
 }
 
-cJSON *tq_state_pack(const tq_state *s) {
+/* { "right", "of" }, when the questions were asked. */
+static bool put_score(cJSON *o, tq_score s) {
+    cJSON *score = s.of ? cJSON_AddObjectToObject(o, "score") : NULL;
+    return !s.of ||
+           (score && tq_json_number(score, "right", (double)s.right) && tq_json_number(score, "of", (double)s.of));
+}
+
+static bool take_score(const cJSON *o, tq_score *s) {
+    const cJSON *score = member(o, "score");
+    return !score || (tq_take_whole(score, "of", SIZE_MAX, &s->of) && tq_take_whole(score, "right", s->of, &s->right));
+}
+
+cJSON *tq_state_pack(const tq_state *s, uint64_t base) {
+    uint64_t parent = s->parent > base ? s->parent - base : 0;
     cJSON *o = cJSON_CreateObject();
-    return tq_json_done(o, o && tq_put_text(o, "what", s->what) && add(o, "plan", tq_plan_pack(s->plan)) &&
-                               (!s->eval_known || add(o, "eval", tq_eval_pack(&s->eval))));
+    return tq_json_done(o, o && tq_put_text(o, "what", s->what) && tq_json_number(o, "parent", (double)parent) &&
+                               add(o, "plan", tq_plan_pack(s->plan)) &&
+                               (!s->eval_known || add(o, "eval", tq_eval_pack(&s->eval))) && put_score(o, s->score));
 }
 
 bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s) {
@@ -240,6 +254,10 @@ bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s) {
     if (!take_text(o, "what", s->what, sizeof s->what)) return false;
     if (eval && !tq_eval_unpack(eval, &s->eval)) return false;
     s->eval_known = eval != NULL;
+    size_t parent = 0;
+    if (!take_score(o, &s->score)) return false;
+    if (member(o, "parent") && !tq_take_whole(o, "parent", SIZE_MAX, &parent)) return false;
+    s->parent = member(o, "parent") ? parent : TQ_NO_PARENT;
     s->plan = tq_plan_unpack(m, member(o, "plan"));
     return s->plan != NULL;
 }
@@ -248,13 +266,14 @@ cJSON *tq_point_pack(const tq_point *p) {
     cJSON *o = cJSON_CreateObject();
     return tq_json_done(o, o && tq_put_text(o, "name", p->name) && tq_put_bool(o, "named", p->named) &&
                                tq_json_number(o, "seconds", p->seconds) && add(o, "plan", tq_plan_pack(p->plan)) &&
-                               add(o, "eval", tq_eval_pack(&p->eval)));
+                               add(o, "eval", tq_eval_pack(&p->eval)) && put_score(o, p->score));
 }
 
 bool tq_point_unpack(const tq_model *m, const cJSON *o, tq_point *p) {
     *p = (tq_point){0};
     if (!take_text(o, "name", p->name, sizeof p->name) || !tq_take_bool(o, "named", &p->named) ||
-        !tq_take_number(o, "seconds", &p->seconds) || !tq_eval_unpack(member(o, "eval"), &p->eval))
+        !tq_take_number(o, "seconds", &p->seconds) || !tq_eval_unpack(member(o, "eval"), &p->eval) ||
+        !take_score(o, &p->score))
         return false;
     if (!(p->seconds >= 0 && p->seconds < 1e9)) return false;
     p->plan = tq_plan_unpack(m, member(o, "plan"));

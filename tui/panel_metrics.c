@@ -106,8 +106,8 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
 
 static void draw_last_change(tq_app *a, int y, int x, int end) {
     const tq_draft *d = &a->draft;
-    if (d->now == 0) return;
-    const tq_state *now = &d->states[d->now], *before = &d->states[d->now - 1];
+    const tq_state *now = &d->states[d->now], *before = tq_draft_before(d);
+    if (!before) return;
     char text[256];
     tq_text kld, mib;
     size_t was = tq_plan_memory(a->model, before->plan).total, is = tq_plan_memory(a->model, now->plan).total;
@@ -133,19 +133,26 @@ static tq_score score_now(const tq_app *a, bool *whole) {
     return s;
 }
 
-/* "exact 93.0 % (90.4 to 94.9)  base 96.2 %", or as much of it as there is room for. */
+/* "exact 93.0 % (90.4 to 94.9) of 500 questions  base 96.2 %", or as much of it as leaves room for the last change. */
 static int draw_score(tq_app *a, int y, int x, int end) {
-    bool whole = false, wide = end - x >= 110;
-    if (!a->status.questions) return x;
-    tq_score s = score_now(a, &whole);
-    if (!s.of) return end - x > 40 ? tq_put(&a->canvas, y, x + 3, end, TQ_ST_DIM, "exact …") : x;
+    enum { LAST_CHANGE = 30 };
+    char text[96] = "";
     double low, high;
+    bool whole = false;
+    size_t n = a->status.questions;
+    int room = end - x - LAST_CHANGE;
+    if (!n) return x;
+    tq_score s = score_now(a, &whole);
+    if (!s.of) return room > 10 ? tq_put(&a->canvas, y, x + 2, end, TQ_ST_DIM, "exact …") : x;
     tq_score_interval(s, &low, &high);
-    tq_style mark = whole ? TQ_ST_NORMAL : TQ_ST_DIM;
-    x = tq_putf(&a->canvas, y, x + (wide ? 3 : 2), end, mark, "exact %.1f %%", 100 * tq_score_share(s));
-    if (wide || end - x > 60) x = tq_putf(&a->canvas, y, x, end, mark, " (%.1f to %.1f)", 100 * low, 100 * high);
-    if (!whole) return tq_put(&a->canvas, y, x, end, mark, " …");
-    if ((wide || end - x > 60) && a->status.base_score.of == a->status.questions)
+    for (int form = 0; form < 3 && (!*text || tq_text_width(text, sizeof text) + 2 > room); form++)
+        snprintf(text, sizeof text,
+                 form == 0   ? "exact %.1f %% (%.1f to %.1f) of %zu questions"
+                 : form == 1 ? "exact %.1f %% (%.1f to %.1f) of %zu"
+                             : "exact %.1f %%",
+                 100 * tq_score_share(s), 100 * low, 100 * high, n);
+    x = tq_putf(&a->canvas, y, x + 2, end, whole ? TQ_ST_NORMAL : TQ_ST_DIM, "%s%s", text, whole ? "" : " …");
+    if (whole && end - x - LAST_CHANGE > 14 && a->status.base_score.of == n)
         x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "base %.1f %%", 100 * tq_score_share(a->status.base_score));
     return x;
 }

@@ -10,8 +10,8 @@ static const tq_state *now(const tq_app *a) {
 
 static tq_text_change change_of(const tq_app *a, size_t i) {
     tq_text_figures none = {0};
-    const tq_state *s = now(a);
-    return tq_text_compare(a->draft.now ? &s[-1].texts[i] : &none, &s->texts[i]);
+    const tq_state *before = tq_draft_before(&a->draft);
+    return tq_text_compare(before ? &before->texts[i] : &none, &now(a)->texts[i]);
 }
 
 bool tq_texts_only_tuning(const tq_app *a) {

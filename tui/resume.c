@@ -16,14 +16,16 @@
 #include "tui/tune.h"
 
 enum { SLOTS = 16 /* programs on one model at once */, ASIDE_MAX = 100 };
-enum { TEXT_CHECKED, TEXT_FIRST, TEXT_ASKED }; /* tq_keep.text_step */
+enum { TEXT_CHECKED, TEXT_FIRST, TEXT_ASKED }; /* tq_keep.text_step, questions_step */
 
 /* --- putting back --- */
 
 static void put_states(tq_app *a, tq_resumed *r) {
     uint64_t base = tq_draft_serial(&a->draft); /* the worker knows the plans up to here */
-    for (size_t i = 0; i < r->n_states; i++)
+    for (size_t i = 0; i < r->n_states; i++) {
         r->states[i].serial += base;
+        if (r->states[i].parent) r->states[i].parent += base;
+    }
     a->keep.base = base;
     tq_draft_restore(&a->draft, r->states, r->n_states, r->now, r->saved);
     r->states = NULL;
@@ -36,6 +38,7 @@ static void put_points(tq_app *a, const tq_resumed *r) {
     for (size_t i = 0; i < r->n_points; i++) {
         const tq_point *p = &r->points[i];
         if (!tq_points_add(&a->points, a->model, p->plan, p->name, p->seconds, &p->eval)) continue;
+        tq_points_note_score(&a->points, a->model, p->plan, p->score);
         size_t at = p->named ? tq_points_find(&a->points, a->model, p->plan) : SIZE_MAX;
         if (at != SIZE_MAX) tq_points_name(&a->points, at, p->name);
     }
@@ -146,6 +149,37 @@ void tq_resume_text(tq_app *a, const tq_event *e) {
     forget_figures(a, asked ? "the text has changed" : "the text is another one");
 }
 
+static void put_other_texts(tq_app *a, const cJSON *list) {
+    for (const cJSON *x = list ? list->child : NULL; x; x = x->next) {
+        a->keep.texts_due++;
+        tq_worker_add_text(a->worker, tq_take_string(x, "path"));
+    }
+}
+
+/* The questions of the command line win. */
+static void put_questions(tq_app *a, const cJSON *o) {
+    tq_keep *k = &a->keep;
+    if (!o) return;
+    snprintf(k->questions_hash, sizeof k->questions_hash, "%s", tq_take_string(o, "hash"));
+    k->questions_step = a->options->questions ? TEXT_FIRST : TEXT_ASKED;
+    if (k->questions_step == TEXT_ASKED) tq_worker_questions(a->worker, tq_take_string(o, "path"));
+    tq_resume_questions(a, NULL);
+}
+
+void tq_resume_questions(tq_app *a, const tq_event *e) {
+    tq_keep *k = &a->keep;
+    if (e && e->rc == TQ_OK && k->questions_step == TEXT_CHECKED) { /* others, by a command */
+        tq_draft_forget_scores(&a->draft);
+        tq_points_forget_scores(&a->points);
+    }
+    if (k->questions_step != (e ? TEXT_ASKED : TEXT_FIRST) || (!e && !a->status.questions_read)) return;
+    k->questions_step = TEXT_CHECKED;
+    if (strcmp(a->status.questions_hash, k->questions_hash) == 0) return;
+    tq_draft_forget_scores(&a->draft);
+    tq_points_forget_scores(&a->points);
+    if (*k->questions_hash) tq_say(a, TQ_SAYS, "the scores of the session are forgotten: the questions are others");
+}
+
 static void put_history(tq_app *a, const cJSON *list) {
     a->kld_count = 0;
     for (const cJSON *x = list ? list->child : NULL; x && a->kld_count < TQ_KLD_HISTORY; x = x->next)
@@ -176,6 +210,8 @@ static void put_back(tq_app *a, const tq_records *f, tq_resumed *r) {
     tq_plan *now = tq_plan_copy(tq_draft_plan(&a->draft));
     if (now) tq_worker_want_plan(a->worker, now, tq_draft_serial(&a->draft));
     put_text(a, tq_records_get(f, "text"));
+    put_other_texts(a, tq_records_get(f, "texts"));
+    put_questions(a, tq_records_get(f, "questions"));
     put_given_plan(a, given);
     tq_say(a, TQ_SAYS, "resumed: %zu change%s, %zu plan%s tried, %zu line%s of chat", changes, changes == 1 ? "" : "s",
            points, points == 1 ? "" : "s", turns, turns == 1 ? "" : "s");

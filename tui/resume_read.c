@@ -38,6 +38,16 @@ static int by_id(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* The tree: sessions of before it say nothing of it, there each state is a change of the one before. */
+static bool find_parents(tq_resumed *r) {
+    for (size_t i = 0; i < r->n_states; i++) {
+        tq_state *s = &r->states[i];
+        if (s->parent == TQ_NO_PARENT) s->parent = i ? r->states[i - 1].serial : 0;
+        if (s->parent >= s->serial || (i && s->serial == r->states[i - 1].serial)) return false;
+    }
+    return true;
+}
+
 static bool read_many(const tq_app *a, const tq_records *f, tq_resumed *r, const char **bad) {
     r->states = calloc(f->count + 1, sizeof *r->states);
     r->points = calloc(f->count + 1, sizeof *r->points);
@@ -62,7 +72,8 @@ static bool read_many(const tq_app *a, const tq_records *f, tq_resumed *r, const
     }
     qsort(r->states, r->n_states, sizeof *r->states, by_serial);
     qsort(r->points, r->n_points, sizeof *r->points, by_id);
-    return true;
+    *bad = "s";
+    return find_parents(r);
 }
 
 static bool read_plan(const tq_app *a, const tq_records *f, tq_resumed *r) {
@@ -127,15 +138,30 @@ static bool check_history(const cJSON *list) {
     return true;
 }
 
+static bool check_texts(const cJSON *list) {
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) >= TQ_TEXTS_MAX) return false;
+    for (const cJSON *x = list->child; x; x = x->next)
+        if (!tq_take_string(x, "path")) return false;
+    return true;
+}
+
+static bool check_questions(const cJSON *o) {
+    const char *hash = tq_take_string(o, "hash");
+    return hash && (strlen(hash) == 16 || !*hash) && tq_take_string(o, "path");
+}
+
 /* What has to be there, and what may be. */
 static const char *bad_record(tq_app *a, const tq_records *f) {
-    const cJSON *text = tq_records_get(f, "text"), *history = tq_records_get(f, "history");
+    const cJSON *text = tq_records_get(f, "text"), *history = tq_records_get(f, "history"),
+                *texts = tq_records_get(f, "texts"), *questions = tq_records_get(f, "questions");
     tq_eval_options eval;
     return !check_view(a, tq_records_get(f, "view"))     ? "view"
            : !check_tune(a, tq_records_get(f, "tune"))   ? "tune"
            : !check_talk(tq_records_get(f, "talk"))      ? "talk"
            : text && !tq_take_text_settings(text, &eval) ? "text"
            : history && !check_history(history)          ? "history"
+           : texts && !check_texts(texts)                ? "texts"
+           : questions && !check_questions(questions)    ? "questions"
                                                          : NULL;
 }
 

@@ -79,6 +79,9 @@ static void draw_overlay(tq_app *a, int rows, int cols) {
     case TQ_OVER_TEXTS:
         tq_draw_texts(a, page);
         break;
+    case TQ_OVER_TREE:
+        tq_draw_tree(a, page);
+        break;
     case TQ_OVER_NONE:
     case TQ_OVER_COUNT:
         break;

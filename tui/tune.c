@@ -149,7 +149,7 @@ static bool ready(tq_app *a) {
 static void push(tq_app *a, tq_plan *plan) {
     char what[96], name[48];
     snprintf(what, sizeof what, "budget %s", tq_target_name(&a->tune.target, name));
-    if (a->tune.serial == tq_draft_serial(&a->draft) && a->draft.now > 0) (void)tq_draft_undo(&a->draft);
+    if (a->tune.serial == tq_draft_serial(&a->draft)) (void)tq_draft_drop(&a->draft);
     tq_edit_push(a, plan, what);
     a->tune.serial = tq_draft_serial(&a->draft);
 }

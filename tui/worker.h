@@ -55,6 +55,7 @@ enum { TQ_SERIAL_FIRST = 1 };
 /* One of the texts, the main one first. */
 typedef struct tq_text_status {
     char name[64];
+    char path[512]; /* "" of the main one, or too long */
     tq_text_role role;
     uint64_t serial; /* of the plan that the figures are of */
     tq_text_figures figures;
@@ -74,8 +75,11 @@ typedef struct tq_status {
     size_t text_tokens;   /* 0: no text */
     size_t n_texts;       /* texts to evaluate */
     tq_text_status texts[TQ_TEXTS_MAX];
-    size_t questions; /* 0: none */
-    tq_score score;   /* of the plan with serial score_serial, so far */
+    size_t questions;         /* 0: none */
+    bool questions_read;      /* those of the beginning are, or there are none */
+    char questions_path[512]; /* "": none */
+    char questions_hash[17];
+    tq_score score; /* of the plan with serial score_serial, so far */
     uint64_t score_serial;
     tq_score base_score; /* of the model as stored, so far */
     bool flattered;      /* the plan is calibrated on that very text */
@@ -158,8 +162,8 @@ void tq_worker_want_compare(tq_worker *w, tq_plan *plan, uint64_t serial);
 void tq_worker_inspect(tq_worker *w, size_t matrix, size_t group, uint64_t common);
 /* Asks; the strings are copied. */
 void tq_worker_text(tq_worker *w, const char *path);
-/* Questions from a file; "" or "none": none any more. */
 void tq_worker_add_text(tq_worker *w, const char *path); /* held out, beside the others */
+/* Questions from a file; "" or "none": none any more. */
 void tq_worker_questions(tq_worker *w, const char *path);
 void tq_worker_chat(tq_worker *w, const tq_message *messages, size_t n, const tq_chat_options *o);
 void tq_worker_save(tq_worker *w, const char *path, bool force);

@@ -1,4 +1,5 @@
 /* worker_ask.c - questions with known answers: asked one by one when there is nothing better to do. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,12 +61,15 @@ void tq_work_ask(tq_worker *w) {
 
 /* --- which questions --- */
 
-static void take(tq_worker *w, tq_questions *q) {
+/* path: the real one, NULL for none. */
+static void take(tq_worker *w, tq_questions *q, const char *path) {
     tq_questions_free(w->questions);
     w->questions = q;
     memset(w->tallies, 0, sizeof w->tallies);
     pthread_mutex_lock(&w->mutex);
     w->status.questions = q ? tq_questions_count(q) : 0;
+    snprintf(w->status.questions_path, sizeof w->status.questions_path, "%s", path ? path : "");
+    snprintf(w->status.questions_hash, sizeof w->status.questions_hash, "%s", q ? tq_questions_hash(q) : "");
     w->status.score = w->status.base_score = (tq_score){0};
     w->status.score_serial = 0;
     w->to_ask = q != NULL;
@@ -81,7 +85,10 @@ int tq_work_read_questions(tq_worker *w, const char *path, tq_err *err) {
         tq_questions_free(q);
         return tq_fail(err, "%s: no tokenizer.json beside the model: nobody can be asked", path);
     }
-    if (rc == TQ_OK) take(w, q);
+    if (rc != TQ_OK) return rc;
+    char *real = q ? realpath(path, NULL) : NULL;
+    take(w, q, real);
+    free(real);
     return rc;
 }
 
@@ -91,6 +98,7 @@ void tq_work_first_questions(tq_worker *w) {
     int rc = path ? tq_work_read_questions(w, path, &err) : TQ_OK;
     pthread_mutex_lock(&w->mutex);
     w->to_ask = false; /* after the first evaluation */
+    w->status.questions_read = true;
     pthread_mutex_unlock(&w->mutex);
     free(path);
     if (rc != TQ_OK) tq_worker_post(w, tq_worker_event(TQ_JOB_READ_QUESTIONS, rc, &err));

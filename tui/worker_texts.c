@@ -8,8 +8,12 @@ void tq_work_list_texts(tq_worker *w) {
     tq_status *s = &w->status;
     s->n_texts = tq_session_texts(w->session);
     memset(s->texts, 0, sizeof s->texts);
-    for (size_t i = 0; i < s->n_texts; i++)
-        snprintf(s->texts[i].name, sizeof s->texts[i].name, "%s", tq_session_text_at(w->session, i, &s->texts[i].role));
+    for (size_t i = 0; i < s->n_texts; i++) {
+        tq_text_status *t = &s->texts[i];
+        const char *path = tq_session_text_path(w->session, i);
+        snprintf(t->name, sizeof t->name, "%s", tq_session_text_at(w->session, i, &t->role));
+        if (strlen(path) < sizeof t->path) snprintf(t->path, sizeof t->path, "%s", path);
+    }
 }
 
 static void publish(tq_worker *w, size_t i, const tq_text_figures *f) {

@@ -7,6 +7,7 @@ model=$root/samples/tiny-qwen3.5
 text=$root/samples/eval.txt
 screens=$root/tests/screens
 work=$(mktemp -d)
+terminals=0
 socket=tqexplore-test-$$
 slowness=1
 nm "$tq" 2>/dev/null | grep -q __asan_init && slowness=15
@@ -83,6 +84,7 @@ compare() {
 # start COLS ROWS: a shell in a new terminal, in a directory of its own.
 start() {
     size=$1x$2
+    socket=tqexplore-test-$$-$((++terminals)) # a server that ends may still hold its own
     mkdir -p "$work/$size"
     t new-session -d -x "$1" -y "$2" -c "$work/$size" "PS1='ready> ' exec bash --norc --noprofile --noediting -i"
     t set-option -g status off >/dev/null
