@@ -138,6 +138,36 @@ static void matvec_f32(float *y, const float *w, const float *x, size_t rows, si
         y[r] = dot(w + r * cols, x, cols);
 }
 
+static inline __attribute__((always_inline)) void add_row64(__m512 sum[4], const float *w, float x,
+                                                            const __mmask16 m[4]) {
+    const __m512 a = _mm512_set1_ps(x);
+    for (size_t j = 0; j < 4; j++)
+        sum[j] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m[j], w + 16 * j), a, sum[j]);
+}
+
+/* Up to 64 columns, of two rows at a time so that sums need not wait for each other. */
+static void columns64(float *y, const float *w, const float *x, size_t rows, size_t ld, size_t cols) {
+    __mmask16 m[4];
+    __m512 even[4], odd[4];
+    size_t r = 0;
+    for (size_t j = 0; j < 4; j++) {
+        m[j] = cols <= 16 * j ? 0 : tail_mask(cols - 16 * j);
+        even[j] = odd[j] = _mm512_setzero_ps();
+    }
+    for (; r + 2 <= rows; r += 2, w += 2 * ld) {
+        add_row64(even, w, x[r], m);
+        add_row64(odd, w + ld, x[r + 1], m);
+    }
+    if (r < rows) add_row64(even, w, x[r], m);
+    for (size_t j = 0; j < 4; j++)
+        _mm512_mask_storeu_ps(y + 16 * j, m[j], _mm512_add_ps(even[j], odd[j]));
+}
+
+static void matvec_t_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
+    for (size_t c = 0; c < cols; c += 64)
+        columns64(y + c, w + c, x, rows, cols, cols - c);
+}
+
 static uint64_t read_sum(const void *p, size_t bytes) {
     const unsigned char *b = p;
     uint64_t lanes[8], sum = 0;
@@ -172,6 +202,7 @@ void tq_kernels_fill_avx512(tq_kernels *k) {
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;
+    k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
     tq_kernels_fill_avx512_exp(k);
     tq_kernels_fill_avx512_coding(k);
