@@ -79,11 +79,15 @@ static inline __attribute__((always_inline)) __m256 load_row8(const uint16_t *w,
     return type == ROW_BF16 ? bf16_floats(v) : _mm256_cvtph_ps(v);
 }
 
+/* How far ahead the next weights are asked for: the machine's own prefetcher stops at the end of a page. */
+enum { AHEAD = 8192 };
+
 static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
                                                          row_type type) {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 32 <= cols; i += 32) {
+        _mm_prefetch((const char *)(w + i) + AHEAD, _MM_HINT_T1);
         s0 = _mm256_fmadd_ps(load_row8(w + i, type), _mm256_loadu_ps(x + i), s0);
         s1 = _mm256_fmadd_ps(load_row8(w + i + 8, type), _mm256_loadu_ps(x + i + 8), s1);
         s2 = _mm256_fmadd_ps(load_row8(w + i + 16, type), _mm256_loadu_ps(x + i + 16), s2);
@@ -110,6 +114,43 @@ static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows,
 static void matvec_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
     for (size_t r = 0; r < rows; r++)
         y[r] = dot(w + r * cols, x, cols);
+}
+
+static inline __attribute__((always_inline)) void add_row32(__m256 sum[4], const float *w, float x) {
+    const __m256 a = _mm256_set1_ps(x);
+    for (size_t j = 0; j < 4; j++)
+        sum[j] = _mm256_fmadd_ps(_mm256_loadu_ps(w + 8 * j), a, sum[j]);
+}
+
+/* 32 columns, of two rows at a time so that sums need not wait for each other. */
+static void columns32(float *y, const float *w, const float *x, size_t rows, size_t ld) {
+    __m256 even[4], odd[4];
+    size_t r = 0;
+    for (size_t j = 0; j < 4; j++)
+        even[j] = odd[j] = _mm256_setzero_ps();
+    for (; r + 2 <= rows; r += 2, w += 2 * ld) {
+        add_row32(even, w, x[r]);
+        add_row32(odd, w + ld, x[r + 1]);
+    }
+    if (r < rows) add_row32(even, w, x[r]);
+    for (size_t j = 0; j < 4; j++)
+        _mm256_storeu_ps(y + 8 * j, _mm256_add_ps(even[j], odd[j]));
+}
+
+/* At most 8 columns. */
+static void columns8(float *y, const float *w, const float *x, size_t rows, size_t ld, size_t cols) {
+    __m256 sum = _mm256_setzero_ps();
+    for (size_t r = 0; r < rows; r++, w += ld)
+        sum = _mm256_fmadd_ps(tq_load8(w, cols), _mm256_set1_ps(x[r]), sum);
+    tq_store8(y, cols, sum);
+}
+
+static void matvec_t_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
+    size_t c = 0;
+    for (; c + 32 <= cols; c += 32)
+        columns32(y + c, w + c, x, rows, cols);
+    for (; c < cols; c += 8)
+        columns8(y + c, w + c, x, rows, cols, cols - c);
 }
 
 static uint64_t read_sum(const void *p, size_t bytes) {
@@ -143,6 +184,7 @@ void tq_kernels_fill_avx2(tq_kernels *k) {
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;
+    k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
     tq_kernels_fill_avx2_exp(k);
     tq_kernels_fill_avx2_coding(k);

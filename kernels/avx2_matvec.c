@@ -215,7 +215,7 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
         }
         _mm256_storeu_si256((__m256i *)(dst->hi + b * TQ_BLOCK), pack_bytes(hi));
         _mm256_storeu_si256((__m256i *)(dst->lo + b * TQ_BLOCK), pack_bytes(lo));
-        for (size_t i = 0; i < 2; i++)
+        for (size_t i = 0; dst->wide && i < 2; i++)
             _mm256_storeu_si256((__m256i *)(dst->wide + b * TQ_BLOCK + 16 * i), pack_wide(all[2 * i], all[2 * i + 1]));
         dst->scale[b] = zero ? (finite ? 0 : __builtin_nanf("")) : max / TQ_XQ_MAX;
         dst->sum[2 * b] = sum8(sum_hi);

@@ -99,11 +99,16 @@ static inline __attribute__((always_inline)) __m512 row_floats(__m256i w, row_ty
     return type == ROW_BF16 ? bf16_floats(w) : _mm512_cvtph_ps(w);
 }
 
+/* How far ahead the next weights are asked for: the machine's own prefetcher stops at the end of a page. */
+enum { AHEAD = 8192 };
+
 static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
                                                          row_type type) {
     __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     size_t i = 0;
     for (; i + 64 <= cols; i += 64) {
+        _mm_prefetch((const char *)(w + i) + AHEAD, _MM_HINT_T1);
+        _mm_prefetch((const char *)(w + i) + AHEAD + 64, _MM_HINT_T1);
         for (size_t j = 0; j < 4; j++) {
             __m256i v = _mm256_loadu_si256((const __m256i *)(w + i + 16 * j));
             s[j] = _mm512_fmadd_ps(row_floats(v, type), _mm512_loadu_ps(x + i + 16 * j), s[j]);
@@ -131,6 +136,36 @@ static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows,
 static void matvec_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
     for (size_t r = 0; r < rows; r++)
         y[r] = dot(w + r * cols, x, cols);
+}
+
+static inline __attribute__((always_inline)) void add_row64(__m512 sum[4], const float *w, float x,
+                                                            const __mmask16 m[4]) {
+    const __m512 a = _mm512_set1_ps(x);
+    for (size_t j = 0; j < 4; j++)
+        sum[j] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m[j], w + 16 * j), a, sum[j]);
+}
+
+/* Up to 64 columns, of two rows at a time so that sums need not wait for each other. */
+static void columns64(float *y, const float *w, const float *x, size_t rows, size_t ld, size_t cols) {
+    __mmask16 m[4];
+    __m512 even[4], odd[4];
+    size_t r = 0;
+    for (size_t j = 0; j < 4; j++) {
+        m[j] = cols <= 16 * j ? 0 : tail_mask(cols - 16 * j);
+        even[j] = odd[j] = _mm512_setzero_ps();
+    }
+    for (; r + 2 <= rows; r += 2, w += 2 * ld) {
+        add_row64(even, w, x[r], m);
+        add_row64(odd, w + ld, x[r + 1], m);
+    }
+    if (r < rows) add_row64(even, w, x[r], m);
+    for (size_t j = 0; j < 4; j++)
+        _mm512_mask_storeu_ps(y + 16 * j, m[j], _mm512_add_ps(even[j], odd[j]));
+}
+
+static void matvec_t_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
+    for (size_t c = 0; c < cols; c += 64)
+        columns64(y + c, w + c, x, rows, cols, cols - c);
 }
 
 static uint64_t read_sum(const void *p, size_t bytes) {
@@ -167,6 +202,7 @@ void tq_kernels_fill_avx512(tq_kernels *k) {
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;
+    k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
     tq_kernels_fill_avx512_exp(k);
     tq_kernels_fill_avx512_coding(k);

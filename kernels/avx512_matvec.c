@@ -95,8 +95,15 @@ INLINE __m512 block_product(const byte_tables *t, const uint8_t *codes, const ui
                            true_sum(&s, 1, x->sum[2 * b + 1], fine_bits));
 }
 
-/* How far ahead of a plane's codes the next ones are asked for: a page, which the machine's own prefetcher stops at. */
-enum { AHEAD = 4096 };
+/* How far ahead of a plane's codes the next ones are asked for: two pages, or one of each plane, as the machine's own
+ * prefetcher stops at the end of one. */
+enum { AHEAD = 8192 };
+
+/* The next `lines` lines, into the first-level cache. */
+INLINE void ask_ahead(const uint8_t *p, int lines, ptrdiff_t ahead) {
+    for (int j = 0; j < lines; j++)
+        _mm_prefetch((const char *)p + ahead + (ptrdiff_t)64 * j, _MM_HINT_T0);
+}
 
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
@@ -112,10 +119,8 @@ INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t til
             size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
             __m512 group_sum = _mm512_setzero_ps();
             for (; b < end; b++, codes += 64 * code_bits, fine += 64 * fine_bits) {
-                for (int j = 0; j < code_bits; j++)
-                    _mm_prefetch((const char *)codes + AHEAD + (ptrdiff_t)64 * j, _MM_HINT_T0);
-                for (int j = 0; j < fine_bits; j++)
-                    _mm_prefetch((const char *)fine + AHEAD + (ptrdiff_t)64 * j, _MM_HINT_T0);
+                ask_ahead(codes, code_bits, fine_bits ? AHEAD / 2 : AHEAD);
+                ask_ahead(fine, fine_bits, AHEAD / 2);
                 __m512 f = block_product(&t, codes, fine, x, b, code_bits, fine_bits);
                 group_sum = _mm512_fmadd_ps(f, _mm512_set1_ps(x->scale[b]), group_sum);
             }
@@ -139,6 +144,20 @@ static void matvec(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, s
         matvec_bits(y, p, x, tile0, tiles, 2, 0);
 }
 
+/* The sums of 32 bytes of a and of 32 of b. */
+INLINE void byte_sums(int32_t sums[2], __m256i a, __m256i b) {
+    const __m256i one = _mm256_set1_epi8(1), none = _mm256_setzero_si256();
+    __m256i s = _mm256_hadd_epi32(_mm256_dpbusd_epi32(none, one, a), _mm256_dpbusd_epi32(none, one, b));
+    s = _mm256_hadd_epi32(s, s);
+    __m128i both = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+    _mm_storel_epi64((__m128i *)sums, both);
+}
+
+INLINE __m256i low_bytes(__m512i first, __m512i second) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(first)), _mm512_cvtepi32_epi8(second),
+                                   1);
+}
+
 static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
     const __m512i no_sign = _mm512_set1_epi32(0x7fffffff), half = _mm512_set1_epi32(64);
     for (size_t b = 0; b < blocks; b++) {
@@ -150,21 +169,20 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
         int finite = max_bits < 0x7f800000u, zero = !finite || max < TQ_XQ_TINY;
         const __m512 inv = _mm512_set1_ps(zero ? 0 : TQ_XQ_MAX / max);
         __mmask16 keep = zero ? 0 : 0xffff;
-        int32_t sums[2] = {0, 0};
-        for (int i = 0; i < 2; i++) {
+        __m512i hi[2], lo[2];
+        for (size_t i = 0; i < 2; i++) {
             __m512i q = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(v[i], inv));
+            hi[i] = _mm512_srai_epi32(_mm512_add_epi32(q, half), 7);
+            lo[i] = _mm512_sub_epi32(q, _mm512_slli_epi32(hi[i], 7));
+            if (!dst->wide) continue;
             __m256i wide = _mm512_cvtepi32_epi16(_mm512_shuffle_epi32(q, _MM_PERM_DBCA));
             _mm256_storeu_si256((__m256i *)(dst->wide + b * TQ_BLOCK + 16 * i), wide);
-            __m512i hi = _mm512_srai_epi32(_mm512_add_epi32(q, half), 7);
-            __m512i lo = _mm512_sub_epi32(q, _mm512_slli_epi32(hi, 7));
-            _mm_storeu_si128((__m128i *)(dst->hi + b * TQ_BLOCK + 16 * i), _mm512_cvtepi32_epi8(hi));
-            _mm_storeu_si128((__m128i *)(dst->lo + b * TQ_BLOCK + 16 * i), _mm512_cvtepi32_epi8(lo));
-            sums[0] += _mm512_reduce_add_epi32(hi);
-            sums[1] += _mm512_reduce_add_epi32(lo);
         }
+        __m256i high = low_bytes(hi[0], hi[1]), low = low_bytes(lo[0], lo[1]);
+        _mm256_storeu_si256((__m256i *)(dst->hi + b * TQ_BLOCK), high);
+        _mm256_storeu_si256((__m256i *)(dst->lo + b * TQ_BLOCK), low);
         dst->scale[b] = zero ? (finite ? 0 : __builtin_nanf("")) : max / TQ_XQ_MAX;
-        dst->sum[2 * b] = sums[0];
-        dst->sum[2 * b + 1] = sums[1];
+        byte_sums(dst->sum + 2 * b, high, low);
     }
 }
 

@@ -71,3 +71,8 @@ void tq_spin_hint(void) {
     __asm__ volatile("yield");
 #endif
 }
+
+void tq_prefetch(const void *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch((const char *)p + i, 0, 2);
+}

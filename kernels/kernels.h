@@ -117,7 +117,7 @@ typedef struct tq_packed {
  * [-64, 63]. 14 bits keep the integer product as good as fp32 activations (relative MSE about 1e-9).
  *   hi, lo: [blocks * 32] int8;  scale: [blocks] float;  sum: [blocks][2] int32, the sums of hi and of lo;
  *   wide: [blocks * 32] int16, 128 hi + lo, of each four columns in the order 0 2 1 3: the even ones are the 16-bit
- *   halves of one 32-bit lane, the odd ones of the next. */
+ *   halves of one 32-bit lane, the odd ones of the next. Only trellis codes meet it; NULL: not wanted. */
 typedef struct tq_xq {
     int8_t *hi;
     int8_t *lo;
@@ -210,6 +210,8 @@ typedef struct tq_kernels {
     void (*matvec_bf16)(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols);
     void (*matvec_f16)(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols);
     void (*matvec_f32)(float *y, const float *w, const float *x, size_t rows, size_t cols);
+    /* The transposed product: w: [rows, cols], x: [rows], y: [cols] = the sum of the rows, row r times x[r]. */
+    void (*matvec_t_f32)(float *y, const float *w, const float *x, size_t rows, size_t cols);
 
     /* Sum of n bytes' worth of 64-bit words: reads memory as fast as it goes (bench). */
     uint64_t (*read_sum)(const void *p, size_t bytes);
@@ -227,6 +229,9 @@ int tq_kernels_use(const char *name);
 
 /* Tells the CPU that this thread waits in a loop for another one. */
 void tq_spin_hint(void);
+
+/* Asks for memory that will be read soon, into this core's second-level cache. Any address is allowed. */
+void tq_prefetch(const void *p, size_t bytes);
 
 /* The names this machine supports, best first; n < count. NULL past the end. */
 const char *tq_kernels_name(size_t n);

@@ -135,6 +135,38 @@ static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows,
     }
 }
 
+static inline __attribute__((always_inline)) void add_row16(float32x4_t sum[4], const float *w, float x) {
+    for (size_t j = 0; j < 4; j++)
+        sum[j] = vfmaq_n_f32(sum[j], vld1q_f32(w + 4 * j), x);
+}
+
+/* 16 columns, of two rows at a time so that sums need not wait for each other. */
+static void columns16(float *y, const float *w, const float *x, size_t rows, size_t ld) {
+    float32x4_t even[4], odd[4];
+    size_t r = 0;
+    for (size_t j = 0; j < 4; j++)
+        even[j] = odd[j] = vdupq_n_f32(0);
+    for (; r + 2 <= rows; r += 2, w += 2 * ld) {
+        add_row16(even, w, x[r]);
+        add_row16(odd, w + ld, x[r + 1]);
+    }
+    if (r < rows) add_row16(even, w, x[r]);
+    for (size_t j = 0; j < 4; j++)
+        vst1q_f32(y + 4 * j, vaddq_f32(even[j], odd[j]));
+}
+
+static void matvec_t_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
+    size_t c = 0;
+    for (; c + 16 <= cols; c += 16)
+        columns16(y + c, w + c, x, rows, cols);
+    for (; c < cols; c++) {
+        float sum = 0;
+        for (size_t r = 0; r < rows; r++)
+            sum = __builtin_fmaf(w[r * cols + c], x[r], sum);
+        y[c] = sum;
+    }
+}
+
 static uint64_t read_sum(const void *p, size_t bytes) {
     uint64x2_t sum[4] = {vdupq_n_u64(0), vdupq_n_u64(0), vdupq_n_u64(0), vdupq_n_u64(0)};
     const uint8_t *at = p;
@@ -162,6 +194,7 @@ void tq_kernels_fill_neon(tq_kernels *k) {
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;
+    k->matvec_t_f32 = matvec_t_f32;
     k->hadamard = hadamard;
     k->rotate = rotate;
     k->read_sum = read_sum;

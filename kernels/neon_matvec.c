@@ -81,7 +81,8 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
             if (zero) q = vdupq_n_s32(0);
             int32x4_t hi = vshrq_n_s32(vaddq_s32(q, vdupq_n_s32(64)), 7);
             int32x4_t lo = vsubq_s32(q, vshlq_n_s32(hi, 7));
-            vst1_s16(dst->wide + at, vreinterpret_s16_u8(vtbl1_u8(vreinterpret_u8_s16(vmovn_s32(q)), order)));
+            int16x4_t wide = vreinterpret_s16_u8(vtbl1_u8(vreinterpret_u8_s16(vmovn_s32(q)), order));
+            if (dst->wide) vst1_s16(dst->wide + at, wide);
             int8x8_t bytes = vmovn_s16(vcombine_s16(vmovn_s32(hi), vmovn_s32(lo)));
             memcpy(dst->hi + at, &bytes, 4);
             memcpy(dst->lo + at, (const char *)&bytes + 4, 4);

@@ -158,6 +158,15 @@ static void matvec_f32(float *y, const float *w, const float *x, size_t rows, si
         y[r] = dot(w, x, cols);
 }
 
+static void matvec_t_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {
+    for (size_t c = 0; c < cols; c++) {
+        double sum = 0;
+        for (size_t r = 0; r < rows; r++)
+            sum += (double)w[r * cols + c] * x[r];
+        y[c] = (float)sum;
+    }
+}
+
 static uint64_t read_sum(const void *p, size_t bytes) {
     const unsigned char *b = p;
     uint64_t sum = 0, word;
@@ -193,6 +202,7 @@ void tq_kernels_fill_scalar(tq_kernels *k) {
     k->matvec_bf16 = matvec_bf16;
     k->matvec_f16 = matvec_f16;
     k->matvec_f32 = matvec_f32;
+    k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
     tq_kernels_fill_scalar_coding(k);
     tq_kernels_fill_scalar_gemm(k);

@@ -139,7 +139,7 @@ static void quantize_x(tq_xq *dst, const float *x, size_t blocks) {
             int hi = (q + 64) >> 7, lo = q - 128 * hi;
             dst->hi[i] = (int8_t)hi;
             dst->lo[i] = (int8_t)lo;
-            dst->wide[tq_wide_place(i)] = (int16_t)q;
+            if (dst->wide) dst->wide[tq_wide_place(i)] = (int16_t)q;
             sum_hi += hi;
             sum_lo += lo;
         }

@@ -8,8 +8,10 @@
 
 /* Queries that one task scores together. */
 #define TILE 64
-/* Multiplications below which several heads go to one task when there is one query. */
+/* Multiplications below which several heads go to one task when there is one token. */
 #define SMALL_TASK 16384
+/* Keys that are scored before the next ones are asked for. */
+#define SCORED ((size_t)16)
 
 typedef struct attention {
     const tq_block_run *r;
@@ -38,31 +40,34 @@ static void norm_wide(const attention *a, size_t i) {
     tq_k()->rmsnorm(k, k, a->r->w->vec[TQ_VEC_K_NORM], a->kv, a->c->norm_eps);
 }
 
-/* Norms and rotations of queries and keys; keys and values go to the cache. Queries are scaled here, once. */
-static void prepare_tokens(void *ctx, size_t begin, size_t end, int thread) {
-    const attention *a = ctx;
+/* Norms and rotations of the queries that share a key head, and of its key; key and value go to the cache. Queries are
+ * scaled here, once. i: the token. */
+static void prepare_heads(const attention *a, size_t i, size_t kv_head) {
     const tq_config *c = a->c;
     const tq_block_run *r = a->r;
-    float scale = c->query_scale;
+    size_t position = r->position + i % r->len, d = c->head_dim, share = c->heads / c->kv_heads;
+    for (size_t h = kv_head * share; h < (kv_head + 1) * share; h++) {
+        float *q = a->q + i * a->ldq + h * a->stride;
+        norm_and_rotate(a, r->w->vec[TQ_VEC_Q_NORM], position, q);
+        for (size_t j = 0; j < d; j++)
+            q[j] *= c->query_scale;
+    }
+    float *k = a->k + i * a->ldkv + kv_head * d;
+    norm_and_rotate(a, r->w->vec[TQ_VEC_K_NORM], position, k);
+    if (!r->cache) return;
+    const tq_block_state *s = &r->cache->blocks[r->block];
+    size_t at = (kv_head * r->cache->capacity + position) * d;
+    memcpy(s->k + at, k, d * sizeof *k);
+    memcpy(s->v + at, a->v + i * a->ldkv + kv_head * d, d * sizeof *k);
+}
+
+static void prepare_tokens(void *ctx, size_t begin, size_t end, int thread) {
+    const attention *a = ctx;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         norm_wide(a, i);
-        size_t position = r->position + i % r->len, d = c->head_dim;
-        for (size_t h = 0; h < c->heads; h++) {
-            float *q = a->q + i * a->ldq + h * a->stride;
-            norm_and_rotate(a, r->w->vec[TQ_VEC_Q_NORM], position, q);
-            for (size_t j = 0; j < d; j++)
-                q[j] *= scale;
-        }
-        for (size_t h = 0; h < c->kv_heads; h++) {
-            float *k = a->k + i * a->ldkv + h * d;
-            norm_and_rotate(a, r->w->vec[TQ_VEC_K_NORM], position, k);
-            if (!r->cache) continue;
-            const tq_block_state *s = &r->cache->blocks[r->block];
-            size_t at = (h * r->cache->capacity + position) * d;
-            memcpy(s->k + at, k, d * sizeof *k);
-            memcpy(s->v + at, a->v + i * a->ldkv + h * d, d * sizeof *k);
-        }
+        for (size_t h = 0; h < a->c->kv_heads; h++)
+            prepare_heads(a, i, h);
     }
 }
 
@@ -93,22 +98,44 @@ static void gate_output(const attention *a, const float *q, float *out) {
     if (a->c->output_gate) tq_k()->sigmoid_mul(out, q + a->c->head_dim, a->c->head_dim);
 }
 
-/* One query: scores and the weighted sum as matrix-vector products over the cache. */
+/* Scores of the heads that share kv_head, [heads / kv_heads, n], from keys k: [n, head_dim]. While they are computed
+ * the next head's keys and values are asked for, next_k and next_v: as many, or NULL. */
+static void score_heads(const attention *a, size_t kv_head, size_t n, const float *k, const float *next_k,
+                        const float *next_v, float *scores) {
+    size_t d = a->c->head_dim, share = a->c->heads / a->c->kv_heads;
+    for (size_t at = 0; at < n; at += SCORED) {
+        size_t rows = n - at < SCORED ? n - at : SCORED;
+        if (next_k) {
+            tq_prefetch(next_k + at * d, rows * d * sizeof *k);
+            tq_prefetch(next_v + at * d, rows * d * sizeof *k);
+        }
+        for (size_t i = 0; i < share; i++)
+            tq_k()->matvec_f32(scores + i * n + at, k + at * d, a->q + (kv_head * share + i) * a->stride, rows, d);
+    }
+}
+
+/* One query of each head, by heads that share keys and values: scores and the weighted sum as matrix-vector products
+ * over the cache. */
 static void attend_one(void *ctx, size_t begin, size_t end, int thread) {
     const attention *a = ctx;
     const tq_config *c = a->c;
-    size_t position = a->r->position, lo = window_start(a, position), n = position + 1 - lo;
+    size_t position = a->r->position, lo = window_start(a, position), n = position + 1 - lo, d = c->head_dim;
+    size_t share = c->heads / c->kv_heads;
     float *scores = a->r->f->work[thread].data;
-    for (size_t h = begin; h < end; h++) {
-        const float *k = NULL, *v = NULL, *q = a->q + h * a->stride;
-        size_t ld = 0;
-        float *out = a->out + h * c->head_dim;
-        history(a, 0, h, &k, &v, &ld);
-        tq_k()->matvec_f32(scores, k + lo * ld, q, n, c->head_dim);
-        tq_k()->softmax(scores, n);
-        cblas_sgemv(CblasRowMajor, CblasTrans, (blasint)n, (blasint)c->head_dim, 1.0F, v + lo * ld, (blasint)ld, scores,
-                    1, 0.0F, out, 1);
-        gate_output(a, q, out);
+    for (size_t kv_head = begin; kv_head < end; kv_head++) {
+        const float *k = NULL, *v = NULL, *next_k = NULL, *next_v = NULL;
+        size_t ld = 0; /* d: rows of a cache lie one after another */
+        history(a, 0, kv_head * share, &k, &v, &ld);
+        if (kv_head + 1 < c->kv_heads) history(a, 0, (kv_head + 1) * share, &next_k, &next_v, &ld);
+        prepare_heads(a, 0, kv_head);
+        score_heads(a, kv_head, n, k + lo * d, next_k ? next_k + lo * d : NULL, next_k ? next_v + lo * d : NULL,
+                    scores);
+        for (size_t i = 0; i < share; i++) {
+            size_t h = kv_head * share + i;
+            tq_k()->softmax(scores + i * n, n);
+            tq_k()->matvec_t_f32(a->out + h * d, v + lo * d, scores + i * n, n, d);
+            gate_output(a, a->q + h * a->stride, a->out + h * d);
+        }
     }
 }
 
@@ -151,11 +178,17 @@ static int attend(attention *a, tq_err *err) {
     const tq_block_run *r = a->r;
     size_t total = r->position + r->len, heads = a->c->heads;
     if (r->cache && r->len == 1) {
-        size_t per_head = 2 * total * a->c->head_dim, grain = SMALL_TASK / per_head + 1;
-        int rc = tq_forward_work(r->f, total, err);
-        if (rc == TQ_OK) tq_forward_parallel(r->f, heads, grain, attend_one, a);
-        return rc;
+        size_t per_task = 2 * total * a->c->head_dim * (heads / a->c->kv_heads), grain = SMALL_TASK / per_task + 1;
+        int rc = tq_forward_work(r->f, total * (heads / a->c->kv_heads), err);
+        if (rc != TQ_OK) return rc;
+        norm_wide(a, 0);
+        if (a->c->kv_heads > grain)
+            tq_pool_stream(r->f->pool, a->c->kv_heads, attend_one, a);
+        else
+            attend_one(a, 0, a->c->kv_heads, 0);
+        return TQ_OK;
     }
+    tq_forward_parallel(r->f, r->seqs * r->len, 8, prepare_tokens, a);
     size_t queries = r->len < TILE ? r->len : TILE, tiles = (r->len + TILE - 1) / TILE;
     int rc = tq_forward_work(r->f, queries * total, err);
     if (rc == TQ_OK) tq_forward_parallel(r->f, r->seqs * heads * tiles, 1, attend_tiles, a);
@@ -202,7 +235,6 @@ int tq_attention_run(const tq_block_run *r, tq_err *err) {
     if (rc != TQ_OK) return rc;
     a.out = f->mixed[3].data;
     double start = tq_now();
-    tq_forward_parallel(f, n, 8, prepare_tokens, &a);
     rc = attend(&a, err);
     f->seconds[TQ_PART_ATTENTION] += tq_now() - start;
     if (rc != TQ_OK) return rc;

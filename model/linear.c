@@ -8,6 +8,8 @@
 
 /* Rows that one task multiplies with one vector: four tiles. */
 #define VECTOR_ROWS 64
+/* What a waiting thread asks for at most: it must stay in its second-level cache. */
+#define ASKED_BYTES ((size_t)256 << 10)
 /* Inputs that one task multiplies with one panel of rows. */
 #define BLOCK_INPUTS 512
 /* Rows of a bf16 panel: with 3072 columns it leaves half of a second-level cache of 1 MiB to the inputs. */
@@ -93,16 +95,25 @@ static void rotate_some(void *ctx, size_t begin, size_t end, int thread) {
     }
 }
 
+static bool any_trellis(const linear_run *run) {
+    for (size_t j = 0; j < run->count; j++) {
+        const tq_qmatrix *q = run->jobs[j].q;
+        for (size_t s = 0; q && s < tq_qmatrix_stages(q); s++)
+            if (tq_qmatrix_packed(q, s)->trellis) return true;
+    }
+    return false;
+}
+
 /* Carves the integer form of one vector out of the slot's buffer. */
-static int slot_integers(tq_rotated *slot, size_t blocks, tq_err *err) {
+static int slot_integers(tq_rotated *slot, size_t blocks, bool wide, tq_err *err) {
     size_t width = blocks * TQ_BLOCK;
     int rc = tq_buffer_need(&slot->integers, 4 * width / sizeof(float) + 3 * blocks, err);
     if (rc != TQ_OK) return rc;
     slot->xq.scale = slot->integers.data;
     slot->xq.sum = (int32_t *)(void *)(slot->xq.scale + blocks);
-    slot->xq.wide = (int16_t *)(void *)(slot->xq.sum + 2 * blocks);
-    slot->xq.hi = (int8_t *)(slot->xq.wide + width);
+    slot->xq.hi = (int8_t *)(slot->xq.sum + 2 * blocks);
     slot->xq.lo = slot->xq.hi + width;
+    slot->xq.wide = wide ? (int16_t *)(void *)(slot->xq.lo + width) : NULL;
     return TQ_OK;
 }
 
@@ -110,7 +121,7 @@ static int rotate_for(linear_run *run, tq_rotated *slot, const tq_rotation *r, t
     size_t ld = round_up(tq_rotation_cols(r), TQ_BLOCK);
     slot->rotation = r;
     int rc = run->half ? tq_buffer_need(&slot->half, run->n * ld / 2, err) : tq_buffer_need(&slot->x, run->n * ld, err);
-    if (rc == TQ_OK && run->vector) rc = slot_integers(slot, ld / TQ_BLOCK, err);
+    if (rc == TQ_OK && run->vector) rc = slot_integers(slot, ld / TQ_BLOCK, any_trellis(run), err);
     if (rc == TQ_OK) rc = tq_forward_work(run->f, tq_rotation_scratch(r) + ld, err);
     if (rc != TQ_OK) return rc;
     run->rotated = slot;
@@ -196,6 +207,34 @@ static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
             tq_k()->axpy(job->y + r0, 1.0F, y, rows);
         else
             memcpy(job->y + r0, y, rows * sizeof *y);
+    }
+}
+
+/* Where the rows of a job lie from row r0 on. */
+static size_t rows_at(const tq_linear_job *job, size_t r0, tq_ahead out[TQ_POOL_SPANS]) {
+    size_t rows = job->w->rows - r0, row_bytes = tq_matrix_bytes(job->w) / job->w->rows;
+    if (!job->q) {
+        out[0] = (tq_ahead){(const char *)job->w->data + r0 * row_bytes, rows * row_bytes};
+        return 1;
+    }
+    const tq_packed *p = tq_qmatrix_packed(job->q, 0);
+    size_t tile = r0 / TQ_TILE_ROWS, at = tile * p->blocks * 64, bytes = (p->tiles - tile) * p->blocks * 64;
+    out[0] = (tq_ahead){p->codes + at * (size_t)p->code_bits, bytes * (size_t)p->code_bits};
+    out[1] = (tq_ahead){p->fine ? p->fine + at * (size_t)p->fine_bits : NULL, bytes * (size_t)p->fine_bits};
+    return 2;
+}
+
+/* While this thread prepares the inputs the others ask for the first rows that they will multiply. */
+static void tell_rows(const linear_run *run) {
+    for (int thread = 1; thread < tq_pool_threads(run->f->pool); thread++) {
+        size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, run->first[run->count], thread);
+        if (task == run->first[run->count]) break;
+        tq_ahead ahead[TQ_POOL_SPANS];
+        const tq_linear_job *job = job_of(run, task, &chunk);
+        size_t count = rows_at(job, chunk * VECTOR_ROWS, ahead);
+        for (size_t i = 0; i < count; i++)
+            if (ahead[i].bytes > ASKED_BYTES / count) ahead[i].bytes = ASKED_BYTES / count;
+        tq_pool_expect(run->f->pool, thread, ahead, count);
     }
 }
 
@@ -293,24 +332,31 @@ static int show_inputs(const linear_run *run, tq_err *err) {
     return count ? run->f->observe(run->f->observe_ctx, matrices, count, run->x, run->n, err) : TQ_OK;
 }
 
+/* Numbers the tasks of all jobs; the floats of scratch that one takes. */
+static size_t share_out(linear_run *run) {
+    size_t panel = 0;
+    for (size_t j = 0; j < run->count; j++) {
+        const tq_matrix_view *w = run->jobs[j].w;
+        size_t height = task_rows(run, &run->jobs[j]);
+        size_t floats = (run->vector ? 1 : height) * round_up(w->cols, TQ_BLOCK);
+        run->first[j + 1] = run->first[j] + ceil_div(w->rows, height) * ceil_div(run->n, BLOCK_INPUTS);
+        if (floats > panel) panel = floats;
+    }
+    return panel;
+}
+
 int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const float *x, size_t n, tq_err *err) {
     linear_run run = {.f = f, .jobs = jobs, .count = count, .x = x, .n = n};
     run.vector = n == 1 && f->arithmetic != TQ_ARITHMETIC_EXACT;
     run.half = n > 1 && f->arithmetic == TQ_ARITHMETIC_FAST && tq_k()->gemm_bf16_pays;
     int rc = f->observe ? show_inputs(&run, err) : TQ_OK;
     double start = tq_now();
+    size_t panel = share_out(&run);
+    if (rc == TQ_OK && run.vector) tell_rows(&run);
     if (rc == TQ_OK) rc = prepare_inputs(&run, err);
+    if (rc == TQ_OK) rc = tq_forward_work(f, panel, err);
     if (rc != TQ_OK) return rc;
     double prepared = tq_now();
-    size_t panel = 0;
-    for (size_t j = 0; j < count; j++) {
-        size_t height = task_rows(&run, &jobs[j]);
-        size_t floats = (run.vector ? 1 : height) * round_up(jobs[j].w->cols, TQ_BLOCK);
-        run.first[j + 1] = run.first[j] + ceil_div(jobs[j].w->rows, height) * ceil_div(n, BLOCK_INPUTS);
-        if (floats > panel) panel = floats;
-    }
-    rc = tq_forward_work(f, panel, err);
-    if (rc != TQ_OK) return rc;
     if (run.vector)
         tq_pool_stream(f->pool, run.first[count], multiply_vector, &run);
     else

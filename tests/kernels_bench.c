@@ -234,6 +234,10 @@ static void do_matvec_f32(bench *b) {
     b->k->matvec_f32(b->logits[1], b->large, b->x, b->large_bytes / 4 / 2048, 2048);
 }
 
+static void do_matvec_t_f32(bench *b) {
+    b->k->matvec_t_f32(b->y, b->large, b->logits[1], b->large_bytes / 4 / 256, 256);
+}
+
 static void bench_table(bench *b) {
     printf("%s\n", b->k->name);
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
@@ -250,6 +254,7 @@ static void bench_table(bench *b) {
     printf("  matvec_bf16      %8.2f GB/s\n", bytes / best_time(b, do_matvec_bf16, 0.6) * 1e-9);
     printf("  matvec_f16       %8.2f GB/s\n", bytes / best_time(b, do_matvec_f16, 0.6) * 1e-9);
     printf("  matvec_f32       %8.2f GB/s\n", bytes / best_time(b, do_matvec_f32, 0.6) * 1e-9);
+    printf("  matvec_t_f32     %8.2f GB/s\n", bytes / best_time(b, do_matvec_t_f32, 0.6) * 1e-9);
     for (size_t group_blocks = 1; group_blocks <= 4; group_blocks *= 4) {
         bench_packed(b, 4, 0, 0, group_blocks);
         bench_packed(b, 4, 0, 16, group_blocks);

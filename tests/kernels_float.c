@@ -397,6 +397,23 @@ static void matvec_all(kt_context *c, arena *a, const matvec_case *m, float *wid
     check_rows(y, ref, m->w32, m, "matvec_f32");
 }
 
+/* w as [cols, rows] too: its rows are then summed up. */
+static void matvec_transposed(kt_context *c, arena *a, const matvec_case *m, float *column, int placement) {
+    float *y = output(a, 0, m->rows, placement), *ref = output(a, 1, m->rows, placement);
+    c->k->matvec_t_f32(y, m->w32, m->x, m->cols, m->rows);
+    c->s->matvec_t_f32(ref, m->w32, m->x, m->cols, m->rows);
+    for (size_t r = 0; r < m->rows; r++) {
+        double want = 0;
+        for (size_t i = 0; i < m->cols; i++) {
+            column[i] = m->w32[i * m->rows + r];
+            want += (double)column[i] * m->x[i];
+        }
+        double bound = abs_dot(column, m->x, m->cols);
+        near_sum(ref[r], (float)want, m->cols, bound, "matvec_t_f32 by its definition");
+        near_sum(y[r], ref[r], m->cols, bound, "matvec_t_f32");
+    }
+}
+
 static void test_plain_matvec(kt_context *c) {
     arena a;
     size_t cols;
@@ -412,6 +429,7 @@ static void test_plain_matvec(kt_context *c) {
             w16[j] = (uint16_t)(kt_next(&c->random) & 0xbfff); /* finite in both formats */
         matvec_case m = {input(c, &a, 2, cols, placement, kind), w16, w32, rows, cols};
         matvec_all(c, &a, &m, wide, placement);
+        matvec_transposed(c, &a, &m, wide, placement);
         arena_check(&a);
     }
     arena_free(&a);

@@ -182,6 +182,11 @@ static void test_quantize_x(kt_context *c) {
             c->s->quantize_x(&want.xq, x, blocks);
             same_vector(&got.xq, &want.xq, blocks);
             check_vector(&got.xq, x, blocks);
+            tq_xq narrow = got.xq;
+            narrow.wide = NULL;
+            memset(narrow.hi, 99, n);
+            c->k->quantize_x(&narrow, x, blocks);
+            same_vector(&got.xq, &want.xq, blocks);
             kt_vector_check(&got);
             kt_vector_free(&got);
             kt_vector_free(&want);
