@@ -14,9 +14,12 @@ typedef struct tq_matrix {
     const char *name;  /* the tensor's name without ".weight", e.g. "model.layers.3.mlp.down_proj" */
     const char *label; /* within its block, e.g. "mlp.down_proj", "linear_attn.in_proj_qkv" */
     size_t block;
+    size_t expert;           /* SIZE_MAX: it is no expert's */
+    const char *group;       /* of an expert's: what its block's matrices of this kind are called together,
+                              * "mlp.experts.*.down_proj"; they stand one after another. NULL: it stands alone */
     tq_matrix_view w;        /* [rows = outputs, cols = inputs] */
     const float *bias;       /* [rows] or NULL, owned by the model */
-    const tq_tensor *tensor; /* NULL when packed */
+    const tq_tensor *tensor; /* NULL when packed; of an expert's it may hold others too, then w is a part of it */
     tq_qmatrix
         *packed; /* of a tq export: w.data is NULL and this is the matrix as stored; owned by the model. Else NULL */
 } tq_matrix;

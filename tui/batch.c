@@ -118,7 +118,7 @@ typedef struct layer_totals {
 } layer_totals;
 
 static size_t stored_bytes(const tq_matrix *m) {
-    return m->packed ? tq_qmatrix_bytes(m->packed) : m->tensor->bytes;
+    return m->packed ? tq_qmatrix_bytes(m->packed) : tq_matrix_bytes(&m->w);
 }
 
 static layer_totals sum_layers(const tq_session *s) {
