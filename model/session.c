@@ -233,6 +233,7 @@ tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix) {
     if (s->q[matrix] && tq_qmatrix_spec(s->q[matrix])->calibrate != TQ_CALIBRATE_NONE) {
         f.calibrated = true;
         f.fell_back = s->calibrated[matrix].fell_back;
+        f.unseen = s->calibrated[matrix].unseen;
         f.weighted = s->calibrated[matrix].weighted;
         f.plain = s->calibrated[matrix].plain;
     }

@@ -165,7 +165,13 @@ static void check_variant(const char *fixture, tq_bits bits, size_t group, tq_re
 
 static void test_variants(void **state) {
     (void)state;
-    const char *const names[] = {"sample", "qwen3_5-tied", "qwen3-untied", "smollm2-f16", "mistral-window-f32"};
+    const char *const names[] = {"sample",
+                                 "qwen3_5-tied",
+                                 "qwen3-untied",
+                                 "smollm2-f16",
+                                 "mistral-window-f32",
+                                 "qwen3_moe-small",
+                                 "qwen3_5_moe-fused-multimodal-small"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         check_variant(names[i], TQ_BITS_4, 128, TQ_RESIDUAL_NESTED);
         check_variant(names[i], TQ_BITS_4_2, TQ_GROUP_ROW, TQ_RESIDUAL_NESTED);
@@ -194,8 +200,8 @@ static void test_mixed_variant(void **state) {
 
 static void test_threads(void **state) {
     (void)state;
-    const char *const names[] = {"qwen3_5-untied", "llama-rope-linear"};
-    for (size_t i = 0; i < 2; i++) {
+    const char *const names[] = {"qwen3_5-untied", "llama-rope-linear", "qwen3_moe-fused-small", "qwen3_5_moe-small"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         float *first[3] = {NULL};
         for (int threads = 1; threads <= 3; threads++) {
             logits_fixture f;
