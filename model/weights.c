@@ -414,8 +414,14 @@ const tq_matrix *tq_model_matrix(const tq_model *m, size_t i) {
 }
 
 size_t tq_model_find(const tq_model *m, const char *name) {
-    for (size_t i = 0; i < m->n_matrices; i++)
+    return tq_model_find_from(m, name, 0);
+}
+
+size_t tq_model_find_from(const tq_model *m, const char *name, size_t first) {
+    for (size_t k = 0, i = first; k < m->n_matrices; k++, i++) {
+        if (i >= m->n_matrices) i = 0;
         if (strcmp(m->matrices[i].name, name) == 0) return i;
+    }
     return SIZE_MAX;
 }
 

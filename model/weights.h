@@ -44,6 +44,8 @@ const char *tq_model_block_kind(const tq_model *m, size_t block); /* "DeltaNet",
 size_t tq_model_matrices(const tq_model *m);
 const tq_matrix *tq_model_matrix(const tq_model *m, size_t i);
 size_t tq_model_find(const tq_model *m, const char *name); /* SIZE_MAX when absent */
+/* The same, looking there first: for many names in order. */
+size_t tq_model_find_from(const tq_model *m, const char *name, size_t first);
 
 /* Bytes of what always stays as stored (embeddings, head, norms, small tensors) and of all quantizable matrices as
  * stored; and the numbers of weights of both. */
