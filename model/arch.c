@@ -8,7 +8,9 @@
 #define GEMMA3 (1U << TQ_ARCH_GEMMA3)
 #define OLMO2 (1U << TQ_ARCH_OLMO2)
 #define PHI3 (1U << TQ_ARCH_PHI3)
-#define QK_NORM ((1U << TQ_ARCH_QWEN3) | (1U << TQ_ARCH_QWEN3_5) | GEMMA3 | OLMO2)
+#define QWEN3_5_MOE (1U << TQ_ARCH_QWEN3_5_MOE)
+#define QWEN3 ((1U << TQ_ARCH_QWEN3) | (1U << TQ_ARCH_QWEN3_5) | (1U << TQ_ARCH_QWEN3_MOE) | QWEN3_5_MOE)
+#define QK_NORM (QWEN3 | GEMMA3 | OLMO2)
 #define PRE_NORM (ANY_ARCH & ~OLMO2) /* norms before mixer and MLP */
 #define OUT_NORM (GEMMA3 | OLMO2)    /* and after them */
 
@@ -21,15 +23,42 @@ const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT] = {
     [TQ_ROLE_QKV] = {"linear_attn.in_proj_qkv", DELTANET, ANY_ARCH, TQ_DIM_CONV_CHANNELS, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
     [TQ_ROLE_Z] = {"linear_attn.in_proj_z", DELTANET, ANY_ARCH, TQ_DIM_VALUE, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
     [TQ_ROLE_OUT] = {"linear_attn.out_proj", DELTANET, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_VALUE, TQ_BIAS_NEVER},
-    [TQ_ROLE_GATE] = {"mlp.gate_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP},
-    [TQ_ROLE_UP] = {"mlp.up_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP},
-    [TQ_ROLE_GATE_UP] = {"mlp.gate_up_proj", ANY_MIXER, PHI3, TQ_DIM_GATE_UP, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
-    [TQ_ROLE_DOWN] = {"mlp.down_proj", ANY_MIXER, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_MLP},
+    [TQ_ROLE_GATE] = {"mlp.gate_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP, TQ_MLP_DENSE},
+    [TQ_ROLE_UP] = {"mlp.up_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP, TQ_MLP_DENSE},
+    [TQ_ROLE_GATE_UP] = {"mlp.gate_up_proj", ANY_MIXER, PHI3, TQ_DIM_GATE_UP, TQ_DIM_HIDDEN, TQ_BIAS_NEVER,
+                         TQ_MLP_DENSE},
+    [TQ_ROLE_DOWN] = {"mlp.down_proj", ANY_MIXER, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_MLP,
+                      TQ_MLP_DENSE},
+    [TQ_ROLE_SHARED_GATE] = {"mlp.shared_expert.gate_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_SHARED, TQ_DIM_HIDDEN,
+                             TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+    [TQ_ROLE_SHARED_UP] = {"mlp.shared_expert.up_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_SHARED, TQ_DIM_HIDDEN,
+                           TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+    [TQ_ROLE_SHARED_DOWN] = {"mlp.shared_expert.down_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_HIDDEN, TQ_DIM_SHARED,
+                             TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+};
+
+/* transformers writes one tensor an expert; Qwen3.5's published checkpoints have them stacked, gate above up. */
+const tq_expert_rule tq_expert_rules[TQ_EXPERT_ROLES] = {
+    [TQ_EXPERT_GATE] = {"gate_proj",
+                        "mlp.experts.*.gate_proj",
+                        TQ_DIM_EXPERT,
+                        TQ_DIM_HIDDEN,
+                        {{"mlp.experts.gate_up_proj", 0, 2}, {"mlp.experts.gate_proj", 0, 1}}},
+    [TQ_EXPERT_UP] = {"up_proj",
+                      "mlp.experts.*.up_proj",
+                      TQ_DIM_EXPERT,
+                      TQ_DIM_HIDDEN,
+                      {{"mlp.experts.gate_up_proj", 1, 2}, {"mlp.experts.up_proj", 0, 1}}},
+    [TQ_EXPERT_DOWN] =
+        {"down_proj", "mlp.experts.*.down_proj", TQ_DIM_HIDDEN, TQ_DIM_EXPERT, {{"mlp.experts.down_proj", 0, 1}}},
 };
 
 const tq_side_rule tq_side_rules[TQ_SIDE_COUNT] = {
-    [TQ_SIDE_A] = {"linear_attn.in_proj_a.weight", DELTANET, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
-    [TQ_SIDE_B] = {"linear_attn.in_proj_b.weight", DELTANET, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
+    [TQ_SIDE_A] = {"linear_attn.in_proj_a.weight", DELTANET, ANY_ARCH, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
+    [TQ_SIDE_B] = {"linear_attn.in_proj_b.weight", DELTANET, ANY_ARCH, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
+    [TQ_SIDE_ROUTER] = {"mlp.gate.weight", ANY_MIXER, ANY_ARCH, TQ_DIM_EXPERTS, TQ_DIM_HIDDEN, TQ_MLP_MIXTURE},
+    [TQ_SIDE_SHARED_GATE] = {"mlp.shared_expert_gate.weight", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_ONE, TQ_DIM_HIDDEN,
+                             TQ_MLP_MIXTURE},
 };
 
 const tq_vector_rule tq_vector_rules[] = {
@@ -111,8 +140,18 @@ size_t tq_dim_of(const tq_config *c, tq_dim d) {
         return c->linear_value_heads;
     case TQ_DIM_VALUE_HEAD:
         return c->linear_value_dim;
+    case TQ_DIM_EXPERTS:
+        return c->experts;
+    case TQ_DIM_EXPERT:
+        return c->expert_width;
+    case TQ_DIM_SHARED:
+        return c->shared_width;
     }
     return 0;
+}
+
+bool tq_mlp_is(const tq_config *c, size_t block, tq_mlp mlp) {
+    return mlp == TQ_MLP_ANY || (mlp == TQ_MLP_MIXTURE) == c->mixture[block];
 }
 
 bool tq_bias_present(const tq_config *c, tq_bias_rule rule) {

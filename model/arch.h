@@ -22,11 +22,23 @@ typedef enum tq_role {
     TQ_ROLE_UP,
     TQ_ROLE_GATE_UP, /* Phi-3: both in one */
     TQ_ROLE_DOWN,
+    TQ_ROLE_SHARED_GATE, /* of the expert that every token goes through */
+    TQ_ROLE_SHARED_UP,
+    TQ_ROLE_SHARED_DOWN,
     TQ_ROLE_COUNT
 } tq_role;
 
+/* Matrices that each expert of a mixture has; a block has them after those above, all of a kind together. */
+typedef enum tq_expert_role { TQ_EXPERT_GATE, TQ_EXPERT_UP, TQ_EXPERT_DOWN, TQ_EXPERT_ROLES } tq_expert_role;
+
 /* Small matrices that always stay as stored. */
-typedef enum tq_side { TQ_SIDE_A, TQ_SIDE_B, TQ_SIDE_COUNT } tq_side;
+typedef enum tq_side {
+    TQ_SIDE_A,
+    TQ_SIDE_B,
+    TQ_SIDE_ROUTER,      /* [experts, hidden] */
+    TQ_SIDE_SHARED_GATE, /* [1, hidden]: how much of the shared expert a token takes */
+    TQ_SIDE_COUNT
+} tq_side;
 
 /* Small tensors, converted to floats at binding. */
 typedef enum tq_vector {
@@ -60,7 +72,10 @@ typedef enum tq_dim {
     TQ_DIM_CONV_KERNEL,
     TQ_DIM_VALUE, /* value heads * value dim */
     TQ_DIM_VALUE_HEADS,
-    TQ_DIM_VALUE_HEAD
+    TQ_DIM_VALUE_HEAD,
+    TQ_DIM_EXPERTS,
+    TQ_DIM_EXPERT, /* an expert's intermediate size */
+    TQ_DIM_SHARED  /* the shared expert's */
 } tq_dim;
 size_t tq_dim_of(const tq_config *c, tq_dim d);
 
@@ -69,6 +84,9 @@ typedef enum tq_take { TQ_TAKE_AS_IS, TQ_TAKE_NORM, TQ_TAKE_TRANSPOSED, TQ_TAKE_
 /* Which setting of the config says that a matrix has a bias. */
 typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_QKV, TQ_BIAS_ATTENTION, TQ_BIAS_MLP } tq_bias_rule;
 
+/* Which kind of MLP a block must have to have a tensor. */
+typedef enum tq_mlp { TQ_MLP_ANY, TQ_MLP_DENSE, TQ_MLP_MIXTURE } tq_mlp;
+
 /* `mixers` and `archs` are bit sets: 1 << tq_mixer, 1 << tq_arch. Names are relative to "layers.N." */
 typedef struct tq_matrix_rule {
     const char *label; /* without ".weight" */
@@ -76,12 +94,27 @@ typedef struct tq_matrix_rule {
     unsigned archs;
     tq_dim rows, cols;
     tq_bias_rule bias;
+    tq_mlp mlp;
 } tq_matrix_rule;
+
+/* An expert's matrix: "mlp.experts.N.LABEL.weight", or one part of a tensor of all experts: [experts, parts * rows,
+ * cols], under one of two names. */
+typedef struct tq_expert_rule {
+    const char *label;
+    const char *group; /* what all experts' matrices of this kind are called together */
+    tq_dim rows, cols;
+    struct {
+        const char *name; /* NULL: none */
+        size_t part, parts;
+    } stacked[2];
+} tq_expert_rule;
 
 typedef struct tq_side_rule {
     const char *name;
     unsigned mixers;
+    unsigned archs;
     tq_dim rows, cols;
+    tq_mlp mlp;
 } tq_side_rule;
 
 typedef struct tq_vector_rule {
@@ -95,10 +128,13 @@ typedef struct tq_vector_rule {
 } tq_vector_rule;
 
 extern const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT];
+extern const tq_expert_rule tq_expert_rules[TQ_EXPERT_ROLES];
 extern const tq_side_rule tq_side_rules[TQ_SIDE_COUNT];
 extern const tq_vector_rule tq_vector_rules[];
 extern const size_t tq_vector_rules_count;
 
+/* Has block b an MLP of this kind? */
+bool tq_mlp_is(const tq_config *c, size_t block, tq_mlp mlp);
 bool tq_bias_present(const tq_config *c, tq_bias_rule rule);
 
 /* What may stand before "embed_tokens.weight", longest first, and the name of the output head that goes with it. */

@@ -40,7 +40,7 @@ static int add_choice(tq_costs *t, tq_sensitivity *s, size_t i, tq_choice c, con
     if (rc != TQ_OK) return rc;
     tq_sensed sensed = tq_sensitivity_get(s, i, c);
     *cost = (tq_cost){.choice = c, .rel_mse = sensed.rel_mse, .kld = sensed.kld, .measured = sensed.measured};
-    cost->bytes = c.bits == TQ_BITS_KEEP ? m->tensor->bytes : tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
+    cost->bytes = c.bits == TQ_BITS_KEEP ? tq_matrix_bytes(&m->w) : tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
     if (!sensed.measured) cost->kld = tq_sensitivity_foretell(s, i, sensed.rel_mse);
     if (!isfinite(cost->kld)) return tq_fail(err, "%s was not measured: the sweep is not complete", m->name);
     if (cost->kld < 0) cost->kld = 0;

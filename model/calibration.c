@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "model/calibration_internal.h"
 #include "model/gather.h"
@@ -15,7 +16,7 @@
 /* Moments that may stay in memory although they are in the cache. */
 #define RESIDENT_BYTES ((size_t)64 << 20)
 #define MAGIC "tqmoment"
-#define VERSION 1
+#define VERSION 2
 
 /* How a file of the cache begins; `bytes` of contents follow: the sites of all matrices, or one moment. */
 typedef struct file_head {
@@ -133,34 +134,51 @@ static size_t square_bytes(size_t n) {
     return n * n * sizeof(float);
 }
 
+/* Takes one matrix's entry over: a site, which others may share, and the tokens that reach it; or none, for an expert.
+ */
+static bool take_entry(tq_calibration *c, size_t matrix, const uint64_t entry[2]) {
+    const tq_matrix *m = tq_model_matrix(c->model, matrix);
+    size_t matrices = tq_model_matrices(c->model);
+    c->site_of[matrix] = SIZE_MAX;
+    if (entry[0] == UINT64_MAX) return m->expert != SIZE_MAX;
+    if (entry[0] >= matrices || !entry[1] || entry[1] > tq_calibration_tokens(c)) return false;
+    tq_calib_site *s = &c->sites[entry[0]];
+    if (!s->n) *s = (tq_calib_site){.block = m->block, .n = m->w.cols, .seen = (size_t)entry[1]};
+    c->site_of[matrix] = (size_t)entry[0];
+    if (entry[0] >= c->count) c->count = (size_t)entry[0] + 1;
+    return s->n == m->w.cols && s->block == m->block && s->seen == entry[1];
+}
+
 /* The sites as the index has them; false when one of their files is missing. */
 static bool read_index(tq_calibration *c) {
-    size_t matrices = tq_model_matrices(c->model), count = 0;
-    uint64_t *index = calloc(matrices + 1, sizeof *index);
-    bool ok = index && read_cached(c, SIZE_MAX, index, matrices * sizeof *index);
-    for (size_t i = 0; ok && i < matrices; i++) {
-        const tq_matrix *m = tq_model_matrix(c->model, i);
-        if (index[i] == count) c->sites[count++] = (tq_calib_site){.block = m->block, .n = m->w.cols};
-        ok = index[i] < count && c->sites[index[i]].n == m->w.cols && c->sites[index[i]].block == m->block;
-        c->site_of[i] = (size_t)index[i];
-    }
-    for (size_t i = 0; ok && i < count; i++) {
+    size_t matrices = tq_model_matrices(c->model);
+    uint64_t *index = calloc(matrices + 1, 2 * sizeof *index);
+    bool ok = index && read_cached(c, SIZE_MAX, index, 2 * matrices * sizeof *index);
+    memset(c->sites, 0, (matrices + 1) * sizeof *c->sites);
+    c->count = 0;
+    for (size_t i = 0; ok && i < matrices; i++)
+        ok = take_entry(c, i, index + 2 * i);
+    for (size_t i = 0; ok && i < c->count; i++) {
         struct stat st;
         char *path = file_of(c, i);
-        ok = path && stat(path, &st) == 0 && (size_t)st.st_size == sizeof(file_head) + square_bytes(c->sites[i].n);
+        ok = c->sites[i].n && path && stat(path, &st) == 0 &&
+             (size_t)st.st_size == sizeof(file_head) + square_bytes(c->sites[i].n);
         free(path);
     }
-    c->count = ok ? count : 0;
+    if (!ok) c->count = 0;
     free(index);
     return ok;
 }
 
 static void write_index(const tq_calibration *c) {
     size_t matrices = tq_model_matrices(c->model);
-    uint64_t *index = calloc(matrices + 1, sizeof *index);
-    for (size_t i = 0; index && i < matrices; i++)
-        index[i] = c->site_of[i];
-    if (index) (void)write_cached(c, SIZE_MAX, index, matrices * sizeof *index);
+    uint64_t *index = calloc(matrices + 1, 2 * sizeof *index);
+    for (size_t i = 0; index && i < matrices; i++) {
+        size_t site = c->site_of[i];
+        index[2 * i] = site == SIZE_MAX ? UINT64_MAX : site;
+        index[2 * i + 1] = site == SIZE_MAX ? 0 : c->sites[site].seen;
+    }
+    if (index) (void)write_cached(c, SIZE_MAX, index, 2 * matrices * sizeof *index);
     free(index);
 }
 
@@ -179,6 +197,7 @@ static int observe(void *ctx, const size_t *matrices, size_t count, const float 
         for (size_t j = 0; j < count; j++)
             c->site_of[matrices[j]] = i;
     }
+    c->sites[i].seen += n;
     tq_gather_add(c->pool, c->sites[i].xx, x, x, n, cols);
     return TQ_OK;
 }
@@ -190,13 +209,31 @@ static void finish_block(tq_calibration *c, size_t first) {
         resident += c->sites[i].xx ? square_bytes(c->sites[i].n) : 0;
     for (size_t i = first; i < c->count; i++) {
         tq_calib_site *s = &c->sites[i];
-        tq_gather_finish(s->xx, s->n, tq_calibration_tokens(c), true);
+        tq_gather_finish(s->xx, s->n, s->seen, true);
         bool written = write_cached(c, i, s->xx, square_bytes(s->n));
         resident += square_bytes(s->n);
         if (!written || resident <= RESIDENT_BYTES) continue;
         free(s->xx);
         s->xx = NULL;
     }
+}
+
+/* Experts have many moments: is there room for those of one block in memory, and for all in the cache? */
+static int check_room(const tq_calibration *c, tq_err *err) {
+    const tq_config *config = tq_model_config(c->model);
+    size_t block = config->experts * (square_bytes(config->hidden) + square_bytes(config->expert_width)), all = 0;
+    size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t b = 0; b < config->blocks; b++)
+        all += config->mixture[b] ? block : 0;
+    if (!all) return TQ_OK;
+    if (block > memory)
+        return tq_fail(err, "the second moments of %zu experts take %zu MiB, there are %zu MiB of memory",
+                       config->experts, block >> 20, memory >> 20);
+    size_t room = c->cache_dir ? tq_free_space(c->cache_dir) : memory;
+    if (all > room)
+        return tq_fail(err, "the second moments of all experts take %zu MiB, %zu MiB are free %s", all >> 20,
+                       room >> 20, c->cache_dir ? "for the cache" : "in memory");
+    return TQ_OK;
 }
 
 static int run_pass(tq_calibration *c, tq_forward *f, float *h, const tq_progress *p, tq_err *err) {
@@ -233,6 +270,7 @@ int tq_calibration_gather(tq_calibration *c, const tq_progress *p, tq_err *err) 
     }
     forget_sites(c);
     size_t cells = 0;
+    if (check_room(c, err) != TQ_OK) return TQ_FAIL;
     tq_forward *f = tq_forward_new(c->model, c->pool, err);
     if (!f) return TQ_FAIL;
     bool fits = tq_mul_size(&cells, tq_calibration_tokens(c), tq_model_config(c->model)->hidden);
@@ -249,12 +287,20 @@ int tq_calibration_gather(tq_calibration *c, const tq_progress *p, tq_err *err) 
     return TQ_OK;
 }
 
+bool tq_calibration_is_few(const tq_calibration *c, size_t matrix) {
+    size_t site = c->site_of[matrix];
+    return site == SIZE_MAX ||
+           (tq_model_matrix(c->model, matrix)->expert != SIZE_MAX && c->sites[site].seen < TQ_CALIB_TOKENS_FEW);
+}
+
 int tq_calibration_moment(tq_calibration *c, size_t matrix, const tq_progress *p, tq_moment *out, tq_err *err) {
     for (int tries = 0; tries < 2; tries++) {
         int rc = tq_calibration_gather(c, p, err);
         if (rc != TQ_OK) return rc;
+        *out = (tq_moment){.n = tq_model_matrix(c->model, matrix)->w.cols};
+        if (tq_calibration_is_few(c, matrix)) return TQ_OK;
         const tq_calib_site *s = &c->sites[c->site_of[matrix]];
-        *out = (tq_moment){.n = s->n, .xx = s->xx};
+        out->xx = s->xx;
         if (s->xx) return TQ_OK;
         free(c->loaded);
         c->loaded = tq_calloc_aligned(s->n * s->n, sizeof *c->loaded);

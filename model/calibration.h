@@ -12,6 +12,8 @@
 
 #define TQ_CALIB_CTX 512
 #define TQ_CALIB_TOKENS_DEFAULT 65536
+/* An expert that fewer tokens of the text go to is not calibrated: no moment of so few says what it will see. */
+#define TQ_CALIB_TOKENS_FEW 64
 
 typedef struct tq_calib_options {
     size_t tokens; /* at most so many, taken as windows spread evenly over the text; 0: TQ_CALIB_TOKENS_DEFAULT */
@@ -31,12 +33,14 @@ size_t tq_calibration_tokens(const tq_calibration *c);
 /* Makes the moments of all inputs known, from the cache or by a pass over the text. Progress in blocks. */
 int tq_calibration_gather(tq_calibration *c, const tq_progress *p, tq_err *err);
 
-/* The moment of matrix i's input; gathers when it must. Valid until the next call. */
+/* The moment of matrix i's input, of the tokens that reach it; of an expert that TQ_CALIB_TOKENS_FEW do not reach its
+ * xx is NULL. Gathers when it must. Valid until the next call. */
 int tq_calibration_moment(tq_calibration *c, size_t matrix, const tq_progress *p, tq_moment *out, tq_err *err);
 
 /* Calls encode for every matrix in the order of the forward pass, with the moments between what the base model's layers
  * before it produce and what those of the variant q do; encode may put a packed matrix into q, and what follows sees
- * it. q: [tq_model_matrices]. Progress in blocks. Costs about ten passes over the text. */
+ * it. q: [tq_model_matrices]. An expert is shown the tokens that the base model sends to it, in both. Progress in
+ * blocks. Costs about ten passes over the text; with experts, two over a block for each of them. */
 int tq_calibration_asym(tq_calibration *c, tq_variant q,
                         int (*encode)(void *ctx, size_t matrix, const tq_moment *moment, tq_err *err), void *ctx,
                         const tq_progress *p, tq_err *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/calibration_internal.h"
+#include "model/forward_internal.h"
 #include "model/gather.h"
 
 /* Ends a block early: the observer has what it wanted. */
@@ -12,6 +13,7 @@ enum { SEEN = -100 };
 /* The input of one matrix. */
 typedef struct capture {
     size_t matrix, cols;
+    size_t n; /* inputs seen */
     float *x; /* [tokens of a group, cols] */
 } capture;
 
@@ -28,25 +30,28 @@ typedef struct asym_run {
 } asym_run;
 
 static int capture_input(void *ctx, const size_t *matrices, size_t count, const float *x, size_t n, tq_err *err) {
-    const capture *want = ctx;
+    capture *want = ctx;
     (void)err;
     for (size_t i = 0; i < count; i++) {
         if (matrices[i] != want->matrix) continue;
         memcpy(want->x, x, n * want->cols * sizeof *x);
+        want->n = n;
         return SEEN;
     }
     return TQ_OK;
 }
 
-/* Runs the block over a copy of windows w .. w+n-1 until the input of want->matrix is seen. */
+/* Runs the block over a copy of windows w .. w+n-1 until the input of want->matrix is seen; no token may reach an
+ * expert. */
 static int see_input(asym_run *r, size_t block, tq_variant q, const float *states, size_t w, size_t n, capture *want,
                      tq_err *err) {
     size_t width = TQ_CALIB_CTX * r->hidden;
     memcpy(r->work, states + w * width, n * width * sizeof *states);
+    want->n = 0;
     tq_forward_observe(r->f, capture_input, want);
     int rc = tq_forward_block(r->f, q, block, r->work, n, TQ_CALIB_CTX, r->p, err);
     tq_forward_observe(r->f, NULL, NULL);
-    if (rc == SEEN) return TQ_OK;
+    if (rc == SEEN || (rc == TQ_OK && tq_model_matrix(r->c->model, want->matrix)->expert != SIZE_MAX)) return TQ_OK;
     return rc == TQ_OK ? tq_fail(err, "block %zu: an input was not met", block) : rc;
 }
 
@@ -57,22 +62,25 @@ static size_t first_matrix(const tq_calibration *c, size_t site) {
     return i;
 }
 
-static int site_moments(asym_run *r, size_t site, tq_err *err) {
+static int site_moments(asym_run *r, size_t site, size_t matrix, tq_err *err) {
     tq_calibration *c = r->c;
-    size_t cols = c->sites[site].n, block = c->sites[site].block, matrix = first_matrix(c, site);
-    capture base = {matrix, cols, r->x}, quant = {matrix, cols, r->xq};
+    size_t cols = c->sites[site].n, block = c->sites[site].block;
+    capture base = {matrix, cols, 0, r->x}, quant = {matrix, cols, 0, r->xq};
+    bool expert = tq_model_matrix(c->model, matrix)->expert != SIZE_MAX;
     memset(r->xx, 0, cols * cols * sizeof *r->xx);
     memset(r->cross, 0, cols * cols * sizeof *r->cross);
     for (size_t w = 0; w < c->windows; w += TQ_CALIB_WINDOWS) {
         size_t n = c->windows - w < TQ_CALIB_WINDOWS ? c->windows - w : TQ_CALIB_WINDOWS;
         int rc = see_input(r, block, NULL, r->base, w, n, &base, err);
+        r->f->routes_held = expert; /* the same tokens reach it in both */
         if (rc == TQ_OK) rc = see_input(r, block, r->q, r->quant, w, n, &quant, err);
+        r->f->routes_held = false;
         if (rc != TQ_OK) return rc;
-        tq_gather_add(c->pool, r->xx, r->xq, r->xq, n * TQ_CALIB_CTX, cols);
-        tq_gather_add(c->pool, r->cross, r->x, r->xq, n * TQ_CALIB_CTX, cols);
+        tq_gather_add(c->pool, r->xx, r->xq, r->xq, quant.n, cols);
+        tq_gather_add(c->pool, r->cross, r->x, r->xq, quant.n, cols);
     }
-    tq_gather_finish(r->xx, cols, tq_calibration_tokens(c), true);
-    tq_gather_finish(r->cross, cols, tq_calibration_tokens(c), false);
+    tq_gather_finish(r->xx, cols, c->sites[site].seen, true);
+    tq_gather_finish(r->cross, cols, c->sites[site].seen, false);
     return TQ_OK;
 }
 
@@ -127,11 +135,16 @@ int tq_calibration_asym(tq_calibration *c, tq_variant q,
     size_t blocks = tq_model_config(c->model)->blocks;
     asym_run r = {.c = c, .f = tq_forward_new(c->model, c->pool, err), .q = q, .p = p};
     rc = r.f ? run_init(&r, err) : TQ_FAIL;
+    for (size_t i = 0; rc == TQ_OK && i < tq_model_matrices(c->model); i++) {
+        const tq_moment unknown = {.n = tq_model_matrix(c->model, i)->w.cols};
+        if (c->site_of[i] == SIZE_MAX) rc = encode(ctx, i, &unknown, err);
+    }
     for (size_t site = 0; rc == TQ_OK && site < c->count; site++) {
-        size_t block = c->sites[site].block;
-        rc = site_moments(&r, site, err);
-        tq_moment moment = {c->sites[site].n, r.xx, r.cross};
-        for (size_t i = 0; rc == TQ_OK && i < tq_model_matrices(c->model); i++)
+        size_t block = c->sites[site].block, first = first_matrix(c, site);
+        bool few = tq_calibration_is_few(c, first);
+        if (!few) rc = site_moments(&r, site, first, err);
+        tq_moment moment = {c->sites[site].n, few ? NULL : r.xx, few ? NULL : r.cross};
+        for (size_t i = first; rc == TQ_OK && i < tq_model_matrices(c->model); i++)
             if (c->site_of[i] == site) rc = encode(ctx, i, &moment, err);
         bool last = site + 1 == c->count || c->sites[site + 1].block != block;
         if (rc == TQ_OK && last) rc = advance(&r, block, err);

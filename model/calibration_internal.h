@@ -10,7 +10,8 @@
 /* An input that some matrices share. Which ones do is seen in the pass itself: no second list of it exists. */
 typedef struct tq_calib_site {
     size_t block, n;
-    float *xx; /* [n, n], NULL: not in memory */
+    size_t seen; /* tokens: all of the text, or those that reach an expert */
+    float *xx;   /* [n, n], NULL: not in memory */
 } tq_calib_site;
 
 struct tq_calibration {
@@ -22,9 +23,12 @@ struct tq_calibration {
     char *cache_dir;      /* NULL: none */
     tq_calib_site *sites; /* [count] in the order of the forward pass */
     size_t count;
-    size_t *site_of; /* [matrices] SIZE_MAX: not known yet */
+    size_t *site_of; /* [matrices] SIZE_MAX: not known yet, or an expert that no token reaches */
     bool gathered;
     float *loaded; /* the moment that was read last and is not resident */
 };
+
+/* Is matrix i of an expert that too few tokens reach? */
+bool tq_calibration_is_few(const tq_calibration *c, size_t matrix);
 
 #endif

@@ -19,7 +19,9 @@ enum { MAX_CONFIG_BYTES = 16 << 20, MAX_CONFIG_VALUES = 200000 };
 /* Multimodal checkpoints: the text model is described by text_config. */
 static const struct multimodal {
     const char *model_type, *text_type;
-} multimodals[] = {{"qwen3_5", "qwen3_5_text"}, {"gemma3", "gemma3_text"}};
+} multimodals[] = {{"qwen3_5", "qwen3_5_text"}, {"gemma3", "gemma3_text"}, {"qwen3_5_moe", "qwen3_5_moe_text"}};
+
+#define MOE (1U << TQ_ARCH_QWEN3_MOE | 1U << TQ_ARCH_QWEN3_5_MOE)
 
 /* Settings of other models that would change the arithmetic: only their neutral value is accepted. */
 static const struct foreign {
@@ -30,8 +32,8 @@ static const struct foreign {
 } foreign[] = {
     {"quantization_config", ABSENT, "the weights are already quantized", 0},
     {"compression_config", ABSENT, "the weights are already compressed", 0},
-    {"num_experts", ABSENT, "mixtures of experts are not supported", 0},
-    {"num_local_experts", ABSENT, "mixtures of experts are not supported", 0},
+    {"num_experts", ABSENT, "not a mixture of experts by its model_type", MOE},
+    {"num_local_experts", ABSENT, "not a mixture of experts by its model_type", MOE},
     {"n_routed_experts", ABSENT, "mixtures of experts are not supported", 0},
     {"is_encoder_decoder", ABSENT, "encoder-decoder models are not supported", 0},
     {"use_bidirectional_attention", ABSENT, "attention is causal here", 0},
@@ -58,8 +60,8 @@ static const struct foreign {
 };
 
 const char *tq_arch_name(tq_arch a) {
-    static const char *const names[TQ_ARCH_COUNT] = {"Llama",   "Qwen3",  "Qwen3.5", "Qwen2",
-                                                     "Gemma 3", "OLMo 2", "Phi-3"};
+    static const char *const names[TQ_ARCH_COUNT] = {"Llama",  "Qwen3", "Qwen3.5",   "Qwen2",      "Gemma 3",
+                                                     "OLMo 2", "Phi-3", "Qwen3-MoE", "Qwen3.5-MoE"};
     return names[a];
 }
 
@@ -167,7 +169,7 @@ static int read_sizes(const tq_settings *s, const tq_family *f, tq_config *c, tq
     double eps;
     if (required(s, "vocab_size", f->vocab, MAX_VOCAB, &c->vocab, err) ||
         required(s, "hidden_size", 0, MAX_WIDTH, &c->hidden, err) ||
-        required(s, "intermediate_size", 0, MAX_WIDTH, &c->intermediate, err) ||
+        required(s, "intermediate_size", f->intermediate, MAX_WIDTH, &c->intermediate, err) ||
         required(s, "num_hidden_layers", 0, TQ_MAX_BLOCKS, &c->blocks, err) ||
         required(s, "num_attention_heads", f->heads, MAX_HEADS, &c->heads, err) ||
         tq_setting_size(s, "max_position_embeddings", f->context, 1, MAX_CONTEXT, &c->context, err) ||
@@ -264,8 +266,8 @@ static int find_family(const tq_settings *top, tq_settings *text, const tq_famil
             return TQ_OK;
         }
     tq_fail(err,
-            "%s: model_type %s is not supported: expected llama, mistral, qwen2, qwen3, qwen3_5, gemma3, "
-            "olmo2 or phi3",
+            "%s: model_type %s is not supported: expected llama, mistral, qwen2, qwen3, qwen3_moe, "
+            "qwen3_5, qwen3_5_moe, gemma3, olmo2 or phi3",
             top->file, type);
     return TQ_FAIL;
 }

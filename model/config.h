@@ -15,6 +15,8 @@ typedef enum tq_arch {
     TQ_ARCH_GEMMA3,
     TQ_ARCH_OLMO2,
     TQ_ARCH_PHI3,
+    TQ_ARCH_QWEN3_MOE,
+    TQ_ARCH_QWEN3_5_MOE,
     TQ_ARCH_COUNT
 } tq_arch;
 typedef enum tq_activation { TQ_ACT_SILU, TQ_ACT_GELU_TANH } tq_activation; /* of the MLP's gate */
@@ -29,6 +31,7 @@ typedef enum tq_rope_type {
 
 #define TQ_MAX_BLOCKS 512
 #define TQ_MAX_EOS 8
+#define TQ_MAX_EXPERTS 1024 /* of a block */
 
 typedef struct tq_rope {
     tq_rope_type type;
@@ -72,7 +75,14 @@ typedef struct tq_config {
     bool local[TQ_MAX_BLOCKS]; /* attends within the sliding window */
     /* DeltaNet */
     size_t linear_key_heads, linear_value_heads, linear_key_dim, linear_value_dim, linear_conv;
-    int eos[TQ_MAX_EOS]; /* from config.json and generation_config.json */
+    /* Mixtures of experts */
+    size_t experts;              /* of a block that is a mixture; 0: there is none */
+    size_t experts_used;         /* of a token */
+    size_t expert_width;         /* intermediate size of an expert */
+    size_t shared_width;         /* of the expert that every token goes through; 0: none */
+    bool norm_topk;              /* the weights of a token's experts are made to add up to one */
+    bool mixture[TQ_MAX_BLOCKS]; /* the block's MLP is a mixture of experts */
+    int eos[TQ_MAX_EOS];         /* from config.json and generation_config.json */
     size_t n_eos;
     int bos;         /* -1: none */
     char prefix[64]; /* of the text tensors, e.g. "model." or "model.language_model." is found at binding */

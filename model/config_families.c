@@ -141,6 +141,64 @@ static int read_phi3(const tq_settings *s, const tq_family *f, tq_config *c, tq_
     return TQ_OK;
 }
 
+/* num_experts is called num_local_experts by transformers 5 for Qwen3-MoE. */
+static int read_experts(const tq_settings *s, size_t experts, size_t width, tq_config *c, tq_err *err) {
+    const char *key = tq_json_get(s->json, "num_experts") ? "num_experts" : "num_local_experts";
+    if (tq_setting_size(s, key, experts, 0, TQ_MAX_EXPERTS, &c->experts, err) ||
+        tq_setting_size(s, "num_experts_per_tok", 8, 1, TQ_MAX_EXPERTS, &c->experts_used, err) ||
+        tq_setting_size(s, "moe_intermediate_size", width, 1, MAX_WIDTH, &c->expert_width, err))
+        return TQ_FAIL;
+    if (c->experts && c->experts_used > c->experts)
+        return tq_fail(err, "%s: num_experts_per_tok %zu is more than the %zu experts", s->file, c->experts_used,
+                       c->experts);
+    return TQ_OK;
+}
+
+/* Blocks that are no mixture: those of mlp_only_layers, and all but every decoder_sparse_step-th. */
+static int read_mixtures(const tq_settings *s, tq_config *c, tq_err *err) {
+    const cJSON *dense = tq_json_get(s->json, "mlp_only_layers");
+    size_t step, block;
+    if (tq_setting_size(s, "decoder_sparse_step", 1, 1, MAX_CONTEXT, &step, err)) return TQ_FAIL;
+    if (dense && !cJSON_IsArray(dense)) return tq_fail(err, "%s: mlp_only_layers must be an array", s->file);
+    for (size_t b = 0; b < c->blocks; b++)
+        c->mixture[b] = c->experts > 0 && (b + 1) % step == 0;
+    for (const cJSON *item = dense ? dense->child : NULL; item; item = item->next) {
+        if (!tq_json_size(item, &block)) return tq_fail(err, "%s: mlp_only_layers must hold block numbers", s->file);
+        if (block < c->blocks) c->mixture[block] = false;
+    }
+    return TQ_OK;
+}
+
+static int read_qwen3_moe(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    bool windowed;
+    (void)f;
+    if (read_experts(s, 128, 768, c, err) || read_mixtures(s, c, err) ||
+        tq_setting_bool(s, "norm_topk_prob", false, &c->norm_topk, err) ||
+        tq_setting_bool(s, "use_sliding_window", false, &windowed, err))
+        return TQ_FAIL;
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(s->json, "sliding_window");
+    if (!windowed || cJSON_IsNull(given)) return TQ_OK;
+    if (tq_setting_size(s, "sliding_window", 4096, 1, MAX_CONTEXT, &c->sliding_window, err)) return TQ_FAIL;
+    for (size_t b = 0; b < c->blocks; b++)
+        c->local[b] = true;
+    return TQ_OK;
+}
+
+/* Every block is a mixture, with an expert that every token goes through. */
+static int read_qwen3_5_moe(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    if (read_qwen3_5(s, f, c, err) || read_experts(s, 256, 512, c, err) ||
+        tq_setting_size(s, "shared_expert_intermediate_size", 512, 1, MAX_WIDTH, &c->shared_width, err) ||
+        tq_setting_bool(s, "norm_topk_prob", true, &c->norm_topk, err))
+        return TQ_FAIL;
+    if (!c->experts)
+        return tq_fail(err, "%s: num_experts must be a whole number from 1 to %d", s->file, TQ_MAX_EXPERTS);
+    if (!c->norm_topk)
+        return tq_fail(err, "%s: norm_topk_prob false is not supported with model_type %s", s->file, f->model_type);
+    for (size_t b = 0; b < c->blocks; b++)
+        c->mixture[b] = true;
+    return TQ_OK;
+}
+
 const tq_family tq_families[] = {
     {.model_type = "llama",
      .arch = TQ_ARCH_LLAMA,
@@ -232,5 +290,29 @@ const tq_family tq_families[] = {
      .eos = 32000,
      .activation_key = "hidden_act",
      .more = read_phi3},
+    {.model_type = "qwen3_moe",
+     .arch = TQ_ARCH_QWEN3_MOE,
+     .kv_heads = 4,
+     .context = 32768,
+     .partial_rotary = 1,
+     .theta = 10000,
+     .bos = -1,
+     .eos = -1,
+     .attention_bias = true,
+     .activation_key = "hidden_act",
+     .more = read_qwen3_moe},
+    {.model_type = "qwen3_5_moe_text",
+     .arch = TQ_ARCH_QWEN3_5_MOE,
+     .intermediate = 512, /* no block has a dense MLP */
+     .kv_heads = 2,
+     .head_dim = 256,
+     .context = 32768,
+     .partial_rotary = 0.25,
+     .theta = 10000,
+     .bos = -1,
+     .eos = -1,
+     .attention_bias = true,
+     .activation_key = "hidden_act",
+     .more = read_qwen3_5_moe},
 };
 const size_t tq_families_count = sizeof tq_families / sizeof *tq_families;

@@ -21,6 +21,7 @@ typedef struct tq_family {
     const char *model_type;
     tq_arch arch;
     size_t vocab, heads; /* 0: the file must say it */
+    size_t intermediate; /* 0: the file must say it */
     size_t kv_heads;     /* 0: as many as heads */
     size_t head_dim;     /* 0: hidden / heads */
     size_t context;

@@ -42,7 +42,7 @@ static int check_keys(const tq_settings *s, const struct rope_row *row, tq_arch 
     static const char *const qwen[] = {"mrope_section", "mrope_interleaved"};
     for (const cJSON *m = s->json->child; m; m = m->next) {
         if (cJSON_IsNull(m) || is_listed(m->string, common, 4) || is_listed(m->string, row->keys, MAX_KEYS)) continue;
-        if (arch == TQ_ARCH_QWEN3_5 && is_listed(m->string, qwen, 2)) continue;
+        if ((arch == TQ_ARCH_QWEN3_5 || arch == TQ_ARCH_QWEN3_5_MOE) && is_listed(m->string, qwen, 2)) continue;
         return tq_fail(err, "%s: rope setting %s is not understood with rope type %s", s->file, m->string, row->name);
     }
     return tq_json_unique(s->file, "the rope settings", s->json, err);

@@ -69,6 +69,41 @@ static size_t kept_tensor_bytes(const tq_model *m, export_kind kind, const tq_te
     return is_copied(m, kind, t) ? t->bytes : t->count * sizeof(float);
 }
 
+/* A matrix as stored; it may be a part of its tensor. */
+static size_t kept_matrix_bytes(const tq_matrix *x) {
+    size_t element = x->tensor->codec || x->tensor->paired ? sizeof(float) : tq_dtype_size(x->tensor->dtype);
+    return x->w.rows * x->w.cols * element;
+}
+
+/* Does its tensor hold other experts' matrices too? */
+static bool is_stacked(const tq_matrix *x) {
+    return x->tensor && x->tensor->count != x->w.rows * x->w.cols;
+}
+
+/* Are some matrices of this tensor packed, and are all of them? */
+static bool some_packed(const tq_model *m, tq_variant q, const tq_tensor *t, bool *all) {
+    bool some = false;
+    *all = true;
+    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+        if (tq_model_matrix(m, i)->tensor != t) continue;
+        bool packed = packed_of(m, q, i) != NULL;
+        some = some || packed;
+        *all = *all && packed;
+    }
+    return some;
+}
+
+/* Do a tensor's matrices go out one by one? A tensor of all experts stays one for transformers, which knows it as
+ * safetensors files have it; ours has a name for each packed one. */
+static bool is_split(const tq_model *m, export_kind kind) {
+    return kind == KIND_TQ || strcmp(tq_source_format(tq_model_source(m)), "safetensors") != 0;
+}
+
+/* What such a tensor goes out as, as one, when some of its matrices are packed: those are bf16 by themselves. */
+static tq_dtype stacked_dtype(const tq_tensor *t, bool all) {
+    return all || t->dtype == TQ_BF16 ? TQ_BF16 : TQ_F32;
+}
+
 /* All tensors that are no quantizable matrix. */
 static size_t other_bytes(const tq_model *m, export_kind kind) {
     const tq_source *s = tq_model_source(m);
@@ -76,8 +111,8 @@ static size_t other_bytes(const tq_model *m, export_kind kind) {
     for (size_t i = 0; i < tq_source_count(s); i++)
         if (!is_packed_part(tq_source_at(s, i)->name)) bytes += kept_tensor_bytes(m, kind, tq_source_at(s, i));
     for (size_t i = 0; i < tq_model_matrices(m); i++) {
-        const tq_tensor *t = tq_model_matrix(m, i)->tensor;
-        if (t) bytes -= kept_tensor_bytes(m, kind, t);
+        const tq_matrix *x = tq_model_matrix(m, i);
+        if (x->tensor) bytes -= kept_matrix_bytes(x);
     }
     return bytes;
 }
@@ -87,8 +122,11 @@ static size_t export_bytes(const tq_model *m, tq_variant q, export_kind kind) {
     for (size_t i = 0; i < tq_model_matrices(m); i++) {
         const tq_matrix *x = tq_model_matrix(m, i);
         const tq_qmatrix *packed = packed_of(m, q, i);
-        if (!packed)
-            bytes += kept_tensor_bytes(m, kind, x->tensor);
+        bool all = false;
+        if (is_stacked(x) && !is_split(m, kind) && some_packed(m, q, x->tensor, &all))
+            bytes += x->w.rows * x->w.cols * tq_dtype_size(stacked_dtype(x->tensor, all));
+        else if (!packed)
+            bytes += kept_matrix_bytes(x);
         else
             bytes += kind == KIND_TQ ? packed_bytes(packed) : x->w.rows * x->w.cols * sizeof(uint16_t);
     }
@@ -115,7 +153,7 @@ static int find_owners(export_run *r, tq_err *err) {
         char name[NAME_SIZE];
         (void)snprintf(name, sizeof name, "%s" TQ_PACKED_INFIX "spec", m->name);
         const tq_tensor *t = m->tensor ? m->tensor : tq_source_find(r->source, name);
-        if (t) r->owner[t - first] = i;
+        if (t && r->owner[t - first] == SIZE_MAX) r->owner[t - first] = i;
     }
     return TQ_OK;
 }
@@ -142,10 +180,9 @@ static int write_data(export_run *r, const void *data, size_t bytes, tq_err *err
     return TQ_OK;
 }
 
-/* The rows of a tensor as floats. */
-static int write_floats(export_run *r, const tq_tensor *t, tq_err *err) {
-    tq_matrix_view w = tq_tensor_view(t);
-    float *row = malloc((w.cols + 1) * sizeof *row), shift = is_shifted(r->job->model, r->kind, t) ? 1.0F : 0.0F;
+/* Rows as floats, less `shift`. */
+static int write_floats(export_run *r, tq_matrix_view w, float shift, tq_err *err) {
+    float *row = malloc((w.cols + 1) * sizeof *row);
     if (!row) return tq_fail(err, "%s: out of memory", r->job->path);
     int rc = TQ_OK;
     for (size_t i = 0; i < w.rows && rc == TQ_OK; i++) {
@@ -160,7 +197,8 @@ static int write_floats(export_run *r, const tq_tensor *t, tq_err *err) {
 
 static int copy_tensor(export_run *r, const tq_tensor *t, export_pass pass, tq_err *err) {
     if (!is_copied(r->job->model, r->kind, t)) {
-        if (pass == PASS_WRITE) return write_floats(r, t, err);
+        float shift = is_shifted(r->job->model, r->kind, t) ? 1.0F : 0.0F;
+        if (pass == PASS_WRITE) return write_floats(r, tq_tensor_view(t), shift, err);
         return declare(r, t->name, tq_dtype_name(TQ_F32), t->shape, t->rank, t->count * sizeof(float), err);
     }
     if (pass == PASS_DECLARE) return declare(r, t->name, t->dtype_name, t->shape, t->rank, t->bytes, err);
@@ -202,7 +240,7 @@ static void dequantize_some(void *ctx, size_t begin, size_t end, int thread) {
     }
 }
 
-static int write_dense(export_run *r, const tq_qmatrix *q, tq_err *err) {
+static int write_dense(export_run *r, const tq_qmatrix *q, tq_dtype dtype, tq_err *err) {
     size_t threads = (size_t)tq_pool_threads(r->job->pool), rows = tq_qmatrix_rows(q), batch = (size_t)16 * DENSE_ROWS;
     dense_run d = {.q = q, .cols = tq_qmatrix_cols(q), .scratch_size = (tq_qmatrix_scratch(q) + 15) / 16 * 16};
     d.out = malloc(batch * d.cols * sizeof *d.out);
@@ -211,7 +249,9 @@ static int write_dense(export_run *r, const tq_qmatrix *q, tq_err *err) {
     for (; d.first < rows && rc == TQ_OK; d.first += batch) {
         d.rows = rows - d.first < batch ? rows - d.first : batch;
         tq_pool_run(r->job->pool, (d.rows + DENSE_ROWS - 1) / DENSE_ROWS, 1, dequantize_some, &d);
-        rc = write_data(r, d.out, d.rows * d.cols * sizeof *d.out, err);
+        tq_matrix_view rows_out = {.data = d.out, .dtype = TQ_BF16, .rows = d.rows, .cols = d.cols};
+        rc = dtype == TQ_BF16 ? write_data(r, d.out, d.rows * d.cols * sizeof *d.out, err)
+                              : write_floats(r, rows_out, 0, err);
     }
     free(d.out);
     free(d.scratch);
@@ -220,16 +260,69 @@ static int write_dense(export_run *r, const tq_qmatrix *q, tq_err *err) {
 
 static int put_dense(export_run *r, const tq_matrix *m, const tq_qmatrix *q, export_pass pass, tq_err *err) {
     char tensor[NAME_SIZE];
-    if (pass == PASS_WRITE) return write_dense(r, q, err);
+    if (pass == PASS_WRITE) return write_dense(r, q, TQ_BF16, err);
     (void)snprintf(tensor, sizeof tensor, "%s.weight", m->name);
     return declare(r, tensor, tq_dtype_name(TQ_BF16), (const size_t[]){m->w.rows, m->w.cols}, 2,
                    m->w.rows * m->w.cols * sizeof(uint16_t), err);
+}
+
+/* A matrix as stored, as a tensor of its own or, with name NULL, as a part of one. */
+static int put_kept(export_run *r, const tq_matrix *x, const char *name, tq_dtype dtype, export_pass pass,
+                    tq_err *err) {
+    char tensor[NAME_SIZE];
+    bool as_is = !x->w.codec && !x->w.paired && x->w.dtype == dtype;
+    if (pass == PASS_WRITE)
+        return as_is ? write_data(r, x->w.data, tq_matrix_bytes(&x->w), err) : write_floats(r, x->w, 0, err);
+    (void)snprintf(tensor, sizeof tensor, "%s.weight", name);
+    return declare(r, tensor, tq_dtype_name(dtype), (const size_t[]){x->w.rows, x->w.cols}, 2,
+                   x->w.rows * x->w.cols * tq_dtype_size(dtype), err);
+}
+
+/* The matrices of one tensor, each by itself. */
+static int put_split(export_run *r, const tq_tensor *t, export_pass pass, tq_err *err) {
+    const tq_model *model = r->job->model;
+    int rc = TQ_OK;
+    for (size_t i = 0; i < tq_model_matrices(model) && rc == TQ_OK; i++) {
+        const tq_matrix *x = tq_model_matrix(model, i);
+        const tq_qmatrix *q = packed_of(model, r->job->q, i);
+        if (x->tensor != t) continue;
+        if (!q)
+            rc = put_kept(r, x, x->name, t->codec || t->paired ? TQ_F32 : t->dtype, pass, err);
+        else
+            rc = r->kind == KIND_TQ ? put_packed(r, x->name, q, pass, err) : put_dense(r, x, q, pass, err);
+    }
+    return rc;
+}
+
+/* The matrices of one tensor, as that tensor: they are written in the order in which they lie in it. */
+static int put_stacked(export_run *r, const tq_tensor *t, tq_dtype dtype, export_pass pass, tq_err *err) {
+    const tq_model *model = r->job->model;
+    int rc = TQ_OK;
+    if (pass == PASS_DECLARE)
+        return declare(r, t->name, tq_dtype_name(dtype), t->shape, t->rank, t->count * tq_dtype_size(dtype), err);
+    const char *at = t->data, *end = at + t->bytes;
+    while (at < end && rc == TQ_OK) {
+        size_t i = 0;
+        while (i < tq_model_matrices(model) && tq_model_matrix(model, i)->w.data != at)
+            i++;
+        if (i == tq_model_matrices(model)) return tq_fail(err, "%s: tensor %s is bound in part", r->job->path, t->name);
+        const tq_matrix *x = tq_model_matrix(model, i);
+        const tq_qmatrix *q = packed_of(model, r->job->q, i);
+        rc = q ? write_dense(r, q, dtype, err) : put_kept(r, x, NULL, dtype, pass, err);
+        at += tq_matrix_bytes(&x->w);
+    }
+    return rc;
 }
 
 static int put_tensor(export_run *r, size_t i, export_pass pass, tq_err *err) {
     const tq_tensor *t = tq_source_at(r->source, i);
     if (r->owner[i] == SIZE_MAX) return is_packed_part(t->name) ? TQ_OK : copy_tensor(r, t, pass, err);
     const tq_matrix *m = tq_model_matrix(r->job->model, r->owner[i]);
+    if (is_stacked(m)) {
+        bool all, some = some_packed(r->job->model, r->job->q, t, &all), split = is_split(r->job->model, r->kind);
+        if (split && (some || r->kind == KIND_HF)) return put_split(r, t, pass, err);
+        return some ? put_stacked(r, t, stacked_dtype(t, all), pass, err) : copy_tensor(r, t, pass, err);
+    }
     const tq_qmatrix *q = packed_of(r->job->model, r->job->q, r->owner[i]);
     if (!q) return copy_tensor(r, t, pass, err);
     return r->kind == KIND_TQ ? put_packed(r, m->name, q, pass, err) : put_dense(r, m, q, pass, err);

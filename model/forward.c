@@ -74,9 +74,10 @@ void tq_forward_free(tq_forward *f) {
     }
     for (size_t i = 0; i < sizeof f->mixed / sizeof f->mixed[0]; i++)
         tq_buffer_free(&f->mixed[i]);
-    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm, &f->half, &f->out};
+    tq_buffer *rest[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm, &f->half, &f->out, &f->part};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
         tq_buffer_free(rest[i]);
+    tq_routes_free(&f->routes);
     tq_rope_table_free(&f->rope[0]);
     tq_rope_table_free(&f->rope[1]);
     tq_qmatrix_free(f->head);
@@ -275,7 +276,7 @@ static int run_block(tq_block_run *r, const tq_progress *p, tq_err *err) {
     take_out(r, TQ_VEC_MIXER_OUT_NORM);
     if (tq_progress_cancelled(p)) return tq_cancelled(err);
     make_input(r, TQ_VEC_POST_NORM);
-    rc = run_mlp(r, err);
+    rc = f->config->mixture[r->block] ? tq_experts_run(r, err) : run_mlp(r, err);
     if (rc != TQ_OK) return rc;
     take_out(r, TQ_VEC_MLP_OUT_NORM);
     if (!is_finite(f, r->h, n, hidden)) return tq_fail(err, "block %zu: result is not finite", r->block);

@@ -25,6 +25,17 @@ typedef struct tq_rotated {
     tq_xq xq;
 } tq_rotated;
 
+/* Which experts the tokens of a block go to: n tokens with k of them each, and the same by expert. */
+typedef struct tq_routes {
+    tq_buffer probabilities; /* [n, experts] */
+    tq_buffer weight;        /* [n, k] */
+    uint32_t *expert;        /* [n, k] */
+    uint32_t *order;         /* [n * k] places in the above, by expert, then by token */
+    size_t room;             /* of the two */
+    size_t *first;           /* [experts + 1] where an expert's begin in `order` */
+} tq_routes;
+void tq_routes_free(tq_routes *r);
+
 struct tq_forward {
     const tq_model *model;
     const tq_config *config;
@@ -45,7 +56,10 @@ struct tq_forward {
     tq_buffer gate, up;   /* [n, intermediate] */
     tq_buffer out;        /* [n, hidden]: what a mixer or an MLP gives, where it is normalised before it is added */
     tq_buffer final_norm; /* [n, hidden] */
-    tq_buffer half;       /* [n, ld]: the input of stored matrices as bf16 */
+    tq_routes routes;
+    bool routes_held; /* tokens go where they went in the last mixture, whatever the router would say */
+    tq_buffer part;   /* [n, hidden]: inputs of one expert, and after that what it gives */
+    tq_buffer half;   /* [n, ld]: the input of stored matrices as bf16 */
 };
 
 /* The part of a block's work that is common to its steps. */
@@ -65,6 +79,8 @@ typedef struct tq_block_run {
 /* h += mixer(x), x = f->x: [seqs * len, hidden]; or out = mixer(x) where out is not h. */
 int tq_attention_run(const tq_block_run *r, tq_err *err);
 int tq_deltanet_run(const tq_block_run *r, tq_err *err);
+/* The same for a block whose MLP is a mixture of experts. */
+int tq_experts_run(const tq_block_run *r, tq_err *err);
 
 /* Calls fn over [0, n) in chunks of grain; work that is one chunk stays on this thread. */
 void tq_forward_parallel(tq_forward *f, size_t n, size_t grain,

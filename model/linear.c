@@ -368,7 +368,10 @@ int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const 
 
 tq_linear_job tq_linear_role(const tq_forward *f, tq_variant q, const struct tq_block_weights *w, tq_role role,
                              float *y, size_t ldy, bool add) {
-    size_t i = w->matrix[role];
+    return tq_linear_matrix(f, q, w->matrix[role], y, ldy, add);
+}
+
+tq_linear_job tq_linear_matrix(const tq_forward *f, tq_variant q, size_t i, float *y, size_t ldy, bool add) {
     const tq_matrix *m = tq_model_matrix(f->model, i);
     const tq_qmatrix *packed = q && q[i] ? q[i] : m->packed;
     return (tq_linear_job){.w = &m->w, .q = packed, .bias = m->bias, .y = y, .ldy = ldy, .matrix = i, .add = add};

@@ -27,6 +27,8 @@ int tq_linear_run(tq_forward *f, const tq_linear_job *jobs, size_t count, const 
 /* The job for matrix `role` of a block under a variant. */
 tq_linear_job tq_linear_role(const tq_forward *f, tq_variant q, const struct tq_block_weights *w, tq_role role,
                              float *y, size_t ldy, bool add);
+/* The same for matrix i of the model. */
+tq_linear_job tq_linear_matrix(const tq_forward *f, tq_variant q, size_t i, float *y, size_t ldy, bool add);
 /* The job for a matrix that always stays as stored. */
 tq_linear_job tq_linear_plain(const tq_matrix_view *w, float *y);
 

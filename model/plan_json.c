@@ -356,13 +356,14 @@ static int read_rules(const char *file, const cJSON *root, tq_plan *p, tq_err *e
     return TQ_OK;
 }
 
-/* The matrix that an entry of "matrices" is about, and what it says was chosen. */
+/* The matrix that an entry of "matrices" is about, and what it says was chosen; *matrix is where it is looked for
+ * first. */
 static int read_matrix(const char *file, const cJSON *o, const tq_model *m, size_t *matrix, tq_choice *c, tq_err *err) {
     if (check_fields(file, "matrices", o, matrix_fields, err) != TQ_OK) return TQ_FAIL;
     const char *name = tq_json_text(o, "name"), *bits = tq_json_text(o, "bits");
     const tq_bits_traits *traits = tq_bits_find(bits);
     const cJSON *group = cJSON_GetObjectItemCaseSensitive(o, "group");
-    *matrix = tq_model_find(m, name);
+    *matrix = tq_model_find_from(m, name, *matrix);
     if (*matrix == SIZE_MAX) return tq_fail(err, "%s: matrix %.120s is not in the model", file, name);
     if (!traits) return tq_fail(err, "%s: matrix %s: '%.20s' is no bit config", file, name, bits);
     if ((traits->id == TQ_BITS_KEEP) != !group)
@@ -375,8 +376,8 @@ static int read_matrix(const char *file, const cJSON *o, const tq_model *m, size
 /* "matrices" is what came of the rules: when it says something else, somebody edited one of them alone. */
 static int check_matrices(const char *file, const cJSON *root, const tq_plan *p, tq_err *err) {
     const cJSON *array = cJSON_GetObjectItemCaseSensitive(root, "matrices");
-    for (const cJSON *o = array ? array->child : NULL; o; o = o->next) {
-        size_t i;
+    size_t i = 0;
+    for (const cJSON *o = array ? array->child : NULL; o; o = o->next, i++) {
         tq_choice c;
         if (read_matrix(file, o, tq_plan_model(p), &i, &c, err) != TQ_OK) return TQ_FAIL;
         if (tq_choice_equal(c, tq_plan_get(p, i))) continue;
@@ -416,8 +417,8 @@ int tq_plan_read_distortion(const tq_model *m, const char *json, size_t bytes, c
         distortion[i] = (tq_distortion){NAN, NAN};
     const cJSON *array = cJSON_GetObjectItemCaseSensitive(root, "matrices");
     int rc = check_count(file_name, root, m, err);
-    for (const cJSON *o = array ? array->child : NULL; o && rc == TQ_OK; o = o->next) {
-        size_t i;
+    size_t i = 0;
+    for (const cJSON *o = array ? array->child : NULL; o && rc == TQ_OK; o = o->next, i++) {
         tq_choice c;
         rc = read_matrix(file_name, o, m, &i, &c, err);
         if (rc != TQ_OK) break;

@@ -223,7 +223,7 @@ size_t tq_session_matrix_bytes(const tq_session *s, size_t matrix) {
     const tq_matrix *m = tq_model_matrix(s->model, matrix);
     if (m->packed) return tq_qmatrix_bytes(m->packed);
     tq_qspec spec = tq_plan_spec(s->plan, matrix);
-    return spec.bits == TQ_BITS_KEEP ? m->tensor->bytes : tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
+    return spec.bits == TQ_BITS_KEEP ? tq_matrix_bytes(&m->w) : tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
 }
 
 tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix) {
@@ -234,6 +234,7 @@ tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix) {
     if (s->q[matrix] && tq_qmatrix_spec(s->q[matrix])->calibrate != TQ_CALIBRATE_NONE) {
         f.calibrated = true;
         f.fell_back = s->calibrated[matrix].fell_back;
+        f.unseen = s->calibrated[matrix].unseen;
         f.weighted = s->calibrated[matrix].weighted;
         f.plain = s->calibrated[matrix].plain;
     }
@@ -313,7 +314,7 @@ int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures 
     if (m->packed || (out->ready && tq_choice_equal(c, tq_plan_get(s->plan, matrix)))) return TQ_OK;
     *out = (tq_matrix_figures){.ready = true, .distortion = {0, 1}};
     if (c.bits == TQ_BITS_KEEP) {
-        out->bytes = m->tensor->bytes;
+        out->bytes = tq_matrix_bytes(&m->w);
     } else {
         tq_qmatrix *q = NULL;
         spec.bits = c.bits;

@@ -54,6 +54,7 @@ typedef struct tq_matrix_figures {
     double bpw;
     bool calibrated;        /* the codes were found under the second moment of the input, and this is what it says: */
     bool fell_back;         /* its plain codes were better, or the moment could not be factored */
+    bool unseen;            /* of an expert that saw too few tokens: its codes are plain, the next two NaN */
     double weighted, plain; /* tr(E H E^T) / tr(W H W^T), of the codes and of plain ones */
 } tq_matrix_figures;
 tq_matrix_figures tq_session_figures(const tq_session *s, size_t matrix);

@@ -120,39 +120,109 @@ static bool is_in(unsigned set, int member) {
     return (set >> (unsigned)member & 1U) != 0;
 }
 
-static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
-    const tq_matrix_rule *rule = &tq_matrix_rules[role];
-    size_t rows = tq_dim_of(&m->config, rule->rows), cols = tq_dim_of(&m->config, rule->cols);
+/* A matrix at the end of the list, its weights still to be bound; label is borrowed. NULL with a message. */
+static tq_matrix *add_matrix(tq_model *m, size_t block, const char *label, size_t rows, size_t cols, tq_err *err) {
     tq_matrix *x = &m->matrices[m->n_matrices];
-    char name[NAME_SIZE], tensor[NAME_SIZE + 8];
-    (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->label);
-    (void)snprintf(tensor, sizeof tensor, "%s.weight", name);
+    char name[NAME_SIZE];
+    (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, label);
     x->name = strdup(name);
-    if (!x->name) return tq_fail(err, "%s: out of memory", tq_source_path(m->source));
-    m->blocks[block].matrix[role] = m->n_matrices++; /* from here on tq_model_free frees it */
-    x->label = rule->label;
+    if (!x->name) {
+        (void)tq_fail(err, "%s: out of memory", tq_source_path(m->source));
+        return NULL;
+    }
+    m->n_matrices++; /* from here on tq_model_free frees it */
+    x->label = label;
     x->block = block;
+    x->expert = SIZE_MAX;
     x->w = (tq_matrix_view){.rows = rows, .cols = cols, .dtype = TQ_DTYPE_OTHER};
     m->matrix_weights += rows * cols;
+    return x;
+}
 
-    int rc = TQ_OK;
+/* Its weights, from a tensor of its own or as a tq export packed them. */
+static int bind_weights(tq_model *m, tq_matrix *x, tq_err *err) {
+    char tensor[NAME_SIZE + 8];
+    size_t rows = x->w.rows, cols = x->w.cols;
+    (void)snprintf(tensor, sizeof tensor, "%s.weight", x->name);
     if (!tq_source_find(m->source, tensor)) {
-        rc = tq_packed_load(m->source, name, rows, cols, m->rotations, &x->packed, err);
+        int rc = tq_packed_load(m->source, x->name, rows, cols, m->rotations, &x->packed, err);
         if (rc != TQ_OK) return rc;
     }
     if (x->packed) {
         m->matrix_bytes += tq_qmatrix_bytes(x->packed);
-    } else {
-        x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
-        if (!x->tensor) return TQ_FAIL;
-        x->w = tq_tensor_view(x->tensor);
-        m->matrix_bytes += x->tensor->bytes;
+        return TQ_OK;
     }
-    if (tq_bias_present(&m->config, rule->bias)) {
+    x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
+    if (!x->tensor) return TQ_FAIL;
+    x->w = tq_tensor_view(x->tensor);
+    m->matrix_bytes += x->tensor->bytes;
+    return TQ_OK;
+}
+
+static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
+    const tq_matrix_rule *rule = &tq_matrix_rules[role];
+    size_t rows = tq_dim_of(&m->config, rule->rows), cols = tq_dim_of(&m->config, rule->cols);
+    tq_matrix *x = add_matrix(m, block, rule->label, rows, cols, err);
+    if (!x) return TQ_FAIL;
+    m->blocks[block].matrix[role] = m->n_matrices - 1;
+    int rc = bind_weights(m, x, err);
+    if (rc == TQ_OK && tq_bias_present(&m->config, rule->bias)) {
+        char tensor[NAME_SIZE + 8];
         float *bias = NULL;
-        (void)snprintf(tensor, sizeof tensor, "%s.bias", name);
+        (void)snprintf(tensor, sizeof tensor, "%s.bias", x->name);
         rc = bind_vector(m, tensor, &rows, 1, TQ_TAKE_AS_IS, &bias, err);
         x->bias = bias;
+    }
+    return rc;
+}
+
+/* The expert's part of a tensor that holds all experts', if there is one. *found says so. */
+static int bind_part(tq_model *m, tq_matrix *x, const tq_expert_rule *rule, bool *found, tq_err *err) {
+    size_t rows = x->w.rows, cols = x->w.cols;
+    char name[NAME_SIZE];
+    *found = false;
+    for (size_t k = 0; k < sizeof rule->stacked / sizeof *rule->stacked && !*found; k++) {
+        size_t parts = rule->stacked[k].parts, part = rule->stacked[k].part;
+        if (!rule->stacked[k].name) continue;
+        (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, x->block, rule->stacked[k].name);
+        if (!tq_source_find(m->source, name)) continue;
+        const tq_tensor *t = find_tensor(m, name, (const size_t[]){m->config.experts, parts * rows, cols}, 3, err);
+        if (!t) return TQ_FAIL;
+        if (x->expert || part) m->tensors_used--; /* counted once */
+        *found = true;
+        x->tensor = t;
+        x->w = tq_tensor_view(t);
+        x->w.data = (const char *)t->data + (x->expert * parts + part) * rows * (t->bytes / x->w.rows);
+        x->w.rows = rows;
+        m->matrix_bytes += tq_matrix_bytes(&x->w);
+    }
+    return TQ_OK;
+}
+
+static int bind_expert(tq_model *m, size_t block, const tq_expert_rule *rule, size_t expert, tq_err *err) {
+    char label[64], name[NAME_SIZE];
+    bool found = false; /* in a tensor of all experts */
+    (void)snprintf(label, sizeof label, "mlp.experts.%zu.%s", expert, rule->label);
+    tq_matrix *x =
+        add_matrix(m, block, label, tq_dim_of(&m->config, rule->rows), tq_dim_of(&m->config, rule->cols), err);
+    if (!x) return TQ_FAIL;
+    x->label = x->name + strlen(x->name) - strlen(label);
+    x->expert = expert;
+    x->group = rule->group;
+    (void)snprintf(name, sizeof name, "%s.weight", x->name);
+    if (!tq_source_find(m->source, name)) {
+        (void)snprintf(name, sizeof name, "%s" TQ_PACKED_INFIX "spec", x->name);
+        if (!tq_source_find(m->source, name) && bind_part(m, x, rule, &found, err) != TQ_OK) return TQ_FAIL;
+    }
+    return found ? TQ_OK : bind_weights(m, x, err);
+}
+
+static int bind_experts(tq_model *m, size_t block, tq_err *err) {
+    int rc = TQ_OK;
+    for (size_t k = 0; k < TQ_EXPERT_ROLES && rc == TQ_OK; k++) {
+        m->blocks[block].expert[k] = m->n_matrices;
+        for (size_t e = 0; e < m->config.experts && rc == TQ_OK; e++)
+            rc = bind_expert(m, block, &tq_expert_rules[k], e, err);
     }
     return rc;
 }
@@ -165,6 +235,8 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
     w->mixer = c->mixer[block];
     for (int i = 0; i < TQ_ROLE_COUNT; i++)
         w->matrix[i] = SIZE_MAX;
+    for (int i = 0; i < TQ_EXPERT_ROLES; i++)
+        w->expert[i] = SIZE_MAX;
     for (size_t i = 0; i < tq_vector_rules_count && rc == TQ_OK; i++) {
         const tq_vector_rule *rule = &tq_vector_rules[i];
         if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch)) continue;
@@ -176,13 +248,15 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
     }
     for (int i = 0; i < TQ_SIDE_COUNT && rc == TQ_OK; i++) {
         const tq_side_rule *rule = &tq_side_rules[i];
-        if (!is_in(rule->mixers, w->mixer)) continue;
+        if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch) || !tq_mlp_is(c, block, rule->mlp)) continue;
         (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
         rc = bind_kept_matrix(m, name, tq_dim_of(c, rule->rows), tq_dim_of(c, rule->cols), &w->side[i], err);
     }
     for (int i = 0; i < TQ_ROLE_COUNT && rc == TQ_OK; i++)
-        if (is_in(tq_matrix_rules[i].mixers, w->mixer) && is_in(tq_matrix_rules[i].archs, c->arch))
+        if (is_in(tq_matrix_rules[i].mixers, w->mixer) && is_in(tq_matrix_rules[i].archs, c->arch) &&
+            tq_mlp_is(c, block, tq_matrix_rules[i].mlp))
             rc = bind_matrix(m, block, (tq_role)i, err);
+    if (rc == TQ_OK && c->mixture[block]) rc = bind_experts(m, block, err);
     return rc;
 }
 
@@ -275,7 +349,7 @@ int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **o
     m->config = *config;
     m->rotations = tq_rotation_cache_new();
     m->blocks = calloc(config->blocks, sizeof *m->blocks);
-    m->matrices = calloc(config->blocks * TQ_ROLE_COUNT, sizeof *m->matrices);
+    m->matrices = calloc(config->blocks * (TQ_ROLE_COUNT + TQ_EXPERT_ROLES * config->experts), sizeof *m->matrices);
     if (!m->rotations || !m->blocks || !m->matrices) {
         rc = tq_fail(err, "%s: out of memory", tq_source_path(source));
         goto fail;
@@ -340,8 +414,14 @@ const tq_matrix *tq_model_matrix(const tq_model *m, size_t i) {
 }
 
 size_t tq_model_find(const tq_model *m, const char *name) {
-    for (size_t i = 0; i < m->n_matrices; i++)
+    return tq_model_find_from(m, name, 0);
+}
+
+size_t tq_model_find_from(const tq_model *m, const char *name, size_t first) {
+    for (size_t k = 0, i = first; k < m->n_matrices; k++, i++) {
+        if (i >= m->n_matrices) i = 0;
         if (strcmp(m->matrices[i].name, name) == 0) return i;
+    }
     return SIZE_MAX;
 }
 

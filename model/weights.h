@@ -14,9 +14,12 @@ typedef struct tq_matrix {
     const char *name;  /* the tensor's name without ".weight", e.g. "model.layers.3.mlp.down_proj" */
     const char *label; /* within its block, e.g. "mlp.down_proj", "linear_attn.in_proj_qkv" */
     size_t block;
+    size_t expert;           /* SIZE_MAX: it is no expert's */
+    const char *group;       /* of an expert's: what its block's matrices of this kind are called together,
+                              * "mlp.experts.*.down_proj"; they stand one after another. NULL: it stands alone */
     tq_matrix_view w;        /* [rows = outputs, cols = inputs] */
     const float *bias;       /* [rows] or NULL, owned by the model */
-    const tq_tensor *tensor; /* NULL when packed */
+    const tq_tensor *tensor; /* NULL when packed; of an expert's it may hold others too, then w is a part of it */
     tq_qmatrix
         *packed; /* of a tq export: w.data is NULL and this is the matrix as stored; owned by the model. Else NULL */
 } tq_matrix;
@@ -41,6 +44,8 @@ const char *tq_model_block_kind(const tq_model *m, size_t block); /* "DeltaNet",
 size_t tq_model_matrices(const tq_model *m);
 const tq_matrix *tq_model_matrix(const tq_model *m, size_t i);
 size_t tq_model_find(const tq_model *m, const char *name); /* SIZE_MAX when absent */
+/* The same, looking there first: for many names in order. */
+size_t tq_model_find_from(const tq_model *m, const char *name, size_t first);
 
 /* Bytes of what always stays as stored (embeddings, head, norms, small tensors) and of all quantizable matrices as
  * stored; and the numbers of weights of both. */

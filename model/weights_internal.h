@@ -9,6 +9,7 @@
 struct tq_block_weights {
     tq_mixer mixer;
     size_t matrix[TQ_ROLE_COUNT];       /* indices for tq_model_matrix; SIZE_MAX: this block has none */
+    size_t expert[TQ_EXPERT_ROLES];     /* those of the first expert, the others' follow; SIZE_MAX: no mixture */
     tq_matrix_view side[TQ_SIDE_COUNT]; /* borrowed from the map */
     float *vec[TQ_VEC_COUNT];           /* NULL: none */
 };

@@ -296,6 +296,13 @@ int tq_qmatrix_encode_calibrated(const tq_matrix_view *w, const tq_qspec *spec, 
         tq_qmatrix_free(plain);
         return tq_fail(err, "calibration needs nested residuals, and the second moment of %zu inputs", w->cols);
     }
+    if (!moment->xx) {
+        f.fell_back = f.unseen = true;
+        f.plain = f.weighted = NAN;
+        *out = plain;
+        if (figures) *figures = f;
+        return TQ_OK;
+    }
     tq_calibration_work c = {.w = w, .pool = pool, .progress = progress};
     c.total = (double)w->rows * (double)w->cols * (1 + options->sweeps);
     rc = work_init(&c, spec, cache, err);

@@ -17,7 +17,8 @@
 /* The second moment of an input of n values, in the basis of the model. Borrowed. */
 typedef struct tq_moment {
     size_t n;
-    const float *xx;    /* [n, n] mean of x x^T, symmetric, of the inputs that the matrix will see */
+    const float *xx;    /* NULL: too few inputs were seen, codes are plain; or [n, n] mean of x x^T, symmetric, of the
+                           inputs that the matrix will see */
     const float *cross; /* [n, n] mean of x_base x^T, or NULL: the matrix sees what the base model's does */
 } tq_moment;
 
@@ -33,6 +34,7 @@ typedef struct tq_calibrated {
     tq_distortion distortion; /* of what was kept, in the weights */
     double plain, weighted;   /* tr(E H E^T) / tr(W H W^T) of the plain codes and of what was kept */
     bool fell_back;           /* the plain codes were better, or the moment could not be factored: they were kept */
+    bool unseen;              /* the moment was not known */
     double lambda;            /* that the factorization took; more than asked for when it failed at first */
 } tq_calibrated;
 

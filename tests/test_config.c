@@ -163,6 +163,8 @@ static void test_arch_and_ends(void **state) {
 #define LLAMA(more) "{\"model_type\":\"llama\"," BASE more "}"
 #define QWEN3(more) "{\"model_type\":\"qwen3\"," BASE more "}"
 #define QWEN35(more) "{\"model_type\":\"qwen3_5_text\"," BASE more "}"
+#define MOE(more) "{\"model_type\":\"qwen3_moe\"," BASE more "}"
+#define MOE35(more) "{\"model_type\":\"qwen3_5_moe_text\"," BASE more "}"
 #define ROPE(inner) LLAMA(",\"rope_scaling\":{" inner "}")
 /* One of the base settings changed. */
 #define SIZES(vocab, hidden, layers, heads, kv)                                                                        \
@@ -242,6 +244,21 @@ static void test_refused(void **state) {
         {LLAMA(",\"attention_bias\":1"), "attention_bias"},
         {LLAMA(",\"quantization_config\":{\"bits\":4}"), "quantization_config"},
         {LLAMA(",\"num_local_experts\":8"), "num_local_experts"},
+        {MOE(",\"num_experts\":1152921504606846976"), "num_experts"},
+        {MOE(",\"num_experts\":1025"), "num_experts"},
+        {MOE(",\"num_experts\":\"8\""), "num_experts"},
+        {MOE(",\"num_local_experts\":-1"), "num_local_experts"},
+        {MOE(",\"num_experts\":4,\"num_experts_per_tok\":5"), "more than the 4 experts"},
+        {MOE(",\"num_experts_per_tok\":0"), "num_experts_per_tok"},
+        {MOE(",\"moe_intermediate_size\":1e18"), "moe_intermediate_size"},
+        {MOE(",\"decoder_sparse_step\":0"), "decoder_sparse_step"},
+        {MOE(",\"mlp_only_layers\":3"), "mlp_only_layers"},
+        {MOE(",\"mlp_only_layers\":[\"0\"]"), "mlp_only_layers"},
+        {MOE(",\"norm_topk_prob\":1"), "norm_topk_prob"},
+        {MOE35(",\"num_experts\":0"), "num_experts"},
+        {MOE35(",\"shared_expert_intermediate_size\":0"), "shared_expert_intermediate_size"},
+        {MOE35(",\"norm_topk_prob\":false"), "norm_topk_prob"},
+        {"{\"model_type\":\"qwen3_5_moe\"}", "text_config"},
         {LLAMA(",\"final_logit_softcapping\":30.0"), "final_logit_softcapping"},
         {LLAMA(",\"embedding_multiplier\":12.0"), "embedding_multiplier"},
         {LLAMA(",\"sliding_window\":512"), "sliding_window"},
@@ -288,7 +305,12 @@ static void test_refused(void **state) {
     }
     print_message("%zu configs refused\n", sizeof cases / sizeof *cases);
     /* What the refused ones are made from is accepted. */
-    static const char *const good[] = {LLAMA(""), QWEN3(""), QWEN35(",\"linear_num_value_heads\":16"),
+    static const char *const good[] = {MOE(""),
+                                       MOE(",\"num_experts\":0"),
+                                       MOE35(""),
+                                       LLAMA(""),
+                                       QWEN3(""),
+                                       QWEN35(",\"linear_num_value_heads\":16"),
                                        SIZES("100", "64", "2", "4", "4"),
                                        ROPE("\"rope_type\":\"linear\",\"factor\":2")};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {

@@ -68,8 +68,8 @@ static void assert_exact_zero(const tq_eval_result *r) {
 
 static void test_keep_is_zero(void **state) {
     (void)state;
-    const char *const names[] = {"qwen3_5-tied", "llama-rope-linear", "mistral-window-f32"};
-    for (size_t i = 0; i < 3; i++) {
+    const char *const names[] = {"qwen3_5-tied", "llama-rope-linear", "mistral-window-f32", "qwen3_5_moe-small"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         logits_fixture f;
         logits_fixture_open(&f, names[i], 2);
         tq_evaluator *e = new_evaluator(&f, &(tq_eval_options){.ctx = CTX}, 0);
@@ -211,6 +211,7 @@ static void test_incremental(void **state) {
     (void)state;
     check_incremental("qwen3_5-tied", 0, true);
     check_incremental("llama-untied", 0, true);
+    check_incremental("qwen3_moe-fused-small", 0, true);
 }
 
 static void test_little_memory(void **state) {

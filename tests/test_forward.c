@@ -165,7 +165,8 @@ static void check_variant(const char *fixture, tq_bits bits, size_t group, tq_re
 
 static void test_variants(void **state) {
     (void)state;
-    const char *const names[] = {"sample", "qwen3_5-tied", "qwen3-untied", "smollm2-f16", "mistral-window-f32"};
+    const char *const names[] = {"sample",      "qwen3_5-tied",       "qwen3-untied",
+                                 "smollm2-f16", "mistral-window-f32", "qwen3_moe-small"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         check_variant(names[i], TQ_BITS_4, 128, TQ_RESIDUAL_NESTED);
         check_variant(names[i], TQ_BITS_4_2, TQ_GROUP_ROW, TQ_RESIDUAL_NESTED);
@@ -194,8 +195,8 @@ static void test_mixed_variant(void **state) {
 
 static void test_threads(void **state) {
     (void)state;
-    const char *const names[] = {"qwen3_5-untied", "llama-rope-linear"};
-    for (size_t i = 0; i < 2; i++) {
+    const char *const names[] = {"qwen3_5-untied", "llama-rope-linear", "qwen3_moe-fused-small", "qwen3_5_moe-small"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         float *first[3] = {NULL};
         for (int threads = 1; threads <= 3; threads++) {
             logits_fixture f;
@@ -326,7 +327,8 @@ typedef struct edit {
     const char *shape; /* "flat": one dimension */
     const char *dtype; /* instead of the file's */
     bool leave_out;
-    bool infinite; /* the first value */
+    bool infinite;  /* the first value */
+    const char *of; /* the fixture; NULL: qwen3_5-untied */
 } edit;
 
 static void write_edited(const char *from, const char *path, const edit *e) {
@@ -368,8 +370,10 @@ static void check_edited(const edit *e, const char *expected) {
     tq_config config;
     tq_source *s = NULL;
     tq_model *m = NULL;
-    write_edited(LOGITS_DATA "/qwen3_5-untied", path, e);
-    assert_int_equal(tq_config_load(LOGITS_DATA "/qwen3_5-untied", &config, &err), TQ_OK);
+    char from[128];
+    (void)snprintf(from, sizeof from, LOGITS_DATA "/%s", e->of ? e->of : "qwen3_5-untied");
+    write_edited(from, path, e);
+    assert_int_equal(tq_config_load(from, &config, &err), TQ_OK);
     char file[64];
     (void)snprintf(file, sizeof file, "%s.safetensors", path);
     assert_int_equal(rename(path, file), 0);
@@ -412,6 +416,20 @@ static void test_bad_models(void **state) {
         {{.tensor = "model.layers.0.mlp.gate_proj.weight", .dtype = "I16"}, "is I16, expected F32, F16 or BF16"},
         {{.tensor = "model.norm.weight", .infinite = true}, "model.norm.weight holds a value that is not finite"},
         {{.tensor = "model.layers.1.mlp.down_proj.weight", .infinite = true}, "block 1: result is not finite"},
+        {{.of = "qwen3_moe-small", .tensor = "model.layers.2.mlp.experts.5.up_proj.weight", .leave_out = true},
+         "model.layers.2.mlp.experts.5.up_proj.weight is missing, expected [24, 32]"},
+        {{.of = "qwen3_moe-small", .tensor = "model.layers.0.mlp.experts.0.down_proj.weight", .shape = "flat"},
+         "is [768], expected [32, 24]"},
+        {{.of = "qwen3_moe-small", .tensor = "model.layers.0.mlp.gate.weight", .leave_out = true},
+         "model.layers.0.mlp.gate.weight is missing, expected [6, 32]"},
+        {{.of = "qwen3_moe-fused-small", .tensor = "model.layers.1.mlp.experts.gate_up_proj", .leave_out = true},
+         "model.layers.1.mlp.experts.0.gate_proj.weight is missing"},
+        {{.of = "qwen3_moe-fused-small", .tensor = "model.layers.1.mlp.experts.down_proj", .shape = "flat"},
+         "is [4608], expected [6, 32, 24]"},
+        {{.of = "qwen3_5_moe-small", .tensor = "model.layers.0.mlp.shared_expert_gate.weight", .dtype = "I16"},
+         "is I16, expected F32, F16 or BF16"},
+        {{.of = "qwen3_moe-fused-small", .tensor = "model.layers.1.mlp.gate.weight", .infinite = true},
+         "block 1: result is not finite"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         check_edited(&cases[i].e, cases[i].expected);

@@ -128,8 +128,8 @@ static void tq_act_choose(tq_app *a) {
         tq_edit_bits(a, (tq_bits)(TQ_BITS_COUNT - 1 - a->inspect_row));
         return;
     }
-    if (row->matrix == SIZE_MAX && tq_table_marks(&a->table) == 0) {
-        tq_table_fold(&a->table, row->block, !a->table.folded[row->block]);
+    if (tq_row_is_head(row) && tq_table_marks(&a->table) == 0) {
+        tq_table_fold_here(&a->table, !tq_table_is_folded(&a->table, row));
         return;
     }
     a->menu = (size_t)(TQ_BITS_COUNT - 1 - tq_plan_get(tq_draft_plan(&a->draft), tq_table_matrix(&a->table)).bits);
@@ -220,31 +220,32 @@ static void tq_act_end(tq_app *a) {
     move(a, 1000000);
 }
 
+/* A matrix to its head, an open head to a folded one, a folded one of experts to its block. */
 static void tq_act_left(tq_app *a) {
-    const tq_row *row = tq_table_row(&a->table);
-    if (!row) return;
-    size_t block = row->block;
-    if (a->table.order) return; /* sorted, there are no blocks */
-    if (row->matrix == SIZE_MAX) {
-        tq_table_fold(&a->table, block, true);
-        return;
+    const tq_row *row = tq_table_row(&a->table), *head = tq_table_head(&a->table);
+    if (!head) return; /* sorted, there are none */
+    if (row != head) {
+        a->table.cursor = (size_t)(head - a->table.rows);
+    } else if (!tq_table_is_folded(&a->table, row)) {
+        tq_table_fold_here(&a->table, true);
+    } else {
+        while (tq_table_row(&a->table)->matrix != SIZE_MAX)
+            tq_table_move(&a->table, -1);
     }
-    while (tq_table_row(&a->table)->matrix != SIZE_MAX)
-        tq_table_move(&a->table, -1);
 }
 
 static void tq_act_right(tq_app *a) {
     const tq_row *row = tq_table_row(&a->table);
-    if (!row) return;
-    if (a->table.folded[row->block])
-        tq_table_fold(&a->table, row->block, false);
-    else if (row->matrix == SIZE_MAX)
+    if (!row || a->table.order || !tq_row_is_head(row)) return;
+    if (tq_table_is_folded(&a->table, row))
+        tq_table_fold_here(&a->table, false);
+    else
         tq_table_move(&a->table, 1);
 }
 
 static void tq_act_fold(tq_app *a) {
-    const tq_row *row = tq_table_row(&a->table);
-    if (row) tq_table_fold(&a->table, row->block, !a->table.folded[row->block]);
+    const tq_row *head = tq_table_head(&a->table);
+    if (head) tq_table_fold_here(&a->table, !tq_table_is_folded(&a->table, head));
 }
 
 static void tq_act_fold_all(tq_app *a) {

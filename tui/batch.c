@@ -64,6 +64,14 @@ void tq_batch_notes(const tq_session *s) {
         fprintf(stderr, "tqexplore: note: %.*s\n", n, line);
         line += n + (line[n] == '\n');
     }
+    size_t unseen = 0;
+    for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)); i++)
+        unseen += tq_session_figures(s, i).unseen;
+    if (unseen)
+        fprintf(stderr,
+                "tqexplore: note: %zu matrices of experts have plain codes: fewer than %d tokens of the calibration "
+                "text reach them\n",
+                unseen, TQ_CALIB_TOKENS_FEW);
 }
 
 int tq_batch_flush(tq_err *err) {
@@ -118,7 +126,7 @@ typedef struct layer_totals {
 } layer_totals;
 
 static size_t stored_bytes(const tq_matrix *m) {
-    return m->packed ? tq_qmatrix_bytes(m->packed) : m->tensor->bytes;
+    return m->packed ? tq_qmatrix_bytes(m->packed) : tq_matrix_bytes(&m->w);
 }
 
 static layer_totals sum_layers(const tq_session *s) {

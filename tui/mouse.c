@@ -25,7 +25,7 @@ static void click_layers(tq_app *a, tq_mouse m) {
     int edge = m.x - a->layout.layers.x;
     if (m.what == TQ_MOUSE_DOUBLE)
         act(a, TQ_KEY_ENTER);
-    else if (edge == 1 && t->rows[row].matrix == SIZE_MAX)
+    else if (tq_row_is_head(&t->rows[row]) && edge == (t->rows[row].count ? TQ_KIND_FOLD : 1))
         act(a, 'z');
     else if (edge < 3) {
         tq_table_range_end(t, true);

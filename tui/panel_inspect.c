@@ -176,7 +176,9 @@ static void draw_calibration(tq_app *a, int y, int x, int end, size_t i) {
     tq_text plain, weighted;
     tq_fmt_sci(m->figures.plain, plain);
     tq_fmt_sci(m->figures.weighted, weighted);
-    if (m->figures.fell_back)
+    if (m->figures.unseen)
+        tq_put(&a->canvas, y, x, end, TQ_ST_WARN, "plain codes: the expert saw too few tokens");
+    else if (m->figures.fell_back)
         tq_putf(&a->canvas, y, x, end, TQ_ST_WARN, "weighted error %s: fell back to plain codes", plain);
     else
         tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, "weighted error %s → %s calibrated", plain, weighted);

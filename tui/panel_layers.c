@@ -35,7 +35,7 @@ static const struct {
     [COL_OWN] = {"own KLD", 9, 1},  [COL_GAIN] = {"per MiB", 9, 6}, [COL_COSINE] = {"cosine", 10, 7},
     [COL_BAR] = {"", 2, 5},
 };
-enum { NAME_MAX = 40, LEAD = 5 };
+enum { NAME_MAX = 40, LEAD = 5, INDENT = 2 /* of experts */ };
 
 typedef struct view {
     tq_app *a;
@@ -49,8 +49,9 @@ typedef struct view {
 static int name_width(const tq_model *m) {
     int width = 14;
     for (size_t i = 0; i < tq_model_matrices(m); i++) {
-        const char *label = tq_short_label(tq_model_matrix(m, i));
-        int w = tq_text_width(label, strlen(label));
+        const tq_matrix *x = tq_model_matrix(m, i);
+        const char *label = tq_short_label(x);
+        int w = tq_text_width(label, strlen(label)) + (x->group ? INDENT : 0);
         if (w > width) width = w;
     }
     return width < NAME_MAX ? width : NAME_MAX;
@@ -162,7 +163,9 @@ static void draw_matrix(view *v, int y, size_t i) {
         snprintf(text, sizeof text, "%zu %.40s", m->block, tq_short_label(m));
     else
         snprintf(text, sizeof text, "%.47s", tq_short_label(m));
-    tq_put(&a->canvas, y, v->at.x + LEAD - 1, v->x[COL_SHAPE] && v->end[COL_SHAPE] ? v->x[COL_SHAPE] : v->x[COL_BITS],
+    int indent = m->group && !a->table.order ? INDENT : 0;
+    tq_put(&a->canvas, y, v->at.x + LEAD - 1 + indent,
+           v->x[COL_SHAPE] && v->end[COL_SHAPE] ? v->x[COL_SHAPE] : v->x[COL_BITS],
            marked ? TQ_ST_MARKED : TQ_ST_NORMAL, text);
     snprintf(text, sizeof text, "%zux%zu", m->w.rows, m->w.cols);
     cell(v, y, COL_SHAPE, TQ_ST_DIM, text);
@@ -184,41 +187,65 @@ static void draw_matrix(view *v, int y, size_t i) {
     cell(v, y, COL_COSINE, state == 0 ? TQ_ST_STALE : TQ_ST_NORMAL, text);
 }
 
-static void draw_block(view *v, int y, size_t block) {
-    tq_app *a = v->a;
+/* What a head says of the matrices that it stands for, whatever the filter hides of them. */
+typedef struct total {
+    size_t bytes, count, marks, pins;
+    double weights, damage, own;
+    int state;
+    bool changed, same;
+    tq_choice first;
+} total;
+
+static total add_up(const tq_app *a, const tq_row *r) {
     const tq_plan *plan = tq_draft_plan(&a->draft);
-    size_t bytes = 0, n = 0, marks = 0;
-    double weights = 0, damage = 0, own = 0;
-    int state = 1;
-    bool changed = false, same = true;
-    tq_choice first = {0};
-    for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
-        if (tq_model_matrix(a->model, i)->block != block) continue;
+    total t = {.state = 1, .same = true};
+    size_t from = r->count ? r->matrix : 0, to = r->count ? r->matrix + r->count : tq_model_matrices(a->model);
+    for (size_t i = from; i < to; i++) {
+        if (tq_model_matrix(a->model, i)->block != r->block) continue;
         tq_choice c = tq_plan_get(plan, i);
-        if (n++ == 0) first = c;
-        if (c.bits != first.bits) same = false;
-        bytes += tq_matrix_cost(a->model, plan, i);
-        weights += weights_of(a, i);
-        damage += mse_of(a, i) * weights_of(a, i);
-        own += tq_tune_own(a, i);
-        int s = measured_state(a, i);
-        if (s < state) state = s;
-        changed |= tq_draft_matrix_changed(&a->draft, i);
-        marks += a->table.marked[i];
+        int state = measured_state(a, i);
+        if (t.count++ == 0) t.first = c;
+        if (c.bits != t.first.bits) t.same = false;
+        t.bytes += tq_matrix_cost(a->model, plan, i);
+        t.weights += weights_of(a, i);
+        t.damage += mse_of(a, i) * weights_of(a, i);
+        t.own += tq_tune_own(a, i);
+        if (state < t.state) t.state = state;
+        t.changed |= tq_draft_matrix_changed(&a->draft, i);
+        t.marks += a->table.marked[i];
+        t.pins += a->tune.pinned[i];
     }
+    return t;
+}
+
+/* A block, or the experts' matrices of one kind in it. */
+static void draw_head(view *v, int y, const tq_row *r) {
+    tq_app *a = v->a;
+    total t = add_up(a, r);
     tq_text text;
-    if (marks) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
-    tq_putf(&a->canvas, y, v->at.x + 1, v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS], TQ_ST_TITLE, "%s",
-            a->table.folded[block] ? "▸" : "▾");
-    tq_putf(&a->canvas, y, v->at.x + 3 + (marks > 0), v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS],
-            TQ_ST_TITLE, "%zu %s", block, tq_model_block_kind(a->model, block));
-    snprintf(text, sizeof text, "%s%s", changed ? "*" : "", same ? tq_bits_get(first.bits)->name : "mix");
-    cell(v, y, COL_BITS, changed ? TQ_ST_CHANGED : TQ_ST_DIM, text);
-    snprintf(text, sizeof text, "%.2f", 8.0 * (double)bytes / weights);
+    const char *fold = tq_table_is_folded(&a->table, r) ? "▸" : "▾";
+    int end = v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS];
+    if (t.marks) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
+    if (r->count) {
+        const tq_matrix *m = tq_model_matrix(a->model, r->matrix);
+        if (t.pins) tq_put(&a->canvas, y, v->at.x + 3, v->at.x + 4, TQ_ST_TITLE, "■");
+        tq_put(&a->canvas, y, v->at.x + TQ_KIND_FOLD, end, TQ_ST_TITLE, fold);
+        tq_putf(&a->canvas, y, v->at.x + TQ_KIND_FOLD + INDENT, v->end[COL_SHAPE] ? v->x[COL_SHAPE] : end,
+                t.marks ? TQ_ST_MARKED : TQ_ST_NORMAL, "%zu %s", r->count, m->group + strlen("mlp."));
+        snprintf(text, sizeof text, "%zux%zu", m->w.rows, m->w.cols);
+        cell(v, y, COL_SHAPE, TQ_ST_DIM, text);
+    } else {
+        tq_put(&a->canvas, y, v->at.x + 1, end, TQ_ST_TITLE, fold);
+        tq_putf(&a->canvas, y, v->at.x + 3 + (t.marks > 0), end, TQ_ST_TITLE, "%zu %s", r->block,
+                tq_model_block_kind(a->model, r->block));
+    }
+    snprintf(text, sizeof text, "%s%s", t.changed ? "*" : "", t.same ? tq_bits_get(t.first.bits)->name : "mix");
+    cell(v, y, COL_BITS, t.changed ? TQ_ST_CHANGED : TQ_ST_DIM, text);
+    snprintf(text, sizeof text, "%.2f", 8.0 * (double)t.bytes / t.weights);
     cell(v, y, COL_BPW, TQ_ST_DIM, text);
-    cell(v, y, COL_MIB, TQ_ST_DIM, tq_fmt_mib(bytes, text));
-    put_mse(v, y, damage / weights, state);
-    if (v->heat) put_heat(v, y, own, false, NAN);
+    cell(v, y, COL_MIB, TQ_ST_DIM, tq_fmt_mib(t.bytes, text));
+    put_mse(v, y, t.damage / t.weights, t.state);
+    if (v->heat) put_heat(v, y, t.own, false, NAN);
 }
 
 static void draw_title(tq_app *a, tq_area at) {
@@ -256,8 +283,8 @@ void tq_draw_layers(tq_app *a, tq_area at) {
         size_t r = a->table.top + (size_t)k - 1;
         if (r >= a->table.count) break;
         const tq_row *row = &a->table.rows[r];
-        if (row->matrix == SIZE_MAX)
-            draw_block(&v, at.y + k, row->block);
+        if (tq_row_is_head(row))
+            draw_head(&v, at.y + k, row);
         else
             draw_matrix(&v, at.y + k, row->matrix);
         if (r == a->table.cursor) {

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNFOLDED_MAX = 100 /* matrices; larger models start folded */ };
+enum { UNFOLDED_MAX = 100 /* rows; larger models start folded */ };
 
 const char *tq_short_label(const tq_matrix *m) {
+    if (m->expert != SIZE_MAX) return m->label + strlen("mlp.");
     const char *dot = strchr(m->label, '.');
     if (!dot || dot - m->label < 5 || memcmp(dot - 5, "_attn", 5) != 0) return m->label;
     return dot + 1;
@@ -48,9 +49,36 @@ static void rebuild_sorted(tq_table *t) {
         size_t i = t->order[k];
         if (!tq_table_matches(t, i)) continue;
         if (i == at) t->cursor = n;
-        t->rows[n++] = (tq_row){tq_model_matrix(t->model, i)->block, i};
+        t->rows[n++] = (tq_row){tq_model_matrix(t->model, i)->block, i, 0};
     }
     t->count = t->shown = n;
+}
+
+/* One past the last of the experts' matrices of one kind; i is the first. */
+static size_t kind_end(const tq_model *m, size_t i) {
+    const tq_matrix *first = tq_model_matrix(m, i);
+    size_t end = i + 1;
+    while (end < tq_model_matrices(m) && tq_model_matrix(m, end)->block == first->block &&
+           tq_model_matrix(m, end)->group == first->group)
+        end++;
+    return end;
+}
+
+/* The rows of a kind of experts, end exclusive. One that is alone under the filter needs no head. */
+static size_t add_kind(tq_table *t, size_t n, size_t first, size_t end) {
+    size_t block = tq_model_matrix(t->model, first)->block, shown = 0;
+    for (size_t i = first; i < end; i++)
+        shown += tq_table_matches(t, i);
+    if (shown > 1) t->rows[n++] = (tq_row){block, first, end - first};
+    for (size_t i = first; i < end && (shown == 1 || t->opened[first]); i++)
+        if (tq_table_matches(t, i)) t->rows[n++] = (tq_row){block, i, 0};
+    return n;
+}
+
+/* Is row r at the place of `at`, or before it? Of rows of one block. */
+static bool is_before(const tq_row *r, const tq_row *at) {
+    if (r->matrix == SIZE_MAX) return true;
+    return at->matrix != SIZE_MAX && (r->matrix < at->matrix || (r->matrix == at->matrix && (r->count || !at->count)));
 }
 
 /* Builds the rows again and puts the cursor where it stood, or near. */
@@ -60,37 +88,46 @@ static void rebuild(tq_table *t) {
         rebuild_sorted(t);
         return;
     }
-    tq_row at = t->count ? t->rows[t->cursor] : (tq_row){0, SIZE_MAX};
-    size_t n = 0, block = SIZE_MAX;
+    tq_row at = t->count ? t->rows[t->cursor] : (tq_row){0, SIZE_MAX, 0};
+    size_t n = 0, block = SIZE_MAX, end = 0;
     t->shown = 0;
     for (size_t i = 0; i < tq_model_matrices(t->model); i++) {
+        const tq_matrix *m = tq_model_matrix(t->model, i);
         if (!tq_table_matches(t, i)) continue;
         t->shown++;
-        size_t b = tq_model_matrix(t->model, i)->block;
-        if (b != block) t->rows[n++] = (tq_row){block = b, SIZE_MAX};
-        if (!t->folded[b]) t->rows[n++] = (tq_row){b, i};
+        if (m->block != block) t->rows[n++] = (tq_row){block = m->block, SIZE_MAX, 0};
+        if (t->folded[m->block] || i < end) continue;
+        if (!m->group) {
+            t->rows[n++] = (tq_row){m->block, i, 0};
+            continue;
+        }
+        size_t first = i - m->expert;
+        end = kind_end(t->model, first);
+        n = add_kind(t, n, first, end);
     }
     t->count = n;
     t->cursor = 0;
     for (size_t r = 0; r < n; r++) {
         if (t->rows[r].block > at.block) break;
-        bool before = t->rows[r].matrix == SIZE_MAX || (at.matrix != SIZE_MAX && t->rows[r].matrix <= at.matrix);
-        if (t->rows[r].block < at.block || before) t->cursor = r;
+        if (t->rows[r].block < at.block || is_before(&t->rows[r], &at)) t->cursor = r;
     }
 }
 
 bool tq_table_init(tq_table *t, const tq_model *model) {
     size_t matrices = tq_model_matrices(model), blocks = blocks_of(model);
     *t = (tq_table){.model = model};
-    t->rows = calloc(matrices + blocks + 1, sizeof *t->rows);
+    t->rows = calloc(2 * matrices + blocks + 1, sizeof *t->rows);
     t->marked = calloc(matrices + 1, sizeof *t->marked);
     t->before = calloc(matrices + 1, sizeof *t->before);
     t->folded = calloc(blocks + 1, sizeof *t->folded);
-    if (!t->rows || !t->marked || !t->before || !t->folded) {
+    t->opened = calloc(matrices + 1, sizeof *t->opened);
+    if (!t->rows || !t->marked || !t->before || !t->folded || !t->opened) {
         tq_table_free(t);
         return false;
     }
-    if (matrices > UNFOLDED_MAX) memset(t->folded, true, blocks);
+    rebuild(t);
+    if (t->count <= UNFOLDED_MAX + blocks) return true;
+    memset(t->folded, true, blocks);
     rebuild(t);
     return true;
 }
@@ -100,20 +137,27 @@ void tq_table_free(tq_table *t) {
     free(t->marked);
     free(t->before);
     free(t->folded);
+    free(t->opened);
     free(t->order);
     *t = (tq_table){0};
+}
+
+/* Falling keys, NaN last, equal ones as they are in the model. */
+static int by_key(const void *a, const void *b, void *keys) {
+    size_t i = *(const size_t *)a, k = *(const size_t *)b;
+    double x = ((const double *)keys)[i], y = ((const double *)keys)[k];
+    if (isnan(x) != isnan(y)) return isnan(x) ? 1 : -1;
+    if (x > y || x < y) return x > y ? -1 : 1;
+    return i < k ? -1 : i > k;
 }
 
 bool tq_table_sort(tq_table *t, const double *keys) {
     size_t n = tq_model_matrices(t->model);
     size_t *order = keys ? calloc(n + 1, sizeof *order) : NULL;
     if (keys && !order) return false;
-    for (size_t i = 0; keys && i < n; i++) { /* by insertion: equal ones stay in the model's order */
-        size_t k = i;
-        for (; k > 0 && (keys[i] > keys[order[k - 1]] || (isnan(keys[order[k - 1]]) && !isnan(keys[i]))); k--)
-            order[k] = order[k - 1];
-        order[k] = i;
-    }
+    for (size_t i = 0; keys && i < n; i++)
+        order[i] = i;
+    if (keys) qsort_r(order, n, sizeof *order, by_key, (void *)keys);
     free(t->order);
     t->order = order;
     rebuild(t);
@@ -138,6 +182,45 @@ void tq_table_fold_all(tq_table *t, bool folded) {
     rebuild(t);
 }
 
+bool tq_row_is_head(const tq_row *r) {
+    return r->matrix == SIZE_MAX || r->count > 0;
+}
+
+bool tq_table_is_folded(const tq_table *t, const tq_row *head) {
+    return head->count ? !t->opened[head->matrix] : t->folded[head->block];
+}
+
+bool tq_row_holds(const tq_table *t, const tq_row *r, size_t i) {
+    if (!tq_row_is_head(r)) return r->matrix == i;
+    bool within =
+        r->count ? i >= r->matrix && i - r->matrix < r->count : tq_model_matrix(t->model, i)->block == r->block;
+    return within && tq_table_matches(t, i);
+}
+
+/* Where the head of the row under the cursor stands: the nearest above that holds it. */
+static size_t head_row(const tq_table *t) {
+    size_t r = t->cursor, matrix = t->rows[r].matrix;
+    while (r > 0 && !(tq_row_is_head(&t->rows[r]) && (r == t->cursor || tq_row_holds(t, &t->rows[r], matrix))))
+        r--;
+    return r;
+}
+
+const tq_row *tq_table_head(const tq_table *t) {
+    return t->count && !t->order ? &t->rows[head_row(t)] : NULL;
+}
+
+void tq_table_fold_here(tq_table *t, bool folded) {
+    const tq_row *head = tq_table_head(t);
+    if (!head) return;
+    tq_row at = *head;
+    t->cursor = (size_t)(head - t->rows);
+    if (at.count)
+        t->opened[at.matrix] = !folded;
+    else
+        t->folded[at.block] = folded;
+    rebuild(t);
+}
+
 void tq_table_move(tq_table *t, long by) {
     if (t->count == 0) return;
     long to = (long)t->cursor + by, last = (long)t->count - 1;
@@ -146,9 +229,11 @@ void tq_table_move(tq_table *t, long by) {
 
 void tq_table_show(tq_table *t, size_t matrix) {
     if (matrix >= tq_model_matrices(t->model)) return;
-    tq_table_fold(t, tq_model_matrix(t->model, matrix)->block, false);
+    const tq_matrix *m = tq_model_matrix(t->model, matrix);
+    if (m->group) t->opened[matrix - m->expert] = true;
+    tq_table_fold(t, m->block, false);
     for (size_t r = 0; r < t->count; r++)
-        if (t->rows[r].matrix == matrix) t->cursor = r;
+        if (t->rows[r].matrix == matrix && !t->rows[r].count) t->cursor = r;
 }
 
 void tq_table_scroll(tq_table *t, size_t visible) {
@@ -166,9 +251,9 @@ const tq_row *tq_table_row(const tq_table *t) {
 size_t tq_table_matrix(const tq_table *t) {
     const tq_row *r = tq_table_row(t);
     if (!r) return SIZE_MAX;
-    if (r->matrix != SIZE_MAX) return r->matrix;
+    if (!tq_row_is_head(r)) return r->matrix;
     for (size_t i = 0; i < tq_model_matrices(t->model); i++)
-        if (tq_model_matrix(t->model, i)->block == r->block && tq_table_matches(t, i)) return i;
+        if (tq_row_holds(t, r, i)) return i;
     return SIZE_MAX;
 }
 
@@ -181,9 +266,7 @@ size_t tq_table_marks(const tq_table *t) {
 
 static bool under_cursor(const tq_table *t, size_t i) {
     const tq_row *r = tq_table_row(t);
-    if (!r) return false;
-    if (r->matrix != SIZE_MAX) return r->matrix == i;
-    return tq_model_matrix(t->model, i)->block == r->block && tq_table_matches(t, i);
+    return r && tq_row_holds(t, r, i);
 }
 
 void tq_table_toggle(tq_table *t) {
@@ -210,7 +293,7 @@ void tq_table_range_begin(tq_table *t) {
     tq_table_range_update(t);
 }
 
-/* A block's row stands for its matrices when they have no rows of their own. */
+/* A head stands for its matrices when they have no rows of their own. */
 void tq_table_range_update(tq_table *t) {
     if (t->anchor == SIZE_MAX) return;
     size_t n = tq_model_matrices(t->model), from = t->anchor < t->cursor ? t->anchor : t->cursor,
@@ -218,9 +301,9 @@ void tq_table_range_update(tq_table *t) {
     memcpy(t->marked, t->before, n * sizeof *t->marked);
     for (size_t r = from; r <= to && r < t->count; r++) {
         const tq_row *row = &t->rows[r];
-        if (row->matrix != SIZE_MAX) t->marked[row->matrix] = true;
-        for (size_t i = 0; row->matrix == SIZE_MAX && t->folded[row->block] && i < n; i++)
-            if (tq_model_matrix(t->model, i)->block == row->block && tq_table_matches(t, i)) t->marked[i] = true;
+        if (!tq_row_is_head(row)) t->marked[row->matrix] = true;
+        for (size_t i = 0; tq_row_is_head(row) && tq_table_is_folded(t, row) && i < n; i++)
+            if (tq_row_holds(t, row, i)) t->marked[i] = true;
     }
 }
 

@@ -17,6 +17,7 @@ over; of the sample model's prompts the one with the richest answer is taken. Ne
 import argparse
 import json
 import pathlib
+import re
 import shutil
 
 import torch
@@ -98,9 +99,33 @@ MODELS |= {
     "phi3-small": ("Phi3Config", dict(SMALL, num_hidden_layers=2, num_key_value_heads=1, tie_word_embeddings=False,
                                       sliding_window=20, rope_parameters=rope(rope_type="default")), torch.bfloat16),
 }
+# Mixtures of experts. FUSED: as published checkpoints of Qwen3.5 hold them, all experts in one tensor.
+MOE = dict(SMALL, num_hidden_layers=3, num_key_value_heads=1, head_dim=16, moe_intermediate_size=24, num_experts=6,
+           num_experts_per_tok=2, rope_parameters=rope(rope_type="default"))
+LINEAR_MOE = dict(MOE, layer_types=["linear_attention", "full_attention", "linear_attention"],
+                  linear_num_key_heads=1, linear_num_value_heads=2, linear_key_head_dim=16, linear_value_head_dim=12,
+                  shared_expert_intermediate_size=40, rope_parameters=dict(rope_type="default", rope_theta=10000.0,
+                                                                           partial_rotary_factor=0.5,
+                                                                           mrope_section=[2, 1, 1],
+                                                                           mrope_interleaved=True))
+LINEAR_MOE.pop("intermediate_size")
+MODELS |= {
+    "qwen3_moe-small": ("Qwen3MoeConfig", dict(MOE, norm_topk_prob=True, mlp_only_layers=[1],
+                                               tie_word_embeddings=False), torch.bfloat16),
+    "qwen3_moe-fused-small": ("Qwen3MoeConfig", dict(MOE, norm_topk_prob=False, decoder_sparse_step=2,
+                                                     num_experts_per_tok=3, use_sliding_window=True, sliding_window=24,
+                                                     tie_word_embeddings=True), torch.bfloat16),
+    "qwen3_5_moe-small": ("Qwen3_5MoeTextConfig", dict(LINEAR_MOE, tie_word_embeddings=True), torch.bfloat16),
+    "qwen3_5_moe-fused-multimodal-small": ("Qwen3_5MoeConfig", dict(text_config=dict(LINEAR_MOE, num_experts_per_tok=4,
+                                                                                     tie_word_embeddings=False),
+                                                                    vision_config=dict(VISION, out_hidden_size=32),
+                                                                    tie_word_embeddings=False), torch.bfloat16),
+}
 OLD_CONFIG = ("llama-rope-llama3", "llama-untied", "smollm2-f16", "qwen3-tied")
 CLASSES = {"Qwen3_5TextConfig": "Qwen3_5ForCausalLM", "Qwen3_5Config": "Qwen3_5ForConditionalGeneration",
            "Qwen3Config": "Qwen3ForCausalLM", "Qwen2Config": "Qwen2ForCausalLM", "Olmo2Config": "Olmo2ForCausalLM", "Phi3Config": "Phi3ForCausalLM",
+           "Qwen3MoeConfig": "Qwen3MoeForCausalLM", "Qwen3_5MoeTextConfig": "Qwen3_5MoeForCausalLM",
+           "Qwen3_5MoeConfig": "Qwen3_5MoeForConditionalGeneration",
            "Gemma3TextConfig": "Gemma3ForCausalLM", "LlamaConfig": "LlamaForCausalLM", "MistralConfig": "MistralForCausalLM"}
 
 
@@ -115,7 +140,7 @@ def fill(model, seed):
         for name, p in model.named_parameters():
             kind = str(type(model.get_submodule(name.rsplit(".", 1)[0])))
             gemma = "Gemma3RMSNorm'" in kind
-            plus_one = gemma or "Qwen3_5RMSNorm'" in kind
+            plus_one = gemma or "Qwen3_5RMSNorm'" in kind or "Qwen3_5MoeRMSNorm'" in kind
             if name.endswith("A_log"):
                 p.copy_(torch.log(torch.rand(p.shape, generator=g) * 4 + 0.01))
             elif name.endswith("dt_bias"):
@@ -129,6 +154,8 @@ def fill(model, seed):
                 normal(p, 0.5)
             elif "embed_tokens" in name or "lm_head" in name:
                 normal(p, 3.0 / p.shape[1] ** 0.5)
+            elif ".experts." in name:
+                normal(p, 1.2 / p.shape[-1] ** 0.5)
             else:
                 normal(p, 1.2 / p[0].numel() ** 0.5)
 
@@ -174,6 +201,19 @@ def add_foreign(path):
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+def fuse_experts(path):
+    """One tensor of all experts: [experts, gate above up, hidden] and [experts, hidden, intermediate]."""
+    tensors = load_file(path)
+    found = {re.sub(r"experts\.\d+\..*", "experts.", name) for name in tensors if ".experts." in name}
+    for stem in found:
+        count = sum(name.startswith(stem) and name.endswith("down_proj.weight") for name in tensors)
+        part = {kind: [tensors.pop(f"{stem}{e}.{kind}_proj.weight") for e in range(count)]
+                for kind in ("gate", "up", "down")}
+        tensors[stem + "gate_up_proj"] = torch.stack([torch.cat(pair) for pair in zip(part["gate"], part["up"])])
+        tensors[stem + "down_proj"] = torch.stack(part["down"])
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
 def as_written_before_5(path):
     """Checkpoints older than transformers 5 keep rope_theta and rope_scaling apart, and say torch_dtype."""
     config = json.loads(path.read_text())
@@ -202,6 +242,8 @@ def make(name):
             as_written_before_5(out / "config.json")
         if "multimodal" in name:
             add_foreign(out / "model.safetensors")
+        if "fused" in name:
+            fuse_experts(out / "model.safetensors")
         model = cls.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
         vocab = config.get_text_config().vocab_size
         ids = torch.randint(3, vocab, (PROMPT,), generator=torch.Generator().manual_seed(seed)).tolist()
