@@ -11,6 +11,7 @@
 #include "model/gather.h"
 #include "model/source_internal.h"
 #include "model/tensor_writer.h"
+#include "model/weights_internal.h"
 
 /* Moments that may stay in memory although they are in the cache. */
 #define RESIDENT_BYTES ((size_t)64 << 20)
@@ -133,6 +134,11 @@ static size_t square_bytes(size_t n) {
     return n * n * sizeof(float);
 }
 
+/* Embeddings are looked up: they have no input. */
+static bool has_input(const tq_matrix *m) {
+    return m->end == TQ_END_NONE || m->end == TQ_END_HEAD;
+}
+
 /* The sites as the index has them; false when one of their files is missing. */
 static bool read_index(tq_calibration *c) {
     size_t matrices = tq_model_matrices(c->model), count = 0;
@@ -140,6 +146,7 @@ static bool read_index(tq_calibration *c) {
     bool ok = index && read_cached(c, SIZE_MAX, index, matrices * sizeof *index);
     for (size_t i = 0; ok && i < matrices; i++) {
         const tq_matrix *m = tq_model_matrix(c->model, i);
+        if (!has_input(m)) continue;
         if (index[i] == count) c->sites[count++] = (tq_calib_site){.block = m->block, .n = m->w.cols};
         ok = index[i] < count && c->sites[index[i]].n == m->w.cols && c->sites[index[i]].block == m->block;
         c->site_of[i] = (size_t)index[i];
@@ -199,9 +206,26 @@ static void finish_block(tq_calibration *c, size_t first) {
     }
 }
 
+/* The inputs of a head that is no embedding: h: [tokens, hidden], after the last block. */
+static int pass_head(tq_calibration *c, tq_forward *f, const float *h, tq_err *err) {
+    size_t hidden = tq_model_config(c->model)->hidden, first = c->count, head = tq_model_head(c->model);
+    size_t tokens = tq_calibration_tokens(c), group = (size_t)TQ_CALIB_WINDOWS * TQ_CALIB_CTX;
+    if (!has_input(tq_model_matrix(c->model, head))) return TQ_OK;
+    float *x = tq_calloc_aligned(group * hidden, sizeof *x);
+    int rc = x ? TQ_OK : tq_fail(err, "out of memory for the inputs of the output head");
+    for (size_t at = 0; rc == TQ_OK && at < tokens; at += group) {
+        size_t n = tokens - at < group ? tokens - at : group;
+        tq_forward_final_norm(f, h + at * hidden, n, x);
+        rc = observe(c, &head, 1, x, n, err);
+    }
+    free(x);
+    if (rc == TQ_OK) finish_block(c, first);
+    return rc;
+}
+
 static int run_pass(tq_calibration *c, tq_forward *f, float *h, const tq_progress *p, tq_err *err) {
     size_t hidden = tq_model_config(c->model)->hidden, blocks = tq_model_config(c->model)->blocks;
-    int rc = tq_forward_embed(f, c->ids, tq_calibration_tokens(c), h, err);
+    int rc = tq_forward_embed(f, NULL, c->ids, tq_calibration_tokens(c), h, err);
     tq_forward_observe(f, observe, c);
     for (size_t b = 0; rc == TQ_OK && b < blocks; b++) {
         size_t first = c->count;
@@ -212,7 +236,7 @@ static int run_pass(tq_calibration *c, tq_forward *f, float *h, const tq_progres
         }
         if (rc == TQ_OK) finish_block(c, first);
     }
-    return rc;
+    return rc == TQ_OK ? pass_head(c, f, h, err) : rc;
 }
 
 static void forget_sites(tq_calibration *c) {

@@ -12,7 +12,7 @@ typedef enum rule_axis { AXIS_LABEL, AXIS_BLOCK, AXIS_COUNT } rule_axis;
 typedef struct rule_writer {
     const tq_plan *plan;
     const tq_model *model;
-    size_t matrices;
+    size_t matrices; /* of blocks */
     tq_choice *given; /* [matrices]: what the rules so far give */
     char **rules;
     size_t count, capacity;
@@ -117,6 +117,13 @@ static void add_exceptions(rule_writer *w) {
     }
 }
 
+/* Embedding and head, which no rule so far means. */
+static void add_ends(rule_writer *w) {
+    for (size_t i = w->matrices; i < tq_model_matrices(w->model); i++)
+        if (tq_plan_get(w->plan, i).bits != TQ_BITS_KEEP)
+            add_rule(w, tq_model_matrix(w->model, i)->label, tq_plan_get(w->plan, i));
+}
+
 void tq_plan_rules_free(char **rules, size_t count) {
     for (size_t i = 0; rules && i < count; i++)
         free(rules[i]);
@@ -124,13 +131,14 @@ void tq_plan_rules_free(char **rules, size_t count) {
 }
 
 static int write_rules(const tq_plan *p, rule_axis first, rule_writer *w, tq_err *err) {
-    *w = (rule_writer){.plan = p, .model = tq_plan_model(p), .matrices = tq_model_matrices(tq_plan_model(p))};
+    *w = (rule_writer){.plan = p, .model = tq_plan_model(p), .matrices = tq_model_block_matrices(tq_plan_model(p))};
     w->given = calloc(w->matrices + 1, sizeof *w->given);
     if (w->given) {
         add_default(w);
         add_lines(w, first);
         add_lines(w, first == AXIS_LABEL ? AXIS_BLOCK : AXIS_LABEL);
         add_exceptions(w);
+        add_ends(w);
     }
     bool ok = w->given && !w->failed;
     free(w->given);

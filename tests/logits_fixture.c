@@ -128,7 +128,7 @@ float *logits_blocked(logits_fixture *f, tq_variant q, const int *ids, size_t se
     size_t n = seqs * len;
     float *h = checked(calloc(n * f->config.hidden, sizeof *h));
     float *logits = checked(calloc(n * f->config.vocab, sizeof *logits));
-    check(tq_forward_embed(f->forward, ids, n, h, &err), &err);
+    check(tq_forward_embed(f->forward, q, ids, n, h, &err), &err);
     for (size_t b = 0; b < f->config.blocks; b++)
         check(tq_forward_block(f->forward, q, b, h, seqs, len, NULL, &err), &err);
     check(tq_forward_logits(f->forward, q, h, n, logits, &err), &err);

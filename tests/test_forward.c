@@ -381,7 +381,7 @@ static void check_edited(const edit *e, const char *expected) {
         const int ids[] = {5, 6, 7, 8};
         tq_forward *f = tq_forward_new(m, NULL, &err);
         assert_non_null(f);
-        assert_int_equal(tq_forward_embed(f, ids, 4, h, &err), TQ_OK);
+        assert_int_equal(tq_forward_embed(f, NULL, ids, 4, h, &err), TQ_OK);
         assert_int_equal(tq_forward_block(f, NULL, 0, h, 1, 4, NULL, &err), TQ_OK);
         rc = tq_forward_block(f, NULL, 1, h, 1, 4, NULL, &err);
         tq_forward_free(f);
