@@ -108,7 +108,7 @@ tq_qmatrix **logits_variant_new(const logits_fixture *f, tq_bits bits, size_t gr
     tq_qmatrix **q = checked(calloc(n, sizeof(tq_qmatrix *)));
     tq_qspec spec = {
         .bits = bits, .group = group, .residual = residual, .rotation = TQ_ROTATION_HADAMARD, .seed = TQ_SEED_DEFAULT};
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(f->model); i++) {
         tq_err err = {""};
         check(tq_qmatrix_encode(&tq_model_matrix(f->model, i)->w, &spec, tq_model_rotations(f->model), f->pool, NULL,
                                 &q[i], NULL, &err),

@@ -154,12 +154,12 @@ static void draw_matrix(view *v, int y, size_t i) {
     int state = measured_state(a, i);
     double mse = mse_of(a, i);
     tq_text text;
-    char name[24];
+    char name[64];
 
     if (marked) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
-    if (a->tune.pinned[i]) tq_put(&a->canvas, y, v->at.x + 3, v->at.x + 4, TQ_ST_TITLE, "■");
+    if (tq_tune_held(a, i)) tq_put(&a->canvas, y, v->at.x + 3, v->at.x + 4, TQ_ST_TITLE, "■");
     if (a->table.order)
-        snprintf(text, sizeof text, "%zu %.40s", m->block, tq_short_label(m));
+        snprintf(text, sizeof text, "%.47s", tq_long_label(m, name));
     else
         snprintf(text, sizeof text, "%.47s", tq_short_label(m));
     tq_put(&a->canvas, y, v->at.x + LEAD - 1, v->x[COL_SHAPE] && v->end[COL_SHAPE] ? v->x[COL_SHAPE] : v->x[COL_BITS],
@@ -182,6 +182,12 @@ static void draw_matrix(view *v, int y, size_t i) {
     double cosine = c.bits == TQ_BITS_KEEP ? 1 : a->measured[i].figures.distortion.cosine;
     snprintf(text, sizeof text, "%s%.5f", state == 0 ? "~" : "", cosine);
     cell(v, y, COL_COSINE, state == 0 ? TQ_ST_STALE : TQ_ST_NORMAL, text);
+}
+
+static const char *block_title(const tq_model *m, size_t block, char buf[64]) {
+    int n = block < tq_model_config(m)->blocks ? snprintf(buf, 64, "%zu ", block) : 0;
+    snprintf(buf + n, 64 - (size_t)n, "%.40s", tq_model_block_kind(m, block));
+    return buf;
 }
 
 static void draw_block(view *v, int y, size_t block) {
@@ -207,11 +213,12 @@ static void draw_block(view *v, int y, size_t block) {
         marks += a->table.marked[i];
     }
     tq_text text;
+    char title[64];
     if (marks) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
     tq_putf(&a->canvas, y, v->at.x + 1, v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS], TQ_ST_TITLE, "%s",
             a->table.folded[block] ? "▸" : "▾");
     tq_putf(&a->canvas, y, v->at.x + 3 + (marks > 0), v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS],
-            TQ_ST_TITLE, "%zu %s", block, tq_model_block_kind(a->model, block));
+            TQ_ST_TITLE, "%s", block_title(a->model, block, title));
     snprintf(text, sizeof text, "%s%s", changed ? "*" : "", same ? tq_bits_get(first.bits)->name : "mix");
     cell(v, y, COL_BITS, changed ? TQ_ST_CHANGED : TQ_ST_DIM, text);
     snprintf(text, sizeof text, "%.2f", 8.0 * (double)bytes / weights);
