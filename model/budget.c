@@ -177,9 +177,35 @@ double tq_costs_sum_for(const tq_costs *c, double kld) {
 
 /* --- targets --- */
 
-double tq_target_bytes(const tq_model *m, const tq_target *t) {
-    if (t->kind == TQ_TARGET_BPW) return floor(t->value * (double)tq_model_matrix_weights(m) / 8);
-    return floor(t->value) - (double)tq_model_kept_bytes(m);
+bool tq_budget_covers(const tq_model *m, const bool *pinned, size_t i) {
+    return i < tq_model_block_matrices(m) || (pinned && !pinned[i]);
+}
+
+size_t tq_budget_weights(const tq_model *m, const bool *pinned) {
+    size_t weights = tq_model_matrix_weights(m);
+    for (size_t i = tq_model_block_matrices(m); i < tq_model_matrices(m); i++)
+        if (tq_budget_covers(m, pinned, i)) weights += tq_model_matrix(m, i)->w.rows * tq_model_matrix(m, i)->w.cols;
+    return weights;
+}
+
+static bool is_pinned(const tq_costs *c, const bool *pinned, size_t i) {
+    return (pinned && pinned[i]) || !tq_budget_covers(c->model, pinned, i);
+}
+
+/* Bytes of what is not covered: it stays as the plan has it. */
+static double rest_bytes(const tq_costs *c, const bool *pinned, const tq_plan *plan) {
+    double bytes = (double)tq_model_kept_bytes(c->model);
+    for (size_t i = 0; i < c->matrices; i++) {
+        const tq_cost *cost = tq_budget_covers(c->model, pinned, i) ? NULL : tq_costs_find(c, i, tq_plan_get(plan, i));
+        bytes += cost ? (double)cost->bytes : 0;
+    }
+    return bytes;
+}
+
+/* Bytes that what is covered may take for a target that is not a KLD; negative when not even the rest fits. */
+static double target_bytes(const tq_costs *c, const tq_target *t, const bool *pinned, const tq_plan *plan) {
+    if (t->kind == TQ_TARGET_BPW) return floor(t->value * (double)tq_budget_weights(c->model, pinned) / 8);
+    return floor(t->value) - rest_bytes(c, pinned, plan);
 }
 
 bool tq_size_parse(const char *text, double *bytes) {
@@ -200,22 +226,25 @@ bool tq_size_parse(const char *text, double *bytes) {
 
 /* --- solving --- */
 
-static void sum_up(const tq_costs *c, const tq_plan *plan, tq_budget *out) {
-    out->sum = tq_costs_sum(c, plan, &out->bytes);
+static void sum_up(const tq_costs *c, const bool *pinned, const tq_plan *plan, tq_budget *out) {
+    size_t all = 0;
+    out->sum = tq_costs_sum(c, plan, &all);
+    out->bytes = all + tq_model_kept_bytes(c->model) - (size_t)rest_bytes(c, pinned, plan);
     out->foretold = tq_costs_foretell(c, out->sum);
-    out->bpw = tq_bits_per_weight((double)out->bytes, tq_model_matrix_weights(c->model));
+    out->bpw = tq_bits_per_weight((double)out->bytes, tq_budget_weights(c->model, pinned));
 }
 
 /* The nearest target that can be reached, in the words of the one that cannot. */
-static int impossible(const tq_costs *c, const tq_target *t, double least, tq_err *err) {
-    double whole = least + (double)tq_model_kept_bytes(c->model);
+static int impossible(const tq_costs *c, const tq_target *t, const bool *pinned, const tq_plan *plan, double least,
+                      tq_err *err) {
+    double rest = rest_bytes(c, pinned, plan), whole = least + rest;
     if (t->kind == TQ_TARGET_BPW)
         return tq_fail(err, "%g bits/weight cannot be reached, the nearest possible is %.4f", t->value,
-                       ceil(tq_bits_per_weight(least, tq_model_matrix_weights(c->model)) * 1e4) / 1e4);
+                       ceil(tq_bits_per_weight(least, tq_budget_weights(c->model, pinned)) * 1e4) / 1e4);
     if (t->kind == TQ_TARGET_BYTES)
-        return tq_fail(
-            err, "%.3f MiB cannot be reached, the nearest possible is %.3f MiB (of which %.3f stay as stored)",
-            t->value / 1048576, ceil(whole / 1048.576) / 1000, (double)tq_model_kept_bytes(c->model) / 1048576);
+        return tq_fail(err,
+                       "%.3f MiB cannot be reached, the nearest possible is %.3f MiB (of which %.3f stay as stored)",
+                       t->value / 1048576, ceil(whole / 1048.576) / 1000, rest / 1048576);
     return tq_fail(err, "a KLD of %g cannot be reached, the nearest possible is %.3g", t->value,
                    tq_costs_foretell(c, least) * 1.005);
 }
@@ -232,7 +261,7 @@ static void problem_free(problem *p) {
     free(p->chosen);
 }
 
-/* A pinned matrix has the one choice that the plan gives it. */
+/* A pinned matrix has the one choice that the plan gives it; one that is not covered takes no bytes of the target. */
 static int pose(const tq_costs *c, bool by_kld, const bool *pinned, const tq_plan *plan, problem *p, tq_err *err) {
     size_t all = c->first[c->matrices];
     p->choices = calloc(all + 1, sizeof *p->choices);
@@ -245,10 +274,12 @@ static int pose(const tq_costs *c, bool by_kld, const bool *pinned, const tq_pla
     }
     for (size_t i = 0; i < c->matrices; i++) {
         p->items[i] = (tq_alloc_item){p->choices + c->first[i], c->first[i + 1] - c->first[i]};
-        if (!pinned || !pinned[i]) continue;
+        if (!is_pinned(c, pinned, i)) continue;
         const tq_cost *cost = tq_costs_find(c, i, tq_plan_get(plan, i));
         if (!cost) return tq_fail(err, "%s cannot take its pin", tq_model_matrix(c->model, i)->name);
-        p->items[i] = (tq_alloc_item){p->choices + (cost - c->cost), 1};
+        tq_alloc_choice *only = p->choices + (cost - c->cost);
+        if (!tq_budget_covers(c->model, pinned, i)) *(by_kld ? &only->cost : &only->weight) = 0;
+        p->items[i] = (tq_alloc_item){only, 1};
     }
     return TQ_OK;
 }
@@ -258,15 +289,15 @@ int tq_budget_solve(const tq_costs *c, const tq_target *t, const bool *pinned, t
     problem p = {0};
     tq_allocation a = {0};
     bool possible = false, by_kld = t->kind == TQ_TARGET_KLD;
-    double limit = by_kld ? tq_costs_sum_for(c, t->value) : tq_target_bytes(c->model, t);
+    double limit = by_kld ? tq_costs_sum_for(c, t->value) : target_bytes(c, t, pinned, plan);
     *out = (tq_budget){0};
     int rc = pose(c, by_kld, pinned, plan, &p, err);
     if (rc == TQ_OK) rc = tq_allocate(p.items, c->matrices, limit, p.chosen, &a, &possible, err);
-    if (rc == TQ_OK && !possible) rc = impossible(c, t, a.least, err);
+    if (rc == TQ_OK && !possible) rc = impossible(c, t, pinned, plan, a.least, err);
     for (size_t i = 0; rc == TQ_OK && i < c->matrices; i++)
-        if (!pinned || !pinned[i]) tq_plan_set(plan, i, c->cost[c->first[i] + p.chosen[i]].choice);
+        if (!is_pinned(c, pinned, i)) tq_plan_set(plan, i, c->cost[c->first[i] + p.chosen[i]].choice);
     if (rc == TQ_OK) {
-        sum_up(c, plan, out);
+        sum_up(c, pinned, plan, out);
         out->gap = a.cost - a.bound;
     }
     problem_free(&p);
@@ -279,7 +310,7 @@ bool tq_budget_set_all(const tq_costs *c, tq_choice choice, const bool *pinned, 
     for (int pass = 0; pass < 2; pass++) /* first whether it can be, then it is done */
         for (size_t i = 0; i < c->matrices; i++) {
             tq_choice x = choice;
-            if (pinned && pinned[i]) continue;
+            if (is_pinned(c, pinned, i)) continue;
             if (x.bits == TQ_BITS_4T && !tq_costs_find(c, i, x)) x.bits = TQ_BITS_4;
             if (!tq_costs_find(c, i, x)) return false;
             if (pass) tq_plan_set(plan, i, x);
@@ -296,13 +327,13 @@ static bool better(const tq_target *t, const tq_budget *a, const tq_budget *b) {
 bool tq_budget_uniform(const tq_costs *c, const tq_target *t, const bool *pinned, tq_plan *plan, tq_budget *out) {
     tq_plan *trial = tq_plan_copy(plan);
     tq_choice best = {TQ_BITS_COUNT, 0};
-    double most = t->kind == TQ_TARGET_KLD ? t->value : tq_target_bytes(c->model, t);
+    double most = t->kind == TQ_TARGET_KLD ? t->value : target_bytes(c, t, pinned, plan);
     for (int b = 0; trial && b < TQ_BITS_COUNT; b++)
         for (size_t g = 0; g < tq_groups_count; g++) {
             tq_choice x = {(tq_bits)b, b == TQ_BITS_KEEP ? TQ_GROUP_DEFAULT : tq_groups[g]};
             tq_budget found = {0};
             if (!tq_budget_set_all(c, x, pinned, trial)) continue;
-            sum_up(c, trial, &found);
+            sum_up(c, pinned, trial, &found);
             if ((t->kind == TQ_TARGET_KLD ? found.foretold : (double)found.bytes) > most) continue;
             if (best.bits != TQ_BITS_COUNT && !better(t, &found, out)) continue;
             best = x;

@@ -41,20 +41,22 @@ double tq_costs_sum_for(const tq_costs *c, double kld);
 typedef enum tq_target_kind { TQ_TARGET_BYTES, TQ_TARGET_BPW, TQ_TARGET_KLD } tq_target_kind;
 typedef struct tq_target {
     tq_target_kind kind;
-    double value; /* bytes of the whole model; bits a weight over the quantizable matrices; nats a token */
+    double value; /* bytes of the whole model; bits a weight over what the budget covers; nats a token */
 } tq_target;
 
-/* Bytes that the quantizable matrices may take for a target that is not a KLD; negative when not even the rest fits. */
-double tq_target_bytes(const tq_model *m, const tq_target *t);
+/* A budget covers the blocks' matrices, and of embedding and head those that are not pinned; the others stay as the
+ * plan has them. pinned: [matrices]; NULL: embedding and head alone. */
+bool tq_budget_covers(const tq_model *m, const bool *pinned, size_t i);
+size_t tq_budget_weights(const tq_model *m, const bool *pinned); /* of what is covered */
 
 typedef struct tq_budget {
     double sum, foretold; /* KLD of the plan: sum of single ones, and brought to scale */
-    size_t bytes;         /* of the quantizable matrices */
+    size_t bytes;         /* of the matrices that are covered */
     double bpw;
     double gap; /* at most so much of sum (or of bytes, for a KLD) could be saved; 0: none, this is proven */
 } tq_budget;
 
-/* Fills plan's matrices but the pinned ones (pinned: [matrices] or NULL) so that the sum of KLD is least within the
+/* Fills plan's matrices but the pinned ones (as above) so that the sum of KLD is least within the
  * target's bytes, or the bytes least within its KLD. A target that cannot be reached fails with the nearest that can.
  */
 int tq_budget_solve(const tq_costs *c, const tq_target *t, const bool *pinned, tq_plan *plan, tq_budget *out,

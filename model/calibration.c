@@ -12,6 +12,7 @@
 #include "model/gather.h"
 #include "model/source_internal.h"
 #include "model/tensor_writer.h"
+#include "model/weights_internal.h"
 
 /* Moments that may stay in memory although they are in the cache. */
 #define RESIDENT_BYTES ((size_t)64 << 20)
@@ -134,13 +135,18 @@ static size_t square_bytes(size_t n) {
     return n * n * sizeof(float);
 }
 
+/* Embeddings are looked up: they have no input. */
+static bool has_input(const tq_matrix *m) {
+    return m->end == TQ_END_NONE || m->end == TQ_END_HEAD;
+}
+
 /* Takes one matrix's entry over: a site, which others may share, and the tokens that reach it; or none, for an expert.
  */
 static bool take_entry(tq_calibration *c, size_t matrix, const uint64_t entry[2]) {
     const tq_matrix *m = tq_model_matrix(c->model, matrix);
     size_t matrices = tq_model_matrices(c->model);
     c->site_of[matrix] = SIZE_MAX;
-    if (entry[0] == UINT64_MAX) return m->expert != SIZE_MAX;
+    if (entry[0] == UINT64_MAX) return m->expert != SIZE_MAX || !has_input(m);
     if (entry[0] >= matrices || !entry[1] || entry[1] > tq_calibration_tokens(c)) return false;
     tq_calib_site *s = &c->sites[entry[0]];
     if (!s->n) *s = (tq_calib_site){.block = m->block, .n = m->w.cols, .seen = (size_t)entry[1]};
@@ -236,9 +242,26 @@ static int check_room(const tq_calibration *c, tq_err *err) {
     return TQ_OK;
 }
 
+/* The inputs of a head that is no embedding: h: [tokens, hidden], after the last block. */
+static int pass_head(tq_calibration *c, tq_forward *f, const float *h, tq_err *err) {
+    size_t hidden = tq_model_config(c->model)->hidden, first = c->count, head = tq_model_head(c->model);
+    size_t tokens = tq_calibration_tokens(c), group = (size_t)TQ_CALIB_WINDOWS * TQ_CALIB_CTX;
+    if (!has_input(tq_model_matrix(c->model, head))) return TQ_OK;
+    float *x = tq_calloc_aligned(group * hidden, sizeof *x);
+    int rc = x ? TQ_OK : tq_fail(err, "out of memory for the inputs of the output head");
+    for (size_t at = 0; rc == TQ_OK && at < tokens; at += group) {
+        size_t n = tokens - at < group ? tokens - at : group;
+        tq_forward_final_norm(f, h + at * hidden, n, x);
+        rc = observe(c, &head, 1, x, n, err);
+    }
+    free(x);
+    if (rc == TQ_OK) finish_block(c, first);
+    return rc;
+}
+
 static int run_pass(tq_calibration *c, tq_forward *f, float *h, const tq_progress *p, tq_err *err) {
     size_t hidden = tq_model_config(c->model)->hidden, blocks = tq_model_config(c->model)->blocks;
-    int rc = tq_forward_embed(f, c->ids, tq_calibration_tokens(c), h, err);
+    int rc = tq_forward_embed(f, NULL, c->ids, tq_calibration_tokens(c), h, err);
     tq_forward_observe(f, observe, c);
     for (size_t b = 0; rc == TQ_OK && b < blocks; b++) {
         size_t first = c->count;
@@ -249,7 +272,7 @@ static int run_pass(tq_calibration *c, tq_forward *f, float *h, const tq_progres
         }
         if (rc == TQ_OK) finish_block(c, first);
     }
-    return rc;
+    return rc == TQ_OK ? pass_head(c, f, h, err) : rc;
 }
 
 static void forget_sites(tq_calibration *c) {

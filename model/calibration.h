@@ -34,7 +34,8 @@ size_t tq_calibration_tokens(const tq_calibration *c);
 int tq_calibration_gather(tq_calibration *c, const tq_progress *p, tq_err *err);
 
 /* The moment of matrix i's input, of the tokens that reach it; of an expert that TQ_CALIB_TOKENS_FEW do not reach its
- * xx is NULL. Gathers when it must. Valid until the next call. */
+ * xx is NULL, and of an embedding, which has no input (also when it is the head). Gathers when it must. Valid until the
+ * next call. */
 int tq_calibration_moment(tq_calibration *c, size_t matrix, const tq_progress *p, tq_moment *out, tq_err *err);
 
 /* Calls encode for every matrix in the order of the forward pass, with the moments between what the base model's layers

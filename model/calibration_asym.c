@@ -71,10 +71,16 @@ static int site_moments(asym_run *r, size_t site, size_t matrix, tq_err *err) {
     memset(r->cross, 0, cols * cols * sizeof *r->cross);
     for (size_t w = 0; w < c->windows; w += TQ_CALIB_WINDOWS) {
         size_t n = c->windows - w < TQ_CALIB_WINDOWS ? c->windows - w : TQ_CALIB_WINDOWS;
-        int rc = see_input(r, block, NULL, r->base, w, n, &base, err);
-        r->f->routes_held = expert; /* the same tokens reach it in both */
-        if (rc == TQ_OK) rc = see_input(r, block, r->q, r->quant, w, n, &quant, err);
-        r->f->routes_held = false;
+        int rc = TQ_OK;
+        if (block < tq_model_config(c->model)->blocks) {
+            rc = see_input(r, block, NULL, r->base, w, n, &base, err);
+            r->f->routes_held = expert; /* the same tokens reach it in both */
+            if (rc == TQ_OK) rc = see_input(r, block, r->q, r->quant, w, n, &quant, err);
+            r->f->routes_held = false;
+        } else { /* the output head */
+            tq_forward_final_norm(r->f, r->base + w * TQ_CALIB_CTX * r->hidden, n * TQ_CALIB_CTX, r->x);
+            tq_forward_final_norm(r->f, r->quant + w * TQ_CALIB_CTX * r->hidden, n * TQ_CALIB_CTX, r->xq);
+        }
         if (rc != TQ_OK) return rc;
         tq_gather_add(c->pool, r->xx, r->xq, r->xq, quant.n, cols);
         tq_gather_add(c->pool, r->cross, r->x, r->xq, quant.n, cols);
@@ -111,9 +117,8 @@ static int run_init(asym_run *r, tq_err *err) {
     r->cross = tq_calloc_aligned(r->widest, r->widest * sizeof *r->cross);
     if (!r->base || !r->quant || !r->work || !r->x || !r->xq || !r->xx || !r->cross)
         return tq_fail(err, "out of memory for calibrating %zu tokens", tokens);
-    int rc = tq_forward_embed(r->f, c->ids, tokens, r->base, err);
-    if (rc == TQ_OK) memcpy(r->quant, r->base, tokens * r->hidden * sizeof *r->base);
-    return rc;
+    int rc = tq_forward_embed(r->f, NULL, c->ids, tokens, r->base, err);
+    return rc == TQ_OK ? tq_forward_embed(r->f, r->q, c->ids, tokens, r->quant, err) : rc;
 }
 
 static void run_free(asym_run *r) {
@@ -136,8 +141,9 @@ int tq_calibration_asym(tq_calibration *c, tq_variant q,
     asym_run r = {.c = c, .f = tq_forward_new(c->model, c->pool, err), .q = q, .p = p};
     rc = r.f ? run_init(&r, err) : TQ_FAIL;
     for (size_t i = 0; rc == TQ_OK && i < tq_model_matrices(c->model); i++) {
-        const tq_moment unknown = {.n = tq_model_matrix(c->model, i)->w.cols};
-        if (c->site_of[i] == SIZE_MAX) rc = encode(ctx, i, &unknown, err);
+        const tq_matrix *m = tq_model_matrix(c->model, i);
+        const tq_moment unknown = {.n = m->w.cols};
+        if (c->site_of[i] == SIZE_MAX && m->expert != SIZE_MAX) rc = encode(ctx, i, &unknown, err);
     }
     for (size_t site = 0; rc == TQ_OK && site < c->count; site++) {
         size_t block = c->sites[site].block, first = first_matrix(c, site);
@@ -147,7 +153,7 @@ int tq_calibration_asym(tq_calibration *c, tq_variant q,
         for (size_t i = first; rc == TQ_OK && i < tq_model_matrices(c->model); i++)
             if (c->site_of[i] == site) rc = encode(ctx, i, &moment, err);
         bool last = site + 1 == c->count || c->sites[site + 1].block != block;
-        if (rc == TQ_OK && last) rc = advance(&r, block, err);
+        if (rc == TQ_OK && last && block < blocks) rc = advance(&r, block, err);
         tq_progress_report(p, (double)(site + 1) * (double)blocks / (double)c->count, (double)blocks);
     }
     run_free(&r);

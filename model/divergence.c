@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "model/divergence_stats.h"
+#include "model/weights_internal.h"
 
 /* Tokens that go through a block together; bounds the scratch memory, and a cancellation's delay. */
 #define GROUP_TOKENS 2048
@@ -172,7 +173,7 @@ static int run_block(eval_run *r, tq_forward *forward, tq_variant q, tq_err *err
     while (e->at.group < groups) {
         size_t first = e->at.group * size, n = min_size(size, e->tokens - first), bytes = n * e->hidden * sizeof *h;
         if (!from)
-            rc = tq_forward_embed(forward, e->ids + first, n, h, err);
+            rc = tq_forward_embed(forward, q, e->ids + first, n, h, err);
         else
             memcpy(h, from + first * e->hidden, bytes);
         if (rc == TQ_OK) rc = tq_forward_block(forward, q, b, h, n / e->ctx, e->ctx, r->progress, err);
@@ -196,12 +197,17 @@ static int run_blocks(eval_run *r, tq_forward *forward, tq_variant q, tq_err *er
     return rc;
 }
 
-/* The first block in which the variant is not the base model; their number when there is none. */
+/* The first block whose result is not the base model's; their number when there is none. */
 static size_t first_difference(const tq_evaluator *e, tq_variant q) {
-    if (e->against) return 0;
+    size_t first = e->against ? 0 : e->blocks;
     for (size_t i = 0; q && i < tq_model_matrices(e->model); i++)
-        if (q[i]) return tq_model_matrix(e->model, i)->block; /* they are ordered by block */
-    return e->blocks;
+        if (q[i]) first = min_size(first, tq_model_reach(e->model, i));
+    return first;
+}
+
+/* Does the variant make other logits than the base model of the same state? */
+static bool has_own_head(const tq_evaluator *e, tq_variant q) {
+    return e->against || (q && q[tq_model_head(e->model)]);
 }
 
 /* The base model's pass, once. */
@@ -273,13 +279,13 @@ static int base_logits(score_chunk *c, float *h, float *logits, tq_err *err) {
     return rc;
 }
 
-/* Scores one chunk. h: [n, hidden] and logits: [2 * n, vocab] are scratch. A variant whose states are the base model's
- * own is not computed again. */
+/* Scores one chunk. h: [n, hidden] and logits: [2 * n, vocab] are scratch. A variant whose states and head are the
+ * base model's own is not computed again. */
 static int score(score_chunk *c, const float *quant, float *h, float *logits, tq_err *err) {
     tq_evaluator *e = c->r->e;
     int rc = base_logits(c, h, logits, err);
     c->quant = c->base;
-    if (rc == TQ_OK && quant != e->base) {
+    if (rc == TQ_OK && (quant != e->base || has_own_head(e, c->r->q))) {
         c->quant = logits + c->n * c->vocab;
         rc = chunk_logits(c, e->forward, c->r->q, quant, h, logits + c->n * c->vocab, err);
     }
@@ -355,7 +361,7 @@ int tq_evaluator_run(tq_evaluator *e, tq_variant q, const tq_progress *p,
     bool same = difference == e->blocks;
     size_t left = e->base ? e->blocks - e->at.block : 2 * e->blocks - e->at.block - restart_at(e, difference).block;
     if (e->base && same) left = 0;
-    size_t rows = e->stats.capacity - e->logits_known + (same ? 0 : e->stats.capacity);
+    size_t rows = e->stats.capacity - e->logits_known + (same && !has_own_head(e, q) ? 0 : e->stats.capacity);
     r.total = tokens * r.block_cost * (double)left + (double)rows * r.head_cost;
     *out = (tq_eval_result){0};
     e->seconds[TQ_PART_KLD] = 0;

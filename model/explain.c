@@ -18,8 +18,9 @@ typedef struct explain_run {
     tq_explanation *x;
     tq_forward *forward;
     size_t size, hidden, blocks, vocab; /* size: floats of a state, n * hidden */
-    float **states[2]; /* [blocks + 1]: at the input of each block; b's up to the first difference are a's */
-    size_t first;      /* the first block that differs; blocks: none */
+    float **states[2];    /* [blocks + 1]: at the input of each block; b's up to the first difference are a's */
+    size_t first;         /* the first block that differs; blocks: none */
+    bool embedding, head; /* these differ: the one belongs to the first block, the other to the last */
     float *work, *base, *logits, *drawn; /* a state; [vocab] of a, of a hybrid, and what the sampler may overwrite */
     tq_qmatrix **mixed;                  /* [matrices]: a with one matrix of b */
     double done, total;                  /* block runs */
@@ -77,9 +78,30 @@ static void find_differences(explain_run *r) {
     r->first = r->blocks;
     for (size_t i = tq_model_matrices(r->job->model); i-- > 0;) {
         if (!matrix_differs(r->job, i)) continue;
-        r->first = tq_model_matrix(r->job->model, i)->block; /* they are ordered by block */
-        r->x->differs[r->first] = true;
+        tq_end end = tq_model_matrix(r->job->model, i)->end;
+        r->embedding = r->embedding || end == TQ_END_EMBEDDING || end == TQ_END_TIED;
+        r->head = r->head || end == TQ_END_HEAD || end == TQ_END_TIED;
+        if (end == TQ_END_NONE) r->x->differs[tq_model_matrix(r->job->model, i)->block] = true;
     }
+    if (r->embedding && r->blocks) r->x->differs[0] = true;
+    if (r->head && r->blocks) r->x->differs[r->blocks - 1] = true;
+    for (size_t b = r->blocks; b-- > 0;)
+        if (r->x->differs[b]) r->first = b;
+}
+
+/* Does matrix i count as one of this block's? */
+static bool belongs(const explain_run *r, size_t i, size_t block) {
+    switch (tq_model_matrix(r->job->model, i)->end) {
+    case TQ_END_EMBEDDING:
+        return block == 0;
+    case TQ_END_HEAD:
+        return block + 1 == r->blocks;
+    case TQ_END_TIED: /* where the block that flips is, or else at its first use */
+        return block == 0 || block + 1 == r->blocks;
+    case TQ_END_NONE:
+        break;
+    }
+    return tq_model_matrix(r->job->model, i)->block == block;
 }
 
 /* --- running --- */
@@ -106,14 +128,15 @@ static int choose(explain_run *r, const float *logits) {
     return tq_sampler_next(&s, r->drawn, r->vocab);
 }
 
-static int predict(explain_run *r, const float *h, float *logits, tq_err *err) {
-    return tq_forward_logits(r->forward, NULL, h + (r->job->n - 1) * r->hidden, 1, logits, err);
+/* By the head of a variant. */
+static int predict(explain_run *r, tq_variant v, const float *h, float *logits, tq_err *err) {
+    return tq_forward_logits(r->forward, v, h + (r->job->n - 1) * r->hidden, 1, logits, err);
 }
 
-/* What the state after the last block says, beside a. */
-static int judge(explain_run *r, const float *h, tq_hybrid *out, tq_err *err) {
+/* What the state after the last block says by the head of v, beside a. */
+static int judge(explain_run *r, tq_variant v, const float *h, tq_hybrid *out, tq_err *err) {
     tq_kld_row row;
-    int rc = predict(r, h, r->logits, err);
+    int rc = predict(r, v, h, r->logits, err);
     if (rc != TQ_OK) return rc;
     tq_k()->kld_row(&row, r->base, r->logits, r->vocab, 0);
     *out = (tq_hybrid){.known = true, .choice = choose(r, r->logits), .kld = row.kld};
@@ -122,11 +145,13 @@ static int judge(explain_run *r, const float *h, tq_hybrid *out, tq_err *err) {
     return TQ_OK;
 }
 
-/* The states of one variant at the inputs of all blocks, from `from` on; those before are a's. */
+/* The states of one variant at the inputs of all blocks, from `from` on; those before are a's, but for another
+ * embedding. */
 static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
-    float **s = r->states[side];
+    float **s = r->states[side], *own = s[0];
     int rc = TQ_OK;
     if (side) memcpy(s, r->states[0], (from + 1) * sizeof *s);
+    if (own) s[0] = own;
     for (size_t b = from; rc == TQ_OK && b < r->blocks; b++) {
         s[b + 1] = malloc(r->size * sizeof **s);
         if (!s[b + 1]) return tq_fail(err, "out of memory");
@@ -139,11 +164,13 @@ static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
 /* The two variants: a's logits stay in r->base, and the tokens whose margin is told are settled. */
 static int run_ends(explain_run *r, tq_err *err) {
     tq_explanation *x = r->x;
-    int rc = tq_forward_embed(r->forward, r->job->ids, r->job->n, r->states[0][0], err);
+    int rc = tq_forward_embed(r->forward, r->job->a, r->job->ids, r->job->n, r->states[0][0], err);
+    if (rc == TQ_OK && r->embedding)
+        rc = tq_forward_embed(r->forward, r->job->b, r->job->ids, r->job->n, r->states[1][0], err);
     if (rc == TQ_OK) rc = keep_states(r, 0, 0, err);
     if (rc == TQ_OK) rc = keep_states(r, 1, r->first, err);
-    if (rc == TQ_OK) rc = predict(r, r->states[0][r->blocks], r->base, err);
-    if (rc == TQ_OK) rc = predict(r, r->states[1][r->blocks], r->logits, err);
+    if (rc == TQ_OK) rc = predict(r, r->job->a, r->states[0][r->blocks], r->base, err);
+    if (rc == TQ_OK) rc = predict(r, r->job->b, r->states[1][r->blocks], r->logits, err);
     if (rc != TQ_OK) return rc;
     tq_candidates(r->base, r->vocab, x->top[0]);
     tq_candidates(r->logits, r->vocab, x->top[1]);
@@ -157,8 +184,8 @@ static int run_ends(explain_run *r, tq_err *err) {
         int next = x->top[0][x->top[0][0].id == x->token[0]].id;
         if (next >= 0) x->token[1] = next;
     }
-    rc = judge(r, r->states[0][r->blocks], &x->a, err);
-    return rc == TQ_OK ? judge(r, r->states[1][r->blocks], &x->b, err) : rc;
+    rc = judge(r, r->job->a, r->states[0][r->blocks], &x->a, err);
+    return rc == TQ_OK ? judge(r, r->job->b, r->states[1][r->blocks], &x->b, err) : rc;
 }
 
 /* --- hybrids --- */
@@ -167,10 +194,10 @@ static int run_alone(explain_run *r, size_t block, tq_err *err) {
     tq_hybrid *out = &r->x->alone[block];
     if (!r->x->differs[block]) *out = r->x->a;
     if (out->known) return TQ_OK;
-    memcpy(r->work, r->states[0][block], r->size * sizeof *r->work);
+    memcpy(r->work, r->states[block == 0][block], r->size * sizeof *r->work); /* b's embedding, which may be a's */
     int rc = run_block(r, r->job->b, block, r->work, err);
     if (rc == TQ_OK) rc = run_blocks(r, r->job->a, block + 1, r->work, err);
-    return rc == TQ_OK ? judge(r, r->work, out, err) : rc;
+    return rc == TQ_OK ? judge(r, block + 1 == r->blocks ? r->job->b : r->job->a, r->work, out, err) : rc;
 }
 
 static int run_prefix(explain_run *r, size_t count, tq_err *err) {
@@ -184,7 +211,7 @@ static int run_prefix(explain_run *r, size_t count, tq_err *err) {
     if (!of->known) {
         memcpy(r->work, r->states[1][same], r->size * sizeof *r->work);
         rc = run_blocks(r, r->job->a, same, r->work, err);
-        if (rc == TQ_OK) rc = judge(r, r->work, of, err);
+        if (rc == TQ_OK) rc = judge(r, same == r->blocks ? r->job->b : r->job->a, r->work, of, err);
     }
     x->prefix[count] = *of;
     return rc;
@@ -214,26 +241,34 @@ static int run_all(explain_run *r, tq_err *err) {
 
 /* --- matrices --- */
 
-static int run_matrix(explain_run *r, size_t i, bool after_prefix, tq_err *err) {
-    size_t block = tq_model_matrix(r->job->model, i)->block;
+/* Matrix i of b, and the blocks before `block` of b after_prefix, the rest of a. */
+static int run_matrix(explain_run *r, size_t i, size_t block, bool after_prefix, tq_err *err) {
+    tq_end end = tq_model_matrix(r->job->model, i)->end;
+    bool looked_up = end == TQ_END_EMBEDDING || end == TQ_END_TIED;
     tq_matrix_hybrid *out = &r->x->matrices[r->x->n_matrices];
-    *out = (tq_matrix_hybrid){.matrix = i, .after_prefix = after_prefix};
+    *out = (tq_matrix_hybrid){.matrix = i, .after_prefix = after_prefix && block > 0};
     tq_qmatrix *was = r->mixed[i];
-    memcpy(r->work, r->states[after_prefix][block], r->size * sizeof *r->work);
+    if (looked_up && !after_prefix) block = 0; /* it acts from there on */
+    memcpy(r->work, r->states[block == 0 ? looked_up : after_prefix][block], r->size * sizeof *r->work);
     r->mixed[i] = matrix_of(r->job->b, i);
-    int rc = run_block(r, r->mixed, block, r->work, err);
+    int rc = run_blocks(r, r->mixed, block, r->work, err);
+    if (rc == TQ_OK) rc = judge(r, r->mixed, r->work, &out->hybrid, err);
     r->mixed[i] = was;
-    if (rc == TQ_OK) rc = run_blocks(r, r->job->a, block + 1, r->work, err);
-    if (rc == TQ_OK) rc = judge(r, r->work, &out->hybrid, err);
     if (rc == TQ_OK) r->x->n_matrices++;
     return rc;
+}
+
+static bool was_tried(const tq_explanation *x, size_t i) {
+    for (size_t k = 0; k < x->n_matrices; k++)
+        if (x->matrices[k].matrix == i) return true;
+    return false;
 }
 
 static int open_block(explain_run *r, size_t block, bool after_prefix, tq_err *err) {
     int rc = TQ_OK;
     for (size_t i = 0; rc == TQ_OK && i < tq_model_matrices(r->job->model); i++)
-        if (tq_model_matrix(r->job->model, i)->block == block && matrix_differs(r->job, i))
-            rc = run_matrix(r, i, after_prefix, err);
+        if (belongs(r, i, block) && matrix_differs(r->job, i) && !was_tried(r->x, i))
+            rc = run_matrix(r, i, block, after_prefix, err);
     return rc;
 }
 
@@ -271,7 +306,7 @@ static int open_blocks(explain_run *r, tq_err *err) {
 static void release(explain_run *r) {
     for (int side = 1; side >= 0; side--) {
         for (size_t b = 0; r->states[side] && b <= r->blocks; b++)
-            if (side == 0 || b > r->first) free(r->states[side][b]);
+            if (side == 0 || b > r->first || (b == 0 && r->embedding)) free(r->states[side][b]);
         free(r->states[side]);
     }
     tq_forward_free(r->forward);
@@ -319,7 +354,8 @@ static int prepare(explain_run *r, tq_pool *pool, tq_err *err) {
         r->mixed[i] = matrix_of(r->job->a, i);
     tq_forward_set_arithmetic(r->forward, TQ_ARITHMETIC_EXACT);
     find_differences(r);
-    return TQ_OK;
+    if (r->embedding) r->states[1][0] = malloc(r->size * sizeof(float));
+    return r->states[1][0] || !r->embedding ? TQ_OK : tq_fail(err, "out of memory: hidden states");
 }
 
 /* Block runs to come: both variants, every block alone and every prefix to the end, and matrices of one block. */

@@ -6,6 +6,9 @@
  * blocks that matter, one by one. States at the inputs of blocks are kept, so that a hybrid runs only the blocks from
  * its change on. All in fp32 arithmetic.
  *
+ * The embedding counts as a part of the first block and the output head of the last one; where they are one matrix, its
+ * two uses go apart in hybrids of blocks, and together where matrices are tried.
+ *
  * What this can show: that a change suffices to tip the prediction, with all else as in a (alone) or after the blocks
  * before it (prefix). What it cannot: errors of several blocks add up and cancel, so that a prediction can tip without
  * any block that tips it alone, tip and tip back, and the bisection finds one boundary of possibly several. */

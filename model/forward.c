@@ -110,12 +110,17 @@ void tq_forward_set_arithmetic(tq_forward *f, tq_arithmetic a) {
 int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err) {
     tq_qmatrix_free(f->head);
     f->head = NULL;
-    return tq_qmatrix_encode(tq_model_head(f->model), spec, tq_model_rotations(f->model), f->pool, NULL, &f->head, NULL,
-                             err);
+    return tq_qmatrix_encode(&tq_model_matrix(f->model, tq_model_head(f->model))->w, spec, tq_model_rotations(f->model),
+                             f->pool, NULL, &f->head, NULL, err);
+}
+
+/* Matrix i as the variant has it packed; NULL: as stored. */
+static const tq_qmatrix *packed_of(const tq_forward *f, tq_variant q, size_t i) {
+    return q && q[i] ? q[i] : tq_model_matrix(f->model, i)->packed;
 }
 
 size_t tq_forward_head_saves(const tq_forward *f) {
-    const tq_matrix_view *w = tq_model_head(f->model);
+    const tq_matrix_view *w = &tq_model_matrix(f->model, tq_model_head(f->model))->w;
     size_t stored = tq_matrix_bytes(w), packed = f->head ? tq_qmatrix_bytes(f->head) : stored;
     return stored > packed ? stored - packed : 0;
 }
@@ -296,25 +301,52 @@ static int check_ids(const tq_forward *f, const int *ids, size_t n, tq_err *err)
     return TQ_OK;
 }
 
-int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *err) {
-    if (check_ids(f, ids, n, err) != TQ_OK) return TQ_FAIL;
-    size_t hidden = f->config->hidden;
-    float scale = f->config->embedding_scale;
-    for (size_t i = 0; i < n; i++)
-        tq_matrix_row(tq_model_embedding(f->model), (size_t)ids[i], h + i * hidden);
-    for (size_t i = 0; i < n * hidden && scale != 1; i++)
-        h[i] *= scale;
-    return TQ_OK;
+typedef struct lookup {
+    const tq_forward *f;
+    const tq_matrix_view *w;
+    const tq_qmatrix *q; /* NULL: as stored */
+    const int *ids;
+    float *h;
+} lookup;
+
+static void embed_some(void *ctx, size_t begin, size_t end, int thread) {
+    const lookup *l = ctx;
+    size_t hidden = l->f->config->hidden;
+    float scale = l->f->config->embedding_scale;
+    for (size_t i = begin; i < end; i++) {
+        float *h = l->h + i * hidden;
+        if (l->q)
+            tq_qmatrix_dequantize_row(l->q, (size_t)l->ids[i], h, l->f->work[thread].data);
+        else
+            tq_matrix_row(l->w, (size_t)l->ids[i], h);
+        for (size_t k = 0; k < hidden && scale != 1; k++)
+            h[k] *= scale;
+    }
+}
+
+int tq_forward_embed(tq_forward *f, tq_variant q, const int *ids, size_t n, float *h, tq_err *err) {
+    size_t i = tq_model_embedding(f->model);
+    lookup l = {f, &tq_model_matrix(f->model, i)->w, packed_of(f, q, i), ids, h};
+    int rc = check_ids(f, ids, n, err);
+    if (rc == TQ_OK && l.q) rc = tq_forward_work(f, tq_qmatrix_scratch(l.q), err);
+    /* A packed row costs the decoding of its tile. */
+    size_t grain = TASK_VALUES / ((l.q ? TQ_TILE_ROWS : 1) * f->config->hidden) + 1;
+    if (rc == TQ_OK) tq_forward_parallel(f, n, grain, embed_some, &l);
+    return rc;
+}
+
+void tq_forward_final_norm(tq_forward *f, const float *h, size_t n, float *out) {
+    norm_rows(f, out, h, tq_model_final_norm(f->model), n);
 }
 
 int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err) {
-    (void)q; /* no plan has a say in the head */
     double start = tq_now(), rotation = f->seconds[TQ_PART_ROTATION], matrices = f->seconds[TQ_PART_MATRICES];
     int rc = tq_buffer_need(&f->final_norm, n * f->config->hidden, err);
     if (rc != TQ_OK) return rc;
-    norm_rows(f, f->final_norm.data, h, tq_model_final_norm(f->model), n);
-    tq_linear_job job = tq_linear_plain(tq_model_head(f->model), logits);
-    job.q = f->head;
+    tq_forward_final_norm(f, h, n, f->final_norm.data);
+    size_t head = tq_model_head(f->model);
+    tq_linear_job job = tq_linear_plain(&tq_model_matrix(f->model, head)->w, logits);
+    job.q = f->head ? f->head : packed_of(f, q, head);
     rc = tq_linear_run(f, &job, 1, f->final_norm.data, n, err);
     f->seconds[TQ_PART_ROTATION] = rotation;
     f->seconds[TQ_PART_MATRICES] = matrices;
@@ -325,7 +357,7 @@ int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, flo
 /* Tokens `done` .. of an append through all blocks; h: [n, hidden]. */
 static int append_some(tq_forward *f, tq_variant q, tq_cache *c, const int *ids, size_t n, double done, double total,
                        const tq_progress *p, tq_err *err) {
-    int rc = tq_forward_embed(f, ids, n, f->h.data, err);
+    int rc = tq_forward_embed(f, q, ids, n, f->h.data, err);
     for (size_t b = 0; b < f->config->blocks && rc == TQ_OK; b++) {
         tq_block_run r = {.f = f,
                           .w = tq_model_block(f->model, b),

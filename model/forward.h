@@ -45,7 +45,7 @@ const char *tq_part_name(tq_part part);                /* "rotation", "matrices"
 const double *tq_forward_seconds(const tq_forward *f); /* [TQ_PART_COUNT] */
 void tq_forward_reset_seconds(tq_forward *f);
 
-/* Packs the output head, which plans leave as stored, for this user of the model alone (bench). */
+/* Packs the output head for this user of the model alone, whatever the variant says (bench). */
 int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err);
 size_t tq_forward_head_saves(const tq_forward *f); /* bytes that a token reads less for it; 0 when it is not packed */
 
@@ -57,14 +57,18 @@ void tq_cache_reset(tq_cache *c);
 size_t tq_cache_length(const tq_cache *c); /* tokens held */
 size_t tq_cache_capacity(const tq_cache *c);
 
-/* h = embeddings of ids: h: [n, hidden]. Fails on an id outside the vocabulary. */
-int tq_forward_embed(tq_forward *f, const int *ids, size_t n, float *h, tq_err *err);
+/* h = embeddings of ids: h: [n, hidden], a row of the packed matrix where the variant has one. Fails on an id outside
+ * the vocabulary. */
+int tq_forward_embed(tq_forward *f, tq_variant q, const int *ids, size_t n, float *h, tq_err *err);
 
 /* Block b in place over h: [seqs * len, hidden]: seqs independent sequences of len tokens that start at position 0,
  * blocked (weights decoded once into tiles, multiplied by OpenBLAS). Fails when the result is not finite, naming the
  * block. */
 int tq_forward_block(tq_forward *f, tq_variant q, size_t b, float *h, size_t seqs, size_t len, const tq_progress *p,
                      tq_err *err);
+
+/* What the output head gets for n positions: h: [n, hidden], out: [n, hidden]. */
+void tq_forward_final_norm(tq_forward *f, const float *h, size_t n, float *out);
 
 /* Final norm and output head for n positions: h: [n, hidden] (unchanged), logits: [n, vocab]. */
 int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err);

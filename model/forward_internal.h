@@ -44,7 +44,7 @@ struct tq_forward {
     size_t threads;
     tq_rotated rotated[TQ_ROTATED_SLOTS];
     tq_arithmetic arithmetic;
-    tq_qmatrix *head;          /* NULL: as stored */
+    tq_qmatrix *head;          /* NULL: the variant's */
     tq_rope_table rope[2];     /* of config.rope and of config.local_rope */
     tq_input_observer observe; /* NULL: nobody looks */
     void *observe_ctx;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define GLOB_SIZE 256
-#define QR_MAX 4096          /* columns; see tq_rotation_new */
 #define TRELLIS_ROWS_MIN 128 /* from there on 4t codes N(0,1) better than 4 */
 
 struct tq_plan {
@@ -81,7 +80,11 @@ tq_qspec tq_plan_spec(const tq_plan *p, size_t matrix) {
     const tq_qmatrix *packed = tq_model_matrix(p->model, matrix)->packed;
     if (packed) return *tq_qmatrix_spec(packed);
     tq_choice c = p->choices[matrix];
-    return tq_qspec_of(c.bits, c.group, &p->common);
+    tq_qspec spec = tq_qspec_of(c.bits, c.group, &p->common);
+    /* What is looked up is no product with an input that could be calibrated. */
+    tq_end end = tq_model_matrix(p->model, matrix)->end;
+    if (end == TQ_END_EMBEDDING || end == TQ_END_TIED) spec.calibrate = TQ_CALIBRATE_NONE;
+    return spec;
 }
 
 tq_common tq_plan_common(const tq_plan *p) {
@@ -96,6 +99,13 @@ bool tq_choice_equal(tq_choice a, tq_choice b) {
     return a.bits == b.bits && (a.bits == TQ_BITS_KEEP || a.group == b.group);
 }
 
+/* Residuals of both kinds take so much, but for the second scales of independent ones. */
+static size_t packed_bytes(const tq_matrix *m, tq_choice c) {
+    tq_common common = tq_common_default();
+    tq_qspec spec = tq_qspec_of(c.bits, c.group, &common);
+    return tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
+}
+
 const char *tq_choice_blocked(const tq_matrix *m, tq_choice c, tq_rotation_kind rotation) {
     if (m->packed) {
         const tq_qspec *spec = tq_qmatrix_spec(m->packed);
@@ -105,8 +115,11 @@ const char *tq_choice_blocked(const tq_matrix *m, tq_choice c, tq_rotation_kind 
     if (c.bits == TQ_BITS_KEEP) return NULL;
     if (tq_bits_get(c.bits)->trellis && m->w.rows < TRELLIS_ROWS_MIN)
         return "has too few rows for a trellis, 4 serves it better";
-    if (rotation == TQ_ROTATION_QR && c.group == TQ_GROUP_ROW && m->w.cols > QR_MAX)
-        return "has rows too long for a qr rotation over the whole row";
+    if (!tq_rotation_possible(rotation, m->w.cols, c.group))
+        return rotation == TQ_ROTATION_QR ? "has rows too long for a qr rotation over the whole row"
+                                          : "has rows of a length that no rotation of a whole row fits: choose a group";
+    if (packed_bytes(m, c) >= m->w.rows * m->w.cols * sizeof(uint16_t))
+        return "is too small: padded to whole tiles it would take no less than in 16 bits";
     return NULL;
 }
 
@@ -122,9 +135,20 @@ static bool normalize_glob(const char *glob, char out[GLOB_SIZE]) {
 bool tq_glob_match(const char *glob, const tq_matrix *m) {
     char pattern[GLOB_SIZE], numbered[GLOB_SIZE];
     if (!normalize_glob(glob, pattern)) return false;
+    if (fnmatch(pattern, m->name, 0) == 0 || fnmatch(pattern, m->label, 0) == 0) return true;
     (void)snprintf(numbered, sizeof numbered, "%zu.%s", m->block, m->label);
-    return fnmatch(pattern, m->name, 0) == 0 || fnmatch(pattern, m->label, 0) == 0 ||
-           fnmatch(pattern, numbered, 0) == 0;
+    return m->end == TQ_END_NONE && fnmatch(pattern, numbered, 0) == 0;
+}
+
+size_t tq_glob_select(const tq_model *m, const char *glob, bool *selected) {
+    size_t hits = 0, n = tq_model_matrices(m), in_blocks = tq_model_block_matrices(m);
+    for (size_t i = 0; i < n; i++) {
+        selected[i] = (i < in_blocks || !hits) && tq_glob_match(glob, tq_model_matrix(m, i));
+        if (i < in_blocks) hits += selected[i];
+    }
+    for (size_t i = in_blocks; i < n; i++)
+        hits += selected[i];
+    return hits;
 }
 
 typedef struct plan_rule {
@@ -187,22 +211,34 @@ static tq_choice rule_choice(const tq_plan *p, const plan_rule *r, size_t matrix
     return (tq_choice){r->bits, r->has_group ? r->group : p->choices[matrix].group};
 }
 
-int tq_plan_rule(tq_plan *p, const char *rule, size_t *matched, tq_err *err) {
-    plan_rule r = {0};
-    size_t hits = 0;
-    if (parse_rule(rule, &r, err) != TQ_OK) return TQ_FAIL;
+static int matches_nothing(const tq_plan *p, const char *rule, const plan_rule *r, tq_err *err) {
+    const tq_matrix *last = p->count ? tq_model_matrix(p->model, p->count - 1) : NULL;
+    if (last && last->end == TQ_END_TIED && fnmatch(r->glob, "lm_head", 0) == 0)
+        return tq_fail(err, "rule '%.80s': the output head is tied to the embedding: name %s for both", rule,
+                       last->label);
+    return tq_fail(err, "rule '%.80s': '%.80s' matches none of the %zu matrices of %s", rule, r->glob, p->count,
+                   tq_source_path(tq_model_source(p->model)));
+}
+
+static int apply_rule(tq_plan *p, const char *rule, const plan_rule *r, const bool *selected, tq_err *err) {
     for (size_t i = 0; i < p->count; i++) {
         const tq_matrix *m = tq_model_matrix(p->model, i);
-        if (!tq_glob_match(r.glob, m)) continue;
-        hits++;
-        const char *why = tq_choice_blocked(m, rule_choice(p, &r, i), p->common.rotation);
+        const char *why = selected[i] ? tq_choice_blocked(m, rule_choice(p, r, i), p->common.rotation) : NULL;
         if (why) return tq_fail(err, "rule '%.80s': %s %s", rule, m->name, why);
     }
-    if (!hits)
-        return tq_fail(err, "rule '%.80s': '%.80s' matches none of the %zu matrices of %s", rule, r.glob, p->count,
-                       tq_source_path(tq_model_source(p->model)));
     for (size_t i = 0; i < p->count; i++)
-        if (tq_glob_match(r.glob, tq_model_matrix(p->model, i))) p->choices[i] = rule_choice(p, &r, i);
-    if (matched) *matched = hits;
+        if (selected[i]) p->choices[i] = rule_choice(p, r, i);
     return TQ_OK;
+}
+
+int tq_plan_rule(tq_plan *p, const char *rule, size_t *matched, tq_err *err) {
+    plan_rule r = {0};
+    if (parse_rule(rule, &r, err) != TQ_OK) return TQ_FAIL;
+    bool *selected = calloc(p->count + 1, sizeof *selected);
+    if (!selected) return tq_fail(err, "out of memory for a plan");
+    size_t hits = tq_glob_select(p->model, r.glob, selected);
+    int rc = hits ? apply_rule(p, rule, &r, selected, err) : matches_nothing(p, rule, &r, err);
+    free(selected);
+    if (rc == TQ_OK && matched) *matched = hits;
+    return rc;
 }

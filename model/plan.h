@@ -33,16 +33,21 @@ bool tq_choice_equal(tq_choice a, tq_choice b); /* the group of a kept matrix do
 /* The highest rotation seed: cJSON prints whole numbers exactly up to here. */
 #define TQ_SEED_MAX ((uint64_t)1000000000000000)
 
-/* Applies a rule as typed: 'GLOB=BITS[:GROUP]'; without GROUP a matrix keeps the group it has. A rule that matches
- * nothing, and one that a matrix cannot take, are errors that change nothing. *matched may be NULL. */
+/* Applies a rule as typed: 'GLOB=BITS[:GROUP]', to what tq_glob_select gives; without GROUP a matrix keeps the group it
+ * has. A rule that matches nothing, and one that a matrix cannot take, are errors that change nothing. *matched may be
+ * NULL. */
 int tq_plan_rule(tq_plan *p, const char *rule, size_t *matched, tq_err *err);
 /* Is the rule well-formed, whatever model it is for? */
 int tq_plan_rule_check(const char *rule, tq_err *err);
 /* Does the glob match? As in fnmatch(3), but '*' crosses dots and '/' is read as '.'. It has to match all of the full
  * name ("model.layers.3.mlp.down_proj"), or of the label ("mlp.down_proj"), or of BLOCK.label ("3.mlp.down_proj"). */
 bool tq_glob_match(const char *glob, const tq_matrix *m);
+/* The matrices that a glob means, selected: [matrices]; returns how many. Those of blocks that it matches; embedding
+ * and head only when it matches none of these: "*" leaves them out, "lm_head" and "*embed*" name them. */
+size_t tq_glob_select(const tq_model *m, const char *glob, bool *selected);
 
-/* Can matrix i take c? NULL, or why not (a static text). */
+/* Can the matrix take c? NULL, or why not: a static text that goes on after its name. Weights are not read; what this
+ * lets through is coded. */
 const char *tq_choice_blocked(const tq_matrix *m, tq_choice c, tq_rotation_kind rotation);
 
 /* Measured figures that go into a saved plan. */

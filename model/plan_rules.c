@@ -14,10 +14,10 @@ typedef enum rule_axis { AXIS_LABEL, AXIS_BLOCK, AXIS_GROUP, AXIS_BLOCK_GROUP } 
 typedef struct rule_writer {
     const tq_plan *plan;
     const tq_model *model;
-    size_t matrices;
-    size_t *wanted; /* [matrices]: what the plan says, as the first matrix that has the same choice */
-    size_t *given;  /* [matrices]: what the rules so far give, likewise */
-    size_t *line;   /* [matrices]: of the axis at hand, its first matrix; SIZE_MAX: it is in none */
+    size_t matrices; /* of blocks */
+    size_t *wanted;  /* [matrices]: what the plan says, as the first matrix that has the same choice */
+    size_t *given;   /* [matrices]: what the rules so far give, likewise */
+    size_t *line;    /* [matrices]: of the axis at hand, its first matrix; SIZE_MAX: it is in none */
     size_t
         *votes; /* [matrices]: of the line at hand, how many have the choice that this matrix was the first to have */
     char **rules;
@@ -151,6 +151,13 @@ static void add_exceptions(rule_writer *w) {
     }
 }
 
+/* Embedding and head, which no rule so far means. */
+static void add_ends(rule_writer *w) {
+    for (size_t i = w->matrices; i < tq_model_matrices(w->model); i++)
+        if (tq_plan_get(w->plan, i).bits != TQ_BITS_KEEP)
+            add_rule(w, tq_model_matrix(w->model, i)->label, tq_plan_get(w->plan, i));
+}
+
 void tq_plan_rules_free(char **rules, size_t count) {
     for (size_t i = 0; rules && i < count; i++)
         free(rules[i]);
@@ -158,7 +165,7 @@ void tq_plan_rules_free(char **rules, size_t count) {
 }
 
 static int write_rules(const tq_plan *p, rule_axis first, rule_writer *w, tq_err *err) {
-    *w = (rule_writer){.plan = p, .model = tq_plan_model(p), .matrices = tq_model_matrices(tq_plan_model(p))};
+    *w = (rule_writer){.plan = p, .model = tq_plan_model(p), .matrices = tq_model_block_matrices(tq_plan_model(p))};
     size_t *memory = calloc(w->matrices + 1, 4 * sizeof *memory);
     if (memory) {
         w->wanted = memory;
@@ -172,6 +179,7 @@ static int write_rules(const tq_plan *p, rule_axis first, rule_writer *w, tq_err
         add_lines(w, first == AXIS_LABEL ? AXIS_BLOCK : AXIS_LABEL);
         add_lines(w, AXIS_BLOCK_GROUP);
         add_exceptions(w);
+        add_ends(w);
     }
     bool ok = memory && !w->failed;
     free(memory);

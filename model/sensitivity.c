@@ -167,6 +167,8 @@ static uint64_t make_key(const tq_sensitivity *s, const char *text_hash) {
         key = hash_size(key, numbers[i]);
     for (size_t i = 0; i < s->matrices; i++) {
         tq_choice x = tq_plan_get(s->base, i);
+        bool kept_end = tq_model_matrix(s->model, i)->end != TQ_END_NONE && x.bits == TQ_BITS_KEEP;
+        if (kept_end) continue; /* as it was when there was no other choice */
         key = hash_size(hash_size(key, x.bits), x.bits == TQ_BITS_KEEP ? 0 : x.group);
     }
     return key;
@@ -335,7 +337,7 @@ static int start(tq_sensitivity *s, const tq_progress *p, tq_err *err) {
 }
 
 static int measure(tq_sensitivity *s, size_t i, tq_choice c, const tq_progress *p, tq_err *err) {
-    size_t block = tq_model_matrix(s->model, i)->block;
+    size_t block = tq_model_reach(s->model, i);
     tq_sensed *cell = cell_of(s, i, c);
     tq_eval_result r = {0};
     tq_qmatrix *q = NULL, *base = s->q[i];
@@ -354,13 +356,23 @@ static int measure(tq_sensitivity *s, size_t i, tq_choice c, const tq_progress *
     return rc;
 }
 
+/* Where in the order of measurements the k-th is: the farther back a matrix reaches, the later. The head comes first,
+ * then the blocks' matrices from the last one on, then the embedding. */
+static size_t kth(const tq_sensitivity *s, size_t k) {
+    size_t ends = s->matrices - tq_model_block_matrices(s->model);
+    if (ends > 1 && k == 0) return s->matrices - 1;
+    size_t back = k + (ends > 1 ? 0 : 1), in_blocks = s->matrices - ends;
+    return back <= in_blocks ? in_blocks - back : in_blocks;
+}
+
 static int measure_all(tq_sensitivity *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,
                        tq_err *err) {
     size_t left = tq_sensitivity_left(s), total = left;
     if (!left && s->base_known) return TQ_OK;
     int rc = start(s, p, err);
-    for (size_t i = s->matrices; rc == TQ_OK && i-- > 0;)
+    for (size_t n = 0; rc == TQ_OK && n < s->matrices; n++)
         for (size_t k = 0; rc == TQ_OK && k < s->n_configs; k++) {
+            size_t i = kth(s, n);
             tq_choice c = s->configs[k];
             if (!wanted(s, i, c) || cell_of(s, i, c)->measured) continue;
             if (tq_progress_cancelled(p)) return tq_cancelled(err);

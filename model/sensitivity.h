@@ -53,7 +53,8 @@ const char *tq_sensitivity_path(const tq_sensitivity *s); /* of the journal; NUL
  * and taken again when there is more. */
 void tq_sensitivity_release(tq_sensitivity *s);
 
-/* Takes what is missing, last block first (so that the states before it stay those of the base plan). after (may be
+/* Takes what is missing, the head and then the last block first (so that the states before it stay those of the base
+ * plan), the embedding last. after (may be
  * NULL) is called when one is kept. Progress in measurements. Cancel loses none that is finished. What another process
  * is measuring is waited for, and found. */
 int tq_sensitivity_run(tq_sensitivity *s, const tq_progress *p, void (*after)(void *ctx, size_t matrix), void *ctx,

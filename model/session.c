@@ -252,8 +252,8 @@ static void report_part(void *ctx, double done, double total) {
     tq_progress_report(p->whole, p->done + (total > 0 ? done / total : 0) * p->part, p->total);
 }
 
-static int encode(tq_session *s, size_t i, const tq_qspec *spec, const tq_progress *p, tq_qmatrix **out,
-                  tq_distortion *distortion, tq_err *err) {
+int tq_session_encode(tq_session *s, size_t i, const tq_qspec *spec, const tq_progress *p, tq_qmatrix **out,
+                      tq_distortion *distortion, tq_err *err) {
     const tq_matrix *m = tq_model_matrix(s->model, i);
     tq_err inner = {{0}};
     int rc = tq_qmatrix_encode(&m->w, spec, tq_model_rotations(s->model), s->pool, p, out, distortion, &inner);
@@ -267,7 +267,7 @@ void tq_session_take(tq_session *s, size_t i, tq_qmatrix *q, const tq_calibrated
     s->q[i] = q;
     s->calibrated[i] = *figures;
     s->distortion[i] = figures->distortion;
-    tq_session_touch(s, tq_model_matrix(s->model, i)->block);
+    tq_session_touch(s, tq_model_reach(s->model, i));
 }
 
 static int apply_one(tq_session *s, size_t i, const tq_progress *p, tq_err *err) {
@@ -276,7 +276,7 @@ static int apply_one(tq_session *s, size_t i, const tq_progress *p, tq_err *err)
     tq_calibrated figures = {.distortion = {0, 1}};
     int rc = spec.bits == TQ_BITS_KEEP ? TQ_OK
              : spec.calibrate == TQ_CALIBRATE_NONE
-                 ? encode(s, i, &spec, p, &q, &figures.distortion, err)
+                 ? tq_session_encode(s, i, &spec, p, &q, &figures.distortion, err)
                  : tq_session_encode_calibrated(s, i, &spec, NULL, p, &q, &figures, err);
     if (rc == TQ_OK) tq_session_take(s, i, q, &figures);
     return rc;
@@ -320,7 +320,7 @@ int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures 
         spec.bits = c.bits;
         spec.group = c.group;
         spec.calibrate = TQ_CALIBRATE_NONE;
-        int rc = encode(s, matrix, &spec, NULL, &q, &out->distortion, err);
+        int rc = tq_session_encode(s, matrix, &spec, NULL, &q, &out->distortion, err);
         if (rc != TQ_OK) return rc;
         out->bytes = tq_qmatrix_bytes(q);
         tq_qmatrix_free(q);
@@ -331,17 +331,16 @@ int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures 
 
 tq_memory tq_session_memory(const tq_session *s) {
     tq_memory r = {.kept = tq_model_kept_bytes(s->model)};
-    size_t matrices = 0;
+    size_t matrices = 0, in_blocks = tq_model_block_matrices(s->model);
     for (size_t i = 0; i < s->count; i++) {
         size_t bytes = tq_session_matrix_bytes(s, i);
         bool kept = tq_plan_get(s->plan, i).bits == TQ_BITS_KEEP;
-        matrices += bytes;
+        matrices += i < in_blocks ? bytes : 0;
         *(kept ? &r.kept : &r.quantized) += bytes;
     }
     r.total = r.kept + r.quantized;
-    r.baseline = tq_model_kept_bytes(s->model) + tq_model_matrix_bytes(s->model);
+    r.baseline = tq_model_stored_bytes(s->model);
     r.bpw_linear = tq_bits_per_weight((double)matrices, tq_model_matrix_weights(s->model));
-    r.bpw_model =
-        tq_bits_per_weight((double)r.total, tq_model_matrix_weights(s->model) + tq_model_kept_weights(s->model));
+    r.bpw_model = tq_bits_per_weight((double)r.total, tq_model_weights(s->model));
     return r;
 }

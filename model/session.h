@@ -70,10 +70,10 @@ int tq_session_try(tq_session *s, size_t matrix, tq_choice c, tq_matrix_figures 
 
 typedef struct tq_memory {
     size_t quantized; /* bytes of the packed matrices (matrices that are kept as stored are not in it) */
-    size_t kept;      /* embeddings, norms, and matrices kept as stored */
+    size_t kept;      /* norms, and matrices kept as stored, embedding and head among them */
     size_t total;
     size_t baseline;   /* the model as stored */
-    double bpw_linear; /* over the quantizable matrices */
+    double bpw_linear; /* over the blocks' matrices */
     double bpw_model;  /* over all weights */
 } tq_memory;
 tq_memory tq_session_memory(const tq_session *s); /* by the plan (tq_qspec_bytes), also before it is applied */

@@ -103,6 +103,12 @@ int tq_session_apply_asym(tq_session *s, const tq_progress *p, void (*after)(voi
                           tq_err *err) {
     asym_apply a = {s, calloc(s->count + 1, sizeof(void *)), calloc(s->count + 1, sizeof *a.figures)};
     int rc = a.q && a.figures ? open_calibration(s, err) : tq_fail(err, "out of memory for a plan");
+    for (size_t i = tq_model_block_matrices(s->model); rc == TQ_OK && i < s->count; i++) {
+        tq_qspec spec = tq_plan_spec(s->plan, i); /* what is looked up is there before the pass */
+        a.figures[i].distortion = (tq_distortion){0, 1};
+        if (spec.bits != TQ_BITS_KEEP && spec.calibrate == TQ_CALIBRATE_NONE)
+            rc = tq_session_encode(s, i, &spec, p, &a.q[i], &a.figures[i].distortion, err);
+    }
     if (rc == TQ_OK) rc = tq_calibration_asym(s->calibration.c, a.q, encode_next, &a, p, err);
     for (size_t i = 0; rc == TQ_OK && i < s->count; i++) {
         tq_session_take(s, i, a.q[i], &a.figures[i]);

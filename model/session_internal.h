@@ -112,6 +112,9 @@ struct tq_session {
 /* Bytes that matrix i takes under the plan. */
 size_t tq_session_matrix_bytes(const tq_session *s, size_t matrix);
 
+/* Matrix i with plain codes. */
+int tq_session_encode(tq_session *s, size_t i, const tq_qspec *spec, const tq_progress *p, tq_qmatrix **out,
+                      tq_distortion *distortion, tq_err *err);
 /* Encodes matrix i under its calibration, from a moment or (NULL) from the one that is gathered. */
 int tq_session_encode_calibrated(tq_session *s, size_t i, const tq_qspec *spec, const tq_moment *moment,
                                  const tq_progress *p, tq_qmatrix **out, tq_calibrated *figures, tq_err *err);
@@ -145,7 +148,7 @@ int tq_session_new_evaluator(tq_session *s, const int *ids, size_t n, const tq_e
                              tq_err *err);
 void tq_session_drop_tuning(tq_session *s); /* its text and all that was measured; what is in the journal stays */
 void tq_session_drop_costs(tq_session *s);  /* what rests on the text that is evaluated */
-void tq_session_touch(tq_session *s, size_t block); /* a matrix of this block has changed */
+void tq_session_touch(tq_session *s, size_t block); /* a matrix that reaches from this block on has changed */
 void tq_talk_free(tq_talk *t);
 
 #endif

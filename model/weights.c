@@ -18,14 +18,14 @@ struct tq_model {
     tq_config config;
     tq_rotation_cache *rotations;
     const tq_prefix *prefix;
-    tq_matrix_view embedding, head;
     float *final_norm;
     float *rope_divisors;            /* of a GGUF file; or NULL */
     struct tq_block_weights *blocks; /* [config.blocks] */
     tq_matrix *matrices;
-    size_t n_matrices;
+    size_t n_matrices, n_in_blocks;
+    size_t embedding, head; /* indices of matrices */
     size_t tensors_used;
-    size_t kept_bytes, matrix_bytes, kept_weights, matrix_weights;
+    size_t kept_bytes, kept_weights, matrix_bytes, matrix_weights, end_bytes, end_weights;
     char note[256], baseline[64];
 };
 
@@ -120,22 +120,17 @@ static bool is_in(unsigned set, int member) {
     return (set >> (unsigned)member & 1U) != 0;
 }
 
-/* A matrix at the end of the list, its weights still to be bound; label is borrowed. NULL with a message. */
-static tq_matrix *add_matrix(tq_model *m, size_t block, const char *label, size_t rows, size_t cols, tq_err *err) {
+/* A matrix at the end of the list, its place and its weights still to be bound. NULL with a message. */
+static tq_matrix *add_matrix(tq_model *m, const char *name, size_t rows, size_t cols, tq_err *err) {
     tq_matrix *x = &m->matrices[m->n_matrices];
-    char name[NAME_SIZE];
-    (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, label);
     x->name = strdup(name);
     if (!x->name) {
         (void)tq_fail(err, "%s: out of memory", tq_source_path(m->source));
         return NULL;
     }
     m->n_matrices++; /* from here on tq_model_free frees it */
-    x->label = label;
-    x->block = block;
     x->expert = SIZE_MAX;
     x->w = (tq_matrix_view){.rows = rows, .cols = cols, .dtype = TQ_DTYPE_OTHER};
-    m->matrix_weights += rows * cols;
     return x;
 }
 
@@ -146,23 +141,29 @@ static int bind_weights(tq_model *m, tq_matrix *x, tq_err *err) {
     (void)snprintf(tensor, sizeof tensor, "%s.weight", x->name);
     if (!tq_source_find(m->source, tensor)) {
         int rc = tq_packed_load(m->source, x->name, rows, cols, m->rotations, &x->packed, err);
-        if (rc != TQ_OK) return rc;
-    }
-    if (x->packed) {
-        m->matrix_bytes += tq_qmatrix_bytes(x->packed);
-        return TQ_OK;
+        if (rc != TQ_OK || x->packed) return rc;
     }
     x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
     if (!x->tensor) return TQ_FAIL;
     x->w = tq_tensor_view(x->tensor);
-    m->matrix_bytes += x->tensor->bytes;
     return TQ_OK;
+}
+
+/* A matrix of a block: "LAYERS.3.LABEL". label is borrowed. */
+static tq_matrix *add_block_matrix(tq_model *m, size_t block, const char *label, tq_dim rows, tq_dim cols,
+                                   tq_err *err) {
+    char name[NAME_SIZE];
+    (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, label);
+    tq_matrix *x = add_matrix(m, name, tq_dim_of(&m->config, rows), tq_dim_of(&m->config, cols), err);
+    if (!x) return NULL;
+    x->label = label;
+    x->block = block;
+    return x;
 }
 
 static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
     const tq_matrix_rule *rule = &tq_matrix_rules[role];
-    size_t rows = tq_dim_of(&m->config, rule->rows), cols = tq_dim_of(&m->config, rule->cols);
-    tq_matrix *x = add_matrix(m, block, rule->label, rows, cols, err);
+    tq_matrix *x = add_block_matrix(m, block, rule->label, rule->rows, rule->cols, err);
     if (!x) return TQ_FAIL;
     m->blocks[block].matrix[role] = m->n_matrices - 1;
     int rc = bind_weights(m, x, err);
@@ -170,7 +171,7 @@ static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
         char tensor[NAME_SIZE + 8];
         float *bias = NULL;
         (void)snprintf(tensor, sizeof tensor, "%s.bias", x->name);
-        rc = bind_vector(m, tensor, &rows, 1, TQ_TAKE_AS_IS, &bias, err);
+        rc = bind_vector(m, tensor, &x->w.rows, 1, TQ_TAKE_AS_IS, &bias, err);
         x->bias = bias;
     }
     return rc;
@@ -194,7 +195,6 @@ static int bind_part(tq_model *m, tq_matrix *x, const tq_expert_rule *rule, bool
         x->w = tq_tensor_view(t);
         x->w.data = (const char *)t->data + (x->expert * parts + part) * rows * (t->bytes / x->w.rows);
         x->w.rows = rows;
-        m->matrix_bytes += tq_matrix_bytes(&x->w);
     }
     return TQ_OK;
 }
@@ -203,8 +203,7 @@ static int bind_expert(tq_model *m, size_t block, const tq_expert_rule *rule, si
     char label[64], name[NAME_SIZE];
     bool found = false; /* in a tensor of all experts */
     (void)snprintf(label, sizeof label, "mlp.experts.%zu.%s", expert, rule->label);
-    tq_matrix *x =
-        add_matrix(m, block, label, tq_dim_of(&m->config, rule->rows), tq_dim_of(&m->config, rule->cols), err);
+    tq_matrix *x = add_block_matrix(m, block, label, rule->rows, rule->cols, err);
     if (!x) return TQ_FAIL;
     x->label = x->name + strlen(x->name) - strlen(label);
     x->expert = expert;
@@ -260,12 +259,13 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
     return rc;
 }
 
-/* The first prefix under which there is an embedding. */
+/* The first prefix under which there is an embedding, as stored or packed. */
 static int find_prefix(tq_model *m, tq_err *err) {
-    char name[NAME_SIZE];
+    char name[NAME_SIZE], packed[NAME_SIZE];
     for (size_t i = 0; i < tq_prefixes_count; i++) {
         (void)snprintf(name, sizeof name, "%sembed_tokens.weight", tq_prefixes[i].text);
-        if (!tq_source_find(m->source, name)) continue;
+        (void)snprintf(packed, sizeof packed, "%sembed_tokens" TQ_PACKED_INFIX "spec", tq_prefixes[i].text);
+        if (!tq_source_find(m->source, name) && !tq_source_find(m->source, packed)) continue;
         m->prefix = &tq_prefixes[i];
         (void)snprintf(m->config.prefix, sizeof m->config.prefix, "%s", m->prefix->text);
         return TQ_OK;
@@ -300,17 +300,34 @@ static int bind_divisors(tq_model *m, tq_err *err) {
     return TQ_OK;
 }
 
+static int bind_end(tq_model *m, const char *name, const char *label, tq_end end, tq_err *err) {
+    tq_matrix *x = add_matrix(m, name, m->config.vocab, m->config.hidden, err);
+    if (!x) return TQ_FAIL;
+    x->label = label;
+    x->block = m->config.blocks;
+    x->end = end;
+    return bind_weights(m, x, err);
+}
+
+/* Embedding and head; to be called when all blocks are bound. */
 static int bind_ends(tq_model *m, tq_err *err) {
     const tq_config *c = &m->config;
     char name[NAME_SIZE];
-    (void)snprintf(name, sizeof name, "%sembed_tokens.weight", m->prefix->text);
-    int rc = bind_kept_matrix(m, name, c->vocab, c->hidden, &m->embedding, err);
-    if (rc != TQ_OK) return rc;
-    m->head = m->embedding;
-    if (!c->tied) rc = bind_kept_matrix(m, m->prefix->head, c->vocab, c->hidden, &m->head, err);
-    if (rc != TQ_OK) return rc;
+    m->n_in_blocks = m->embedding = m->head = m->n_matrices;
+    (void)snprintf(name, sizeof name, "%sembed_tokens", m->prefix->text);
+    int rc = bind_end(m, name, "embed_tokens", c->tied ? TQ_END_TIED : TQ_END_EMBEDDING, err);
+    if (rc != TQ_OK || c->tied) return rc;
+    m->head = m->n_matrices;
+    (void)snprintf(name, sizeof name, "%s", m->prefix->head);
+    name[strlen(name) - strlen(".weight")] = '\0';
+    return bind_end(m, name, "lm_head", TQ_END_HEAD, err);
+}
+
+static int bind_final_norm(tq_model *m, tq_err *err) {
+    const tq_config *c = &m->config;
+    char name[NAME_SIZE];
     (void)snprintf(name, sizeof name, "%snorm.weight", m->prefix->text);
-    rc = bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+    int rc = bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
     return rc == TQ_OK ? bind_divisors(m, err) : rc;
 }
 
@@ -340,6 +357,16 @@ static void note_unused(tq_model *m) {
     }
 }
 
+static void count_weights(tq_model *m) {
+    for (size_t i = 0; i < m->n_matrices; i++) {
+        const tq_matrix *x = &m->matrices[i];
+        bool in_block = i < m->n_in_blocks;
+        *(in_block ? &m->matrix_weights : &m->end_weights) += x->w.rows * x->w.cols;
+        *(in_block ? &m->matrix_bytes : &m->end_bytes) +=
+            x->packed ? tq_qmatrix_bytes(x->packed) : tq_matrix_bytes(&x->w);
+    }
+}
+
 int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **out, tq_err *err) {
     int rc = TQ_FAIL;
     *out = NULL;
@@ -349,7 +376,7 @@ int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **o
     m->config = *config;
     m->rotations = tq_rotation_cache_new();
     m->blocks = calloc(config->blocks, sizeof *m->blocks);
-    m->matrices = calloc(config->blocks * (TQ_ROLE_COUNT + TQ_EXPERT_ROLES * config->experts), sizeof *m->matrices);
+    m->matrices = calloc(config->blocks * (TQ_ROLE_COUNT + TQ_EXPERT_ROLES * config->experts) + 2, sizeof *m->matrices);
     if (!m->rotations || !m->blocks || !m->matrices) {
         rc = tq_fail(err, "%s: out of memory", tq_source_path(source));
         goto fail;
@@ -357,12 +384,14 @@ int tq_model_bind(const tq_source *source, const tq_config *config, tq_model **o
     rc = find_prefix(m, err);
     if (rc != TQ_OK) goto fail;
     prefetch_small(m);
-    rc = bind_ends(m, err);
+    rc = bind_final_norm(m, err);
     for (size_t b = 0; b < config->blocks && rc == TQ_OK; b++)
         rc = bind_block(m, b, err);
+    if (rc == TQ_OK) rc = bind_ends(m, err);
     if (rc != TQ_OK) goto fail;
+    count_weights(m);
     note_unused(m);
-    tq_baseline_text(m->matrices, m->n_matrices, tq_source_format(source), m->baseline, sizeof m->baseline);
+    tq_baseline_text(m->matrices, m->n_in_blocks, tq_source_format(source), m->baseline, sizeof m->baseline);
     *out = m;
     return TQ_OK;
 fail:
@@ -404,13 +433,21 @@ const char *tq_model_baseline(const tq_model *m) {
     return m->baseline;
 }
 const char *tq_model_block_kind(const tq_model *m, size_t block) {
-    return tq_mixer_name(m->config.mixer[block]);
+    return block < m->config.blocks ? tq_mixer_name(m->config.mixer[block]) : "embedding, head";
 }
 size_t tq_model_matrices(const tq_model *m) {
     return m->n_matrices;
 }
+size_t tq_model_block_matrices(const tq_model *m) {
+    return m->n_in_blocks;
+}
 const tq_matrix *tq_model_matrix(const tq_model *m, size_t i) {
     return &m->matrices[i];
+}
+
+size_t tq_model_reach(const tq_model *m, size_t i) {
+    const tq_matrix *x = &m->matrices[i];
+    return x->end == TQ_END_EMBEDDING || x->end == TQ_END_TIED ? 0 : x->block;
 }
 
 size_t tq_model_find(const tq_model *m, const char *name) {
@@ -437,14 +474,26 @@ size_t tq_model_kept_weights(const tq_model *m) {
 size_t tq_model_matrix_weights(const tq_model *m) {
     return m->matrix_weights;
 }
+size_t tq_model_end_bytes(const tq_model *m) {
+    return m->end_bytes;
+}
+size_t tq_model_end_weights(const tq_model *m) {
+    return m->end_weights;
+}
+size_t tq_model_stored_bytes(const tq_model *m) {
+    return m->kept_bytes + m->matrix_bytes + m->end_bytes;
+}
+size_t tq_model_weights(const tq_model *m) {
+    return m->kept_weights + m->matrix_weights + m->end_weights;
+}
 const struct tq_block_weights *tq_model_block(const tq_model *m, size_t block) {
     return &m->blocks[block];
 }
-const tq_matrix_view *tq_model_embedding(const tq_model *m) {
-    return &m->embedding;
+size_t tq_model_embedding(const tq_model *m) {
+    return m->embedding;
 }
-const tq_matrix_view *tq_model_head(const tq_model *m) {
-    return &m->head;
+size_t tq_model_head(const tq_model *m) {
+    return m->head;
 }
 const float *tq_model_final_norm(const tq_model *m) {
     return m->final_norm;

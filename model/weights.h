@@ -9,11 +9,15 @@
 
 typedef struct tq_model tq_model;
 
-/* A matrix whose bits can be chosen. Ordered by block, then as the forward pass meets them. */
+/* The matrices outside the blocks. Where the head is the embedding, they are one. */
+typedef enum tq_end { TQ_END_NONE, TQ_END_EMBEDDING, TQ_END_HEAD, TQ_END_TIED } tq_end;
+
+/* A matrix whose bits can be chosen. Ordered by block, then as the forward pass meets them; then embedding and head. */
 typedef struct tq_matrix {
     const char *name;  /* the tensor's name without ".weight", e.g. "model.layers.3.mlp.down_proj" */
     const char *label; /* within its block, e.g. "mlp.down_proj", "linear_attn.in_proj_qkv" */
-    size_t block;
+    size_t block;      /* of an end: the number of blocks */
+    tq_end end;
     size_t expert;           /* SIZE_MAX: it is no expert's */
     const char *group;       /* of an expert's: what its block's matrices of this kind are called together,
                               * "mlp.experts.*.down_proj"; they stand one after another. NULL: it stands alone */
@@ -39,20 +43,30 @@ const char *tq_model_note(const tq_model *m); /* "" or e.g. "skipped 297 vision 
 /* What the matrices are stored as when they are quantized already, "Q4_1 GGUF"; "" when they are floats. Figures that
  * compare with the baseline compare with that. */
 const char *tq_model_baseline(const tq_model *m);
-const char *tq_model_block_kind(const tq_model *m, size_t block); /* "DeltaNet", "attention" */
+/* "DeltaNet", "attention"; of what comes after the blocks "embedding, head". */
+const char *tq_model_block_kind(const tq_model *m, size_t block);
 
 size_t tq_model_matrices(const tq_model *m);
+size_t tq_model_block_matrices(const tq_model *m); /* those of blocks, which come first */
 const tq_matrix *tq_model_matrix(const tq_model *m, size_t i);
 size_t tq_model_find(const tq_model *m, const char *name); /* SIZE_MAX when absent */
 /* The same, looking there first: for many names in order. */
 size_t tq_model_find_from(const tq_model *m, const char *name, size_t first);
 
-/* Bytes of what always stays as stored (embeddings, head, norms, small tensors) and of all quantizable matrices as
- * stored; and the numbers of weights of both. */
+/* The first block that runs differently when matrix i changes: its own; the first one for the embedding; the number of
+ * blocks for a head that is no embedding. */
+size_t tq_model_reach(const tq_model *m, size_t i);
+
+/* Bytes as stored of what always stays so (norms, small tensors), of the blocks' matrices, and of embedding and head;
+ * and the numbers of weights. Bits a weight are given over the blocks' matrices. */
 size_t tq_model_kept_bytes(const tq_model *m);
 size_t tq_model_matrix_bytes(const tq_model *m);
+size_t tq_model_end_bytes(const tq_model *m);
 size_t tq_model_kept_weights(const tq_model *m);
 size_t tq_model_matrix_weights(const tq_model *m);
+size_t tq_model_end_weights(const tq_model *m);
+size_t tq_model_stored_bytes(const tq_model *m); /* all of it */
+size_t tq_model_weights(const tq_model *m);
 
 /* Bytes of KV cache and recurrent state at a context of ctx tokens. */
 size_t tq_model_state_bytes(const tq_model *m, size_t ctx);

@@ -256,3 +256,14 @@ void tq_qmatrix_dequantize_stages(const tq_qmatrix *q, size_t stages, size_t r0,
 void tq_qmatrix_dequantize_rows(const tq_qmatrix *q, size_t r0, size_t n, float *out, float *scratch) {
     tq_qmatrix_dequantize_stages(q, q->stages, r0, n, out, scratch);
 }
+
+void tq_qmatrix_dequantize_row(const tq_qmatrix *q, size_t r, float *out, float *scratch) {
+    size_t ld = q->stage[0].shape.blocks * TQ_BLOCK;
+    float *row = scratch + TQ_TILE_ROWS * ld, *rotation = row + ld;
+    for (size_t i = 0; i < q->stages; i++) {
+        const tq_stage *s = &q->stage[i];
+        tq_k()->decode_tile(scratch, ld, &s->packed, r / TQ_TILE_ROWS);
+        tq_rotation_apply_inverse(s->rotation, i == 0 ? out : row, scratch + r % TQ_TILE_ROWS * ld, rotation);
+        if (i > 0) tq_k()->axpy(out, 1.0F, row, q->cols);
+    }
+}

@@ -77,6 +77,8 @@ void tq_qmatrix_decode_rows(const tq_qmatrix *q, size_t stage, size_t r0, size_t
 /* Rows r0 .. r0+n-1 of the whole quantized matrix in the original basis (all stages, de-rotated): out: [n, cols].
  * r0 is a multiple of 16. scratch: tq_qmatrix_scratch floats. Serial, thread-safe. */
 void tq_qmatrix_dequantize_rows(const tq_qmatrix *q, size_t r0, size_t n, float *out, float *scratch);
+/* Row r alone, whichever it is: out: [cols]. Equal to what the above gives. */
+void tq_qmatrix_dequantize_row(const tq_qmatrix *q, size_t r, float *out, float *scratch);
 size_t tq_qmatrix_scratch(const tq_qmatrix *q);
 
 /* The parts that a file must hold, borrowed from q: a name ("codes", "fine", "scales", "levels"; the second stage's are

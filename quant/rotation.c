@@ -95,16 +95,30 @@ static void factor_free(factor *f) {
     free(f->qt);
 }
 
+/* How large a dense factor vectors of length d need. */
+static size_t dense_of(tq_rotation_kind kind, size_t d) {
+    if (kind == TQ_ROTATION_NONE) return 1;
+    return kind == TQ_ROTATION_HADAMARD ? d / (d & -d) : d;
+}
+
+static size_t resolve(size_t cols, size_t group) {
+    return group == TQ_GROUP_ROW || group > cols ? cols : group;
+}
+
+bool tq_rotation_possible(tq_rotation_kind kind, size_t cols, size_t group) {
+    size_t full = cols ? resolve(cols, group) : 0, rest = full ? cols % full : 0;
+    return full && dense_of(kind, full) <= MAX_DENSE && (!rest || dense_of(kind, rest) <= MAX_DENSE);
+}
+
 static int factor_init(factor *f, tq_rotation_kind kind, size_t d, uint64_t seed, tq_err *err) {
     /* Lengths get streams of their own: the seed alone would repeat the signs of one length in another. */
     uint64_t state = seed ^ (d * UINT64_C(0xd1342543de82ef95));
     f->d = d;
-    f->m = kind == TQ_ROTATION_NONE ? 1 : d;
+    f->m = dense_of(kind, d);
     f->p = 1;
     if (kind == TQ_ROTATION_NONE) return TQ_OK;
     if (kind == TQ_ROTATION_HADAMARD) {
         f->p = d & -d;
-        f->m = d / f->p;
         f->signs = tq_calloc_aligned(d, sizeof *f->signs);
         if (!f->signs) return tq_fail(err, "out of memory for the signs of %zu columns", d);
         for (size_t i = 0; i < d; i++)
@@ -128,7 +142,7 @@ tq_rotation *tq_rotation_new(tq_rotation_kind kind, size_t cols, size_t group, u
     }
     r->kind = kind;
     r->cols = cols;
-    r->group = group == TQ_GROUP_ROW || group > cols ? cols : group;
+    r->group = resolve(cols, group);
     r->seed = seed;
     size_t rest = cols % r->group;
     if (factor_init(&r->full, kind, r->group, seed, err) != TQ_OK ||

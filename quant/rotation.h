@@ -18,6 +18,8 @@ typedef struct tq_rotation tq_rotation;
  */
 tq_rotation *tq_rotation_new(tq_rotation_kind kind, size_t cols, size_t group, uint64_t seed, tq_err *err);
 void tq_rotation_free(tq_rotation *r);
+/* Is there one, whatever the seed? Not where a dense factor would be larger than 4096. */
+bool tq_rotation_possible(tq_rotation_kind kind, size_t cols, size_t group);
 
 size_t tq_rotation_cols(const tq_rotation *r);
 size_t tq_rotation_group(const tq_rotation *r); /* resolved: cols for TQ_GROUP_ROW */

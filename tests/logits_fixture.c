@@ -109,7 +109,7 @@ tq_qmatrix **logits_variant_new(const logits_fixture *f, tq_bits bits, size_t gr
     tq_qmatrix **q = checked(calloc(n, sizeof(tq_qmatrix *)));
     tq_qspec spec = {
         .bits = bits, .group = group, .residual = residual, .rotation = TQ_ROTATION_HADAMARD, .seed = TQ_SEED_DEFAULT};
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(f->model); i++) {
         tq_err err = {""};
         check(tq_qmatrix_encode(&tq_model_matrix(f->model, i)->w, &spec, tq_model_rotations(f->model), f->pool, NULL,
                                 &q[i], NULL, &err),
@@ -129,7 +129,7 @@ float *logits_blocked(logits_fixture *f, tq_variant q, const int *ids, size_t se
     size_t n = seqs * len;
     float *h = checked(calloc(n * f->config.hidden, sizeof *h));
     float *logits = checked(calloc(n * f->config.vocab, sizeof *logits));
-    check(tq_forward_embed(f->forward, ids, n, h, &err), &err);
+    check(tq_forward_embed(f->forward, q, ids, n, h, &err), &err);
     for (size_t b = 0; b < f->config.blocks; b++)
         check(tq_forward_block(f->forward, q, b, h, seqs, len, NULL, &err), &err);
     check(tq_forward_logits(f->forward, q, h, n, logits, &err), &err);

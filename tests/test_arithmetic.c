@@ -66,7 +66,7 @@ static void together(fixture *f, tq_arithmetic a, float *logits) {
     tq_forward *forward = tq_forward_new(m, tq_session_pool(f->s), &err);
     float *h = calloc(TOKENS * hidden, sizeof *h);
     tq_forward_set_arithmetic(forward, a);
-    check(tq_forward_embed(forward, f->ids, TOKENS, h, &err), &err);
+    check(tq_forward_embed(forward, tq_session_variant(f->s), f->ids, TOKENS, h, &err), &err);
     for (size_t b = 0; b < tq_model_config(m)->blocks; b++)
         check(tq_forward_block(forward, tq_session_variant(f->s), b, h, 1, TOKENS, NULL, &err), &err);
     check(tq_forward_logits(forward, tq_session_variant(f->s), h, TOKENS, logits, &err), &err);

@@ -183,10 +183,10 @@ static void check_incremental(const char *name, size_t limit, bool exact_blocks)
     logits_fixture f;
     logits_fixture_open(&f, name, 2);
     tq_eval_options o = {.ctx = CTX};
-    size_t n = tq_model_matrices(f.model), blocks = f.config.blocks;
+    size_t n = tq_model_block_matrices(f.model), blocks = f.config.blocks;
     tq_qmatrix **four = logits_variant_new(&f, TQ_BITS_4, 128, TQ_RESIDUAL_NESTED);
     tq_qmatrix **eight = logits_variant_new(&f, TQ_BITS_4_4, 64, TQ_RESIDUAL_INDEPENDENT);
-    tq_qmatrix **mix = calloc(n, sizeof(tq_qmatrix *));
+    tq_qmatrix **mix = calloc(tq_model_matrices(f.model), sizeof(tq_qmatrix *));
     tq_evaluator *e = new_evaluator(&f, &o, limit);
     (void)run(e, mix);
     for (size_t step = 0; step < 12; step++) {

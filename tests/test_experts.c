@@ -70,7 +70,7 @@ static void matrices_are_those_of_experts(void **state) {
                 assert_int_equal(at, one ? 0 : r == 2 ? e * own : (2 * e + r) * own);
             }
         }
-        for (size_t i = 0; i < tq_model_matrices(f.model); i++) {
+        for (size_t i = 0; i < tq_model_block_matrices(f.model); i++) {
             bytes += tq_matrix_bytes(&tq_model_matrix(f.model, i)->w);
             weights += tq_model_matrix(f.model, i)->w.rows * tq_model_matrix(f.model, i)->w.cols;
         }
@@ -144,7 +144,7 @@ static float *logits_of(tq_session *s) {
     assert_true(f && h && logits);
     for (int i = 0; i < N; i++)
         ids[i] = (int)((size_t)(i * 31 + 5) % vocab);
-    check(tq_forward_embed(f, ids, N, h, &err), &err);
+    check(tq_forward_embed(f, NULL, ids, N, h, &err), &err);
     for (size_t b = 0; b < tq_model_config(tq_session_model(s))->blocks; b++)
         check(tq_forward_block(f, tq_session_variant(s), b, h, 1, N, NULL, &err), &err);
     check(tq_forward_logits(f, tq_session_variant(s), h, N, logits, &err), &err);
@@ -278,7 +278,7 @@ static void check_moment(logits_fixture *f, tq_calibration *c, const int *ids, s
     s.xx = calloc(s.cols * s.cols, sizeof *s.xx);
     float *h = calloc(TOKENS * f->config.hidden, sizeof *h);
     assert_true(s.xx && h);
-    check(tq_forward_embed(f->forward, ids, TOKENS, h, &err), &err);
+    check(tq_forward_embed(f->forward, NULL, ids, TOKENS, h, &err), &err);
     tq_forward_observe(f->forward, add_up, &s);
     for (size_t b = 0; b < f->config.blocks; b++)
         check(tq_forward_block(f->forward, NULL, b, h, TOKENS / TQ_CALIB_CTX, TQ_CALIB_CTX, NULL, &err), &err);
@@ -330,7 +330,8 @@ static void rare_experts_have_no_moment(void **state) {
         check(tq_calibration_new(f.model, f.pool, ids, TQ_CALIB_CTX, TQ_CALIB_CTX, "test", cache, &c, &err), &err);
         for (size_t i = 0; i < tq_model_matrices(f.model); i++) {
             check(tq_calibration_moment(c, i, NULL, &m, &err), &err);
-            assert_true(m.xx || tq_model_matrix(f.model, i)->expert != SIZE_MAX);
+            const tq_matrix *x = tq_model_matrix(f.model, i);
+            assert_true(m.xx || x->expert != SIZE_MAX || x->end == TQ_END_EMBEDDING);
             *(m.xx ? &known[round] : &unknown[round]) += 1;
         }
         tq_calibration_free(c);
@@ -378,12 +379,12 @@ static void asym_meets_all(void **state) {
         encoded e = {.s = s, .q = calloc(tq_model_matrices(m), sizeof(tq_qmatrix *))};
         check(tq_calibration_new(m, tq_session_pool(s), ids, TOKENS, TOKENS, "test", NULL, &c, &err), &err);
         check(tq_calibration_asym(c, e.q, encode_one, &e, NULL, &err), &err);
-        assert_int_equal(e.calls, tq_model_matrices(m));
+        assert_int_equal(e.calls, tq_model_matrices(m) - 1); /* all but the embedding, which is looked up */
         tq_forward *f = tq_forward_new(m, tq_session_pool(s), &err);
         size_t vocab = tq_model_config(m)->vocab;
         float *h = calloc(64 * tq_model_config(m)->hidden, sizeof *h), *logits = calloc(64 * vocab, sizeof *logits);
         assert_true(f && h && logits);
-        check(tq_forward_embed(f, ids, 64, h, &err), &err);
+        check(tq_forward_embed(f, NULL, ids, 64, h, &err), &err);
         for (size_t b = 0; b < tq_model_config(m)->blocks; b++)
             check(tq_forward_block(f, e.q, b, h, 1, 64, NULL, &err), &err);
         check(tq_forward_logits(f, e.q, h, 64, logits, &err), &err);
@@ -432,7 +433,7 @@ static void kinds_are_rows(void **state) {
     size_t n = tq_model_matrices(f.model);
     bool *targets = calloc(n, sizeof *targets);
     assert_true(targets && tq_table_init(&t, f.model));
-    assert_int_equal(t.count, 3 + 3 * 4 + 2 * 3 + 3); /* blocks, attention, kinds in two blocks, a dense MLP */
+    assert_int_equal(t.count, 3 + 3 * 4 + 2 * 3 + 3 + 3); /* blocks, attention, kinds in two blocks, a dense MLP, the ends */
     tq_table_move(&t, 7);                             /* the first block's down_proj */
     assert_int_equal(tq_table_row(&t)->count, EXPERTS);
     assert_int_equal(tq_table_targets(&t, targets), EXPERTS);
@@ -442,14 +443,14 @@ static void kinds_are_rows(void **state) {
     assert_int_equal(tq_table_marks(&t), EXPERTS);
     tq_table_fold_here(&t, false);
     assert_int_equal(tq_table_row(&t)->count, EXPERTS); /* the cursor stays */
-    assert_int_equal(t.count, 24 + EXPERTS);
+    assert_int_equal(t.count, 27 + EXPERTS);
     tq_table_move(&t, 3);
     assert_int_equal(tq_table_matrix(&t), 18);
     assert_int_equal(tq_table_head(&t)->matrix, 16);
     tq_table_toggle(&t);
     assert_int_equal(tq_table_marks(&t), EXPERTS - 1);
     tq_table_fold_here(&t, true);
-    assert_int_equal(t.count, 24);
+    assert_int_equal(t.count, 27);
     assert_int_equal(tq_table_row(&t)->matrix, 16);
     tq_table_unmark(&t);
     assert_true(tq_table_filter(&t, "*.experts.2.*")); /* each alone: no heads but the blocks' */

@@ -58,6 +58,9 @@ static tq_session *open_planned(const char *model, tq_residual residual) {
     tq_plan_set_common(p, &common);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         assert_int_equal(tq_plan_rule(p, rules[i], NULL, &err), TQ_OK);
+    assert_int_equal(tq_plan_rule(p, "*embed*=4+2:64", NULL, &err), TQ_OK);
+    if (!tq_model_config(tq_session_model(s))->tied)
+        assert_int_equal(tq_plan_rule(p, "lm_head=4+4:32", NULL, &err), TQ_OK);
     assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);
     assert_int_equal(tq_session_apply(s, NULL, NULL, NULL, &err), TQ_OK);
     tq_plan_free(p);

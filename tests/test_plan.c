@@ -49,8 +49,13 @@ static size_t matches(const tq_model *m, const char *rule) {
 /* Eight blocks, six of DeltaNet (six matrices each) and two of attention (seven). */
 static void globs_match_names_labels_and_blocks(void **state) {
     const tq_model *m = model_of(state);
-    assert_int_equal(tq_model_matrices(m), 50);
+    assert_int_equal(tq_model_matrices(m), 51); /* and embedding and head, which are one */
     assert_int_equal(matches(m, "*=4"), 50);
+    assert_int_equal(matches(m, "model.*=4"), 50);
+    assert_int_equal(matches(m, "embed_tokens=4"), 1);
+    assert_int_equal(matches(m, "*embed*=4"), 1);
+    assert_int_equal(matches(m, "model.embed_tokens=4"), 1);
+    assert_int_equal(matches(m, "8.*=4"), 0);
     assert_int_equal(matches(m, "mlp.down_proj=4"), 8);
     assert_int_equal(matches(m, "mlp/down_proj=4"), 8);
     assert_int_equal(matches(m, "*/mlp/*=4"), 24);

@@ -53,7 +53,7 @@ static void only_what_differs_is_quantized(void **state) {
     tq_err err = {{0}};
     int calls = 0;
     (void)state;
-    size_t all = tq_model_matrices(tq_session_model(s));
+    size_t all = tq_model_block_matrices(tq_session_model(s));
     assert_int_equal(tq_session_stale(s), 0);
     set_rule(s, "*=4");
     assert_int_equal(tq_session_stale(s), all);

@@ -148,7 +148,7 @@ static void memory_of_a_plan(void **state) {
     assert_true(b.bpw_linear > 4.12 && b.bpw_linear < 4.2);
     assert_true(a.bpw_linear == 16);
     size_t sum = 0;
-    for (size_t i = 0; i < tq_model_matrices(tq_sample_model()); i++)
+    for (size_t i = 0; i < tq_model_block_matrices(tq_sample_model()); i++)
         sum += tq_matrix_cost(tq_sample_model(), four, i);
     assert_int_equal(sum, b.quantized);
     tq_plan_free(keep);
@@ -164,7 +164,7 @@ static void filters_and_marks(void **state) {
     size_t all = tq_model_matrices(tq_sample_model()), blocks = tq_model_config(tq_sample_model())->blocks;
     bool *targets = calloc(all, sizeof *targets);
     assert_non_null(targets);
-    assert_int_equal(t.count, all + blocks);
+    assert_int_equal(t.count, all + blocks + 1); /* embedding and head are a block of their own */
     assert_int_equal(tq_table_count_matches(&t, "*mlp.down_proj"), blocks);
     assert_true(tq_table_filter(&t, "down")); /* a word is looked for anywhere */
     assert_int_equal(t.shown, blocks);
@@ -175,6 +175,14 @@ static void filters_and_marks(void **state) {
     assert_int_equal(tq_table_marks(&t), blocks);
     assert_true(tq_table_filter(&t, ""));
     assert_int_equal(tq_table_targets(&t, targets), blocks); /* marks outlive the filter */
+    tq_table_unmark(&t);
+    tq_table_mark_shown(&t); /* as "*" does on the command line */
+    assert_int_equal(tq_table_marks(&t), tq_model_block_matrices(tq_sample_model()));
+    tq_table_unmark(&t);
+    assert_true(tq_table_filter(&t, "embed"));
+    tq_table_mark_shown(&t);
+    assert_int_equal(tq_table_marks(&t), 1);
+    assert_true(tq_table_filter(&t, ""));
     tq_table_unmark(&t);
     /* Without marks: the row; a block's row is all of the block that the filter shows. */
     tq_table_move(&t, -1000);
@@ -197,7 +205,7 @@ static void folds_and_moves(void **state) {
     tq_table t;
     (void)state;
     assert_true(tq_table_init(&t, tq_sample_model()));
-    size_t all = tq_model_matrices(tq_sample_model()), blocks = tq_model_config(tq_sample_model())->blocks;
+    size_t all = tq_model_matrices(tq_sample_model()), blocks = tq_model_config(tq_sample_model())->blocks + 1;
     tq_table_move(&t, 1000000);
     assert_int_equal(tq_table_matrix(&t), all - 1);
     tq_table_fold_all(&t, true);

@@ -90,31 +90,31 @@ static void hostile_plans_are_refused(void **state) {
     static const char *const bad[] = {
         "null",
         "[]",
-        "\"4:128*50\"",
+        "\"4:128*51\"",
         "{}",
         COMMON "7}",
         COMMON "\"\"}",
-        COMMON "\"4:128*49\"}",
-        COMMON "\"4:128*51\"}",
-        COMMON "\"4:128*0 4:128*50\"}",
+        COMMON "\"4:128*50\"}",
+        COMMON "\"4:128*52\"}",
+        COMMON "\"4:128*0 4:128*51\"}",
         COMMON "\"4:128*999999999999999999999\"}",
         COMMON "\"4:128*-1\"}",
-        COMMON "\"4:100*50\"}",
-        COMMON "\"5:128*50\"}",
-        COMMON "\"4:128*50 \"}",
-        COMMON "\"4:128*50x\"}",
-        COMMON "\"4:128*25  4:128*25\"}",
+        COMMON "\"4:100*51\"}",
+        COMMON "\"5:128*51\"}",
+        COMMON "\"4:128*51 \"}",
+        COMMON "\"4:128*51x\"}",
+        COMMON "\"4:128*25  4:128*26\"}",
         "{\"residual\":\"nested\",\"rotation\":\"hadamard\",\"seed\":-1,\"states\":16,\"calibrate\":\"none\","
-        "\"choices\":\"4:128*50\"}",
+        "\"choices\":\"4:128*51\"}",
         "{\"residual\":\"nested\",\"rotation\":\"hadamard\",\"seed\":1e99,\"states\":16,\"calibrate\":\"none\","
-        "\"choices\":\"4:128*50\"}",
+        "\"choices\":\"4:128*51\"}",
         "{\"residual\":\"nested\",\"rotation\":\"hadamard\",\"seed\":1,\"states\":17,\"calibrate\":\"none\","
-        "\"choices\":\"4:128*50\"}",
+        "\"choices\":\"4:128*51\"}",
         "{\"residual\":\"nested\",\"rotation\":3,\"seed\":1,\"states\":16,\"calibrate\":\"none\",\"choices\":\"4:128*"
-        "50\"}",
+        "51\"}",
     };
     (void)state;
-    cJSON *good = cJSON_Parse(COMMON "\"4:128*49 keep:row*1\"}");
+    cJSON *good = cJSON_Parse(COMMON "\"4:128*50 keep:row*1\"}");
     tq_plan *p = tq_plan_unpack(tq_sample_model(), good);
     assert_non_null(p);
     tq_plan_free(p);

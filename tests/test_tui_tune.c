@@ -41,7 +41,7 @@ static void sorted_by_keys(void **state) {
     tq_table_fold_all(&t, false);
     assert_true(tq_table_filter(&t, ""));
     assert_true(tq_table_sort(&t, NULL));
-    assert_int_equal(t.count, n + 8);
+    assert_int_equal(t.count, n + 9);
     tq_table_free(&t);
 }
 

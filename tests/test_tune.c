@@ -379,28 +379,32 @@ static void the_scale_is_learnt(void **state) {
     sweep_close(&x);
 }
 
-static size_t bytes_of(const sweep *x, const tq_plan *p) {
+/* Of what a budget covers. */
+static size_t bytes_of(const sweep *x, const tq_plan *p, const bool *pinned) {
     size_t bytes = 0;
     for (size_t i = 0; i < tq_model_matrices(x->f.model); i++) {
         tq_qspec spec = tq_plan_spec(p, i);
         const tq_matrix *m = tq_model_matrix(x->f.model, i);
+        if (!tq_budget_covers(x->f.model, pinned, i)) continue;
         bytes += spec.bits == TQ_BITS_KEEP ? m->tensor->bytes : tq_qspec_bytes(&spec, m->w.rows, m->w.cols);
     }
     return bytes;
 }
 
 /* Within the bytes, pins as they were, and never worse than the uniform plan of no more bytes. */
-static void budgets_are_kept(void **state) {
+/* ends: embedding and head are chosen too. */
+static void check_budgets(bool ends) {
     sweep x;
     tq_err err = {{0}};
-    (void)state;
     sweep_open(&x, "qwen3_5-tied");
     tq_sensitivity *s = new_sensitivity(&x, NULL);
     tq_costs *costs = new_costs(&x, s);
     size_t n = tq_model_matrices(x.f.model);
     bool *pinned = calloc(n + 1, sizeof *pinned);
-    pinned[0] = pinned[n - 1] = true;
+    pinned[0] = pinned[n - 2] = true;
+    pinned[n - 1] = !ends;
     double last = INFINITY;
+    size_t ends_packed = 0;
     for (double bpw = 6.5; bpw < 16; bpw += 0.7) {
         tq_target t = {TQ_TARGET_BPW, bpw};
         tq_plan *plan = tq_plan_copy(x.base), *same = tq_plan_copy(x.base);
@@ -409,14 +413,16 @@ static void budgets_are_kept(void **state) {
         tq_plan_set(same, 0, (tq_choice){TQ_BITS_4_2, 64});
         assert_int_equal(tq_budget_solve(costs, &t, pinned, plan, &b, &err), TQ_OK);
         assert_true(tq_choice_equal(tq_plan_get(plan, 0), (tq_choice){TQ_BITS_4_2, 64}));
-        assert_true(tq_choice_equal(tq_plan_get(plan, n - 1), (tq_choice){TQ_BITS_KEEP, 0}));
-        assert_int_equal(b.bytes, bytes_of(&x, plan));
-        assert_true((double)b.bytes <= tq_target_bytes(x.f.model, &t) && b.bpw <= bpw);
+        assert_true(tq_choice_equal(tq_plan_get(plan, n - 2), (tq_choice){TQ_BITS_KEEP, 0}));
+        assert_true(ends || tq_plan_get(plan, n - 1).bits == TQ_BITS_KEEP);
+        ends_packed += tq_plan_get(plan, n - 1).bits != TQ_BITS_KEEP;
+        assert_int_equal(b.bytes, bytes_of(&x, plan, pinned));
+        assert_true((double)b.bytes <= bpw * (double)tq_budget_weights(x.f.model, pinned) / 8 && b.bpw <= bpw);
         assert_true(b.gap >= 0 && b.gap < 1e-9);
         assert_true(b.sum <= last);
         last = b.sum;
         if (tq_budget_uniform(costs, &t, pinned, same, &u)) {
-            assert_true(u.sum >= b.sum && u.bpw <= bpw && u.bytes == bytes_of(&x, same));
+            assert_true(u.sum >= b.sum && u.bpw <= bpw && u.bytes == bytes_of(&x, same, pinned));
             assert_true(tq_choice_equal(tq_plan_get(same, 0), (tq_choice){TQ_BITS_4_2, 64}));
         }
         tq_target kld = {TQ_TARGET_KLD, b.foretold * (1 + 1e-9)}; /* and back: no more bytes for the same KLD */
@@ -426,6 +432,7 @@ static void budgets_are_kept(void **state) {
         tq_plan_free(plan);
         tq_plan_free(same);
     }
+    assert_int_equal(ends_packed > 0, ends);
     tq_plan *plan = tq_plan_copy(x.base);
     tq_budget b;
     assert_int_equal(tq_budget_solve(costs, &(tq_target){TQ_TARGET_BPW, 2}, NULL, plan, &b, &err), TQ_FAIL);
@@ -434,13 +441,19 @@ static void budgets_are_kept(void **state) {
     tq_target reachable = {TQ_TARGET_BPW, strtod(nearest + strlen("nearest possible is "), NULL)};
     assert_int_equal(tq_budget_solve(costs, &reachable, NULL, plan, &b, &err), TQ_OK);
     assert_int_equal(tq_budget_solve(costs, &(tq_target){TQ_TARGET_KLD, 0}, NULL, plan, &b, &err), TQ_OK);
-    assert_int_equal(b.bytes, bytes_of(&x, x.base)); /* all kept */
+    assert_int_equal(b.bytes, bytes_of(&x, x.base, NULL)); /* all kept */
     assert_true(b.foretold == 0);
     tq_plan_free(plan);
     free(pinned);
     tq_costs_free(costs);
     tq_sensitivity_free(s);
     sweep_close(&x);
+}
+
+static void budgets_are_kept(void **state) {
+    (void)state;
+    check_budgets(false);
+    check_budgets(true);
 }
 
 static void sizes_are_read(void **state) {

@@ -250,7 +250,7 @@ static void tq_act_fold(tq_app *a) {
 
 static void tq_act_fold_all(tq_app *a) {
     bool any_open = false;
-    for (size_t b = 0; b < tq_model_config(a->model)->blocks; b++)
+    for (size_t b = 0; b <= tq_model_config(a->model)->blocks; b++)
         if (!a->table.folded[b]) any_open = true;
     tq_table_fold_all(&a->table, any_open);
 }

@@ -65,7 +65,8 @@ typedef struct tq_tune {
     tq_felt *felt;   /* [matrices] */
     tq_costs *costs; /* NULL: no sweep is through */
     tq_common common;
-    bool *pinned; /* [matrices] */
+    bool *pinned; /* [matrices] by p, which releases embedding and head instead: these are pinned at first */
+    bool *held;   /* [matrices] scratch of budgets */
     tq_target target;
     bool has_target, pending; /* pending: the budget waits for the sweep */
     bool on_text;             /* costs were measured on the text that is evaluated */

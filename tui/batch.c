@@ -121,6 +121,7 @@ int tq_batch_text(const tq_options *o, tq_session *s, tq_err *err) {
 
 /* --- layers --- */
 
+/* Of the blocks' matrices, as bits a weight are. */
 typedef struct layer_totals {
     size_t bytes, baseline, weights;
 } layer_totals;
@@ -131,12 +132,15 @@ static size_t stored_bytes(const tq_matrix *m) {
 
 static layer_totals sum_layers(const tq_session *s) {
     layer_totals t = {.weights = tq_model_matrix_weights(tq_session_model(s))};
-    for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(tq_session_model(s)); i++) {
         t.bytes += tq_session_figures(s, i).bytes;
         t.baseline += stored_bytes(tq_model_matrix(tq_session_model(s), i));
     }
     return t;
 }
+
+static const char *const end_uses[] = {
+    [TQ_END_NONE] = "", [TQ_END_EMBEDDING] = "embedding", [TQ_END_HEAD] = "head", [TQ_END_TIED] = "embedding and head"};
 
 static bool layer_json(cJSON *layers, const tq_session *s, size_t i) {
     const tq_matrix *m = tq_model_matrix(tq_session_model(s), i);
@@ -146,15 +150,18 @@ static bool layer_json(cJSON *layers, const tq_session *s, size_t i) {
     return cJSON_AddStringToObject(o, "name", m->name) && tq_json_number(o, "rows", (double)m->w.rows) &&
            tq_json_number(o, "cols", (double)m->w.cols) && tq_json_choice(o, tq_plan_get(tq_session_plan(s), i)) &&
            tq_json_number(o, "rel_mse", f.distortion.rel_mse) && tq_json_number(o, "cosine", f.distortion.cosine) &&
-           tq_json_number(o, "bytes", (double)f.bytes) && tq_json_number(o, "bpw", f.bpw);
+           tq_json_number(o, "bytes", (double)f.bytes) && tq_json_number(o, "bpw", f.bpw) &&
+           (m->end == TQ_END_NONE || cJSON_AddStringToObject(o, "use", end_uses[m->end]));
 }
 
 static cJSON *layers_json(const tq_session *s) {
     layer_totals t = sum_layers(s);
     cJSON *root = cJSON_CreateObject(), *layers = cJSON_AddArrayToObject(root, "layers");
-    bool ok = layers != NULL;
-    for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)) && ok; i++)
-        ok = layer_json(layers, s, i);
+    cJSON *ends = cJSON_AddArrayToObject(root, "ends"); /* apart, so that layers add up to the total */
+    const tq_model *m = tq_session_model(s);
+    bool ok = layers && ends;
+    for (size_t i = 0; i < tq_model_matrices(m) && ok; i++)
+        ok = layer_json(i < tq_model_block_matrices(m) ? layers : ends, s, i);
     cJSON *total = ok ? cJSON_AddObjectToObject(root, "total") : NULL;
     ok = total && tq_json_number(total, "bytes", (double)t.bytes) &&
          tq_json_number(total, "baseline_bytes", (double)t.baseline) &&
@@ -181,7 +188,7 @@ static void print_layers(const tq_session *s) {
                tq_bits_get(c.bits)->name, c.bits == TQ_BITS_KEEP ? "" : tq_group_name(c.group, group),
                f.distortion.rel_mse, f.distortion.cosine, f.bytes, f.bpw);
     }
-    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu %6.3f\n", width, "total", "", "", "", "", "", "", t.bytes,
+    printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu %6.3f\n", width, "total of the blocks", "", "", "", "", "", "", t.bytes,
            tq_bits_per_weight((double)t.bytes, t.weights));
     printf("%-*s %6s %6s  %-5s%5s %9s %9s %12zu%s%s\n", width, "as stored", "", "", "", "", "", "", t.baseline,
            tq_model_baseline(m)[0] ? "   baseline: " : "", tq_model_baseline(m));

@@ -82,7 +82,7 @@ static void print_eval(const tq_options *o, const tq_session *s, const evaluatio
            100 * r->dp_mean, 100 * r->dp_rms);
     printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
            tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
-    printf("bits/weight %.4f of the quantizable matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
+    printf("bits/weight %.4f of the blocks' matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
     if (e->plan.of) print_score("questions", e->plan);
     if (e->plan.of) print_score("by the base", e->base);
     tq_print_texts(s, &e->texts);

@@ -185,9 +185,13 @@ static void print_auto(const tq_options *o, const tq_session *s, const tq_auto_r
     if (o->out) printf("%s\n", o->out);
 }
 
-/* What is pinned is found by applying each rule to a plan that has none of it. */
-static int pin(const tq_options *o, const tq_session *s, tq_plan *plan, bool *pinned, tq_err *err) {
+/* Pinned is what a rule names, and without --ends embedding and head. selected: [matrices], scratch. */
+static int pin(const tq_options *o, const tq_session *s, tq_plan *plan, bool *pinned, bool *selected, tq_err *err) {
+    const tq_model *m = tq_session_model(s);
+    size_t n_matrices = tq_model_matrices(m);
     int rc = TQ_OK;
+    for (size_t i = tq_model_block_matrices(m); i < n_matrices; i++)
+        pinned[i] = !o->ends;
     for (size_t k = 0; rc == TQ_OK && k < o->n_pins; k++) {
         char glob[256];
         size_t n = strcspn(o->pins[k], "=");
@@ -195,8 +199,9 @@ static int pin(const tq_options *o, const tq_session *s, tq_plan *plan, bool *pi
         if (rc != TQ_OK || n >= sizeof glob) continue;
         memcpy(glob, o->pins[k], n);
         glob[n] = '\0';
-        for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)); i++)
-            if (tq_glob_match(glob, tq_model_matrix(tq_session_model(s), i))) pinned[i] = true;
+        (void)tq_glob_select(m, glob, selected);
+        for (size_t i = 0; i < n_matrices; i++)
+            pinned[i] = pinned[i] || selected[i];
     }
     return rc;
 }
@@ -209,8 +214,9 @@ static int run_auto(const tq_options *o, tq_batch *b, tq_session *s, tq_auto_res
     const tq_costs *costs = NULL;
     tq_sweep_options sweep = tq_options_sweep(o);
     tq_plan *plan = tq_plan_copy(tq_session_plan(s));
-    bool *pinned = calloc(tq_model_matrices(tq_session_model(s)) + 1, sizeof *pinned);
-    int rc = plan && pinned ? pin(o, s, plan, pinned, err) : tq_fail(err, "out of memory for a plan");
+    size_t n = tq_model_matrices(tq_session_model(s));
+    bool *pinned = calloc(2 * n + 1, sizeof *pinned);
+    int rc = plan && pinned ? pin(o, s, plan, pinned, pinned + n, err) : tq_fail(err, "out of memory for a plan");
     tq_batch_step(b, "sweeping");
     if (rc == TQ_OK) rc = tq_session_costs(s, &sweep, &o->eval, &b->progress, &costs, err);
     if (rc == TQ_OK) rc = tq_session_auto(s, costs, &o->target, pinned, plan, &o->eval, &b->progress, step, b, r, err);

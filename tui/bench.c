@@ -182,8 +182,8 @@ static int run_bench(const tq_options *o, tq_session *s, tq_batch *b, tq_bench_r
     r->cpu = tq_k()->name;
     r->threads = tq_pool_threads(tq_session_pool(s));
     r->rounds = o->rounds ? o->rounds : 1;
-    r->model_bytes = tq_model_kept_bytes(m) + tq_model_matrix_bytes(m);
-    r->model_weights = tq_model_kept_weights(m) + tq_model_matrix_weights(m);
+    r->model_bytes = tq_model_stored_bytes(m);
+    r->model_weights = tq_model_weights(m);
     name_machine(r->machine, sizeof r->machine);
     list_encodes(r);
     read_run read[2] = {{.data = tq_calloc_aligned(READ_BYTES, 1)}, {.data = tq_pages_alloc(READ_BYTES)}};

@@ -50,6 +50,7 @@ static int quantize_row(tq_bench_models *m, bench_row *row, tq_err *err) {
     if (rc == TQ_OK) row->q = row->own;
     for (size_t i = 0; rc == TQ_OK && i < n && row->bits != TQ_BITS_KEEP; i++) {
         tq_qspec spec = tq_plan_spec(plan, i);
+        if (spec.bits == TQ_BITS_KEEP) continue; /* embedding and head, unless the plan packs them */
         spec.calibrate = TQ_CALIBRATE_NONE;
         rc = tq_qmatrix_encode(&tq_model_matrix(m->model, i)->w, &spec, tq_model_rotations(m->model),
                                tq_session_pool(m->s), NULL, &row->own[i], NULL, err);
@@ -67,13 +68,20 @@ static void drop_row(const tq_bench_models *m, bench_row *row) {
     row->own = NULL;
 }
 
-/* A plan has no say in the head. Beside packed matrices it is at 4+4, as other programs pack theirs, beside stored ones
- * as stored; --head decides otherwise. */
+/* Where the plan says nothing of the head it is at 4+4 beside packed matrices, as other programs pack theirs, and
+ * beside stored ones as stored; --head decides otherwise. */
 static int pack_head(const tq_bench_models *m, const bench_row *row, const tq_options *o, tq_bits *head, tq_err *err) {
     tq_common common = tq_plan_common(tq_session_plan(m->s));
     bool packed = tq_session_is_packed(m->s);
-    for (size_t i = 0; i < tq_model_matrices(m->model); i++)
+    size_t n = tq_model_matrices(m->model);
+    const tq_matrix *last = tq_model_matrix(m->model, n - 1);
+    const tq_qmatrix *own = row->q[n - 1] ? row->q[n - 1] : last->packed;
+    for (size_t i = 0; i < n; i++)
         packed = packed || row->q[i];
+    if (own && !o->head_given) {
+        *head = tq_qmatrix_spec(own)->bits;
+        return TQ_OK;
+    }
     *head = o->head_given ? o->head : packed ? TQ_BITS_4_4 : TQ_BITS_KEEP;
     if (*head == TQ_BITS_KEEP) return TQ_OK;
     tq_qspec spec = tq_qspec_of(*head, HEAD_GROUP, &common);
@@ -83,17 +91,14 @@ static int pack_head(const tq_bench_models *m, const bench_row *row, const tq_op
 
 /* What one token reads: all weights, but of an embedding that is not the head too only a row. */
 static size_t bytes_per_token(const tq_bench_models *m, const bench_row *row) {
-    const tq_config *c = tq_model_config(m->model);
-    char name[128];
     size_t bytes = tq_model_kept_bytes(m->model) - tq_forward_head_saves(row->forward);
     for (size_t i = 0; i < tq_model_matrices(m->model); i++) {
         const tq_matrix *w = tq_model_matrix(m->model, i);
+        if (w->end == TQ_END_EMBEDDING) continue;
         const tq_qmatrix *q = row->q[i] ? row->q[i] : w->packed;
-        bytes += q ? tq_qmatrix_bytes(q) : w->w.rows * w->w.cols * tq_dtype_size(w->w.dtype);
+        bytes += q ? tq_qmatrix_bytes(q) : tq_matrix_bytes(&w->w);
     }
-    (void)snprintf(name, sizeof name, "%sembed_tokens.weight", c->prefix);
-    const tq_tensor *embedding = tq_source_find(tq_model_source(m->model), name);
-    return c->tied || !embedding ? bytes : bytes - embedding->bytes;
+    return bytes;
 }
 
 static int make_row(tq_bench_models *m, const tq_options *o, tq_bits bits, tq_err *err) {

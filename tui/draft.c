@@ -232,16 +232,15 @@ size_t tq_matrix_cost(const tq_model *m, const tq_plan *p, size_t i) {
 }
 
 tq_memory tq_plan_memory(const tq_model *m, const tq_plan *p) {
-    tq_memory mem = {.kept = tq_model_kept_bytes(m), .baseline = tq_model_kept_bytes(m) + tq_model_matrix_bytes(m)};
-    size_t matrices = 0;
+    tq_memory mem = {.kept = tq_model_kept_bytes(m), .baseline = tq_model_stored_bytes(m)};
+    size_t matrices = 0, in_blocks = tq_model_block_matrices(m);
     for (size_t i = 0; i < tq_model_matrices(m); i++) {
         size_t bytes = tq_matrix_cost(m, p, i);
-        matrices += bytes;
+        matrices += i < in_blocks ? bytes : 0;
         *(tq_plan_get(p, i).bits == TQ_BITS_KEEP ? &mem.kept : &mem.quantized) += bytes;
     }
     mem.total = mem.kept + mem.quantized;
-    double linear = (double)tq_model_matrix_weights(m), all = linear + (double)tq_model_kept_weights(m);
-    mem.bpw_linear = linear > 0 ? 8.0 * (double)matrices / linear : 0;
-    mem.bpw_model = all > 0 ? 8.0 * (double)mem.total / all : 0;
+    mem.bpw_linear = tq_bits_per_weight((double)matrices, tq_model_matrix_weights(m));
+    mem.bpw_model = tq_bits_per_weight((double)mem.total, tq_model_weights(m));
     return mem;
 }

@@ -53,8 +53,8 @@ void tq_edit_go(tq_app *a, size_t state) {
 /* "0 out_proj" or "12 matrices". */
 static void name_targets(const tq_app *a, size_t n, char *out, size_t size) {
     for (size_t i = 0; n == 1 && i < tq_model_matrices(a->model); i++) {
-        const tq_matrix *m = tq_model_matrix(a->model, i);
-        if (a->targets[i]) snprintf(out, size, "%zu %.40s", m->block, tq_short_label(m));
+        char label[64];
+        if (a->targets[i]) snprintf(out, size, "%s", tq_long_label(tq_model_matrix(a->model, i), label));
     }
     if (n != 1) snprintf(out, size, "%zu matrices", n);
 }

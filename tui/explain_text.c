@@ -39,8 +39,9 @@ static void tell_matrices(const tq_explanation *x, const tq_model *m, char *line
         flips += x->matrices[i].hybrid.flips;
     for (size_t i = 0; i < x->n_matrices && told < 6; i++) {
         const tq_matrix *w = tq_model_matrix(m, x->matrices[i].matrix);
+        char label[64];
         if (x->matrices[i].hybrid.flips)
-            add(line, "%s%zu %s", told++ ? ", " : "one matrix suffices: ", w->block, tq_short_label(w));
+            add(line, "%s%s", told++ ? ", " : "one matrix suffices: ", tq_long_label(w, label));
     }
     if (told < flips) add(line, " and %zu more", flips - told);
     if (told && x->matrices[0].after_prefix) add(line, ", after the blocks before it");

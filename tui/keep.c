@@ -46,7 +46,7 @@ static cJSON *view_of(const tq_app *a) {
     cJSON *o = cJSON_CreateObject();
     bool ok = o && tq_put_text(o, "filter", t->filter) &&
               tq_put_flags(o, "marked", t->marked, tq_model_matrices(a->model)) &&
-              tq_put_flags(o, "folded", t->folded, tq_model_config(a->model)->blocks) &&
+              tq_put_flags(o, "folded", t->folded, tq_model_config(a->model)->blocks + 1) &&
               tq_put_bool(o, "sorted", t->order != NULL) && tq_json_number(o, "focus", a->focus) &&
               tq_put_bool(o, "inspect", a->inspect_over) && tq_json_number(o, "top", (double)t->top);
     if (ok && row && matrix != SIZE_MAX)

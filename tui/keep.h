@@ -7,7 +7,7 @@
 
 /* The first record: whose session it is. */
 #define TQ_KEEP_HEADER "tqexplore-session"
-enum { TQ_KEEP_FORMAT = 1 };
+enum { TQ_KEEP_FORMAT = 2 };
 
 /* Puts what has changed since the last call; cheap when nothing has. */
 void tq_keep_now(tq_app *a);

@@ -23,6 +23,7 @@ bool tq_take_target_size(tq_options *o, const char *v);
 bool tq_take_target_bpw(tq_options *o, const char *v);
 bool tq_take_target_kld(tq_options *o, const char *v);
 bool tq_take_pin(tq_options *o, const char *v);
+bool tq_take_ends(tq_options *o, const char *v);
 int tq_check_tuning(const tq_options *o, tq_err *err);
 
 /* Those of compare (options_compare.c). */

@@ -38,6 +38,11 @@ bool tq_take_pin(tq_options *o, const char *v) {
     return true;
 }
 
+bool tq_take_ends(tq_options *o, const char *v) {
+    (void)v;
+    return o->ends = true;
+}
+
 bool tq_take_tune_text(tq_options *o, const char *v) {
     o->tune_text = v;
     return *v != '\0';

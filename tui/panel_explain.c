@@ -160,7 +160,9 @@ static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x) {
         tq_text kld;
         const tq_matrix_hybrid *h = &x->matrices[i];
         const tq_matrix *m = tq_model_matrix(a->model, h->matrix);
-        add(l, h->hybrid.flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%2zu %-15.15s%s %9s", m->block, tq_short_label(m),
+        char label[64];
+        snprintf(label, sizeof label, m->end == TQ_END_NONE ? "%2zu %.15s" : "%.0zu%.18s", m->block, tq_short_label(m));
+        add(l, h->hybrid.flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%-18.18s%s %9s", label,
             padded(hybrid_text(a, &h->hybrid, alone), 22, wide), tq_fmt_kld(h->hybrid.kld, kld));
     }
 }

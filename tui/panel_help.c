@@ -132,7 +132,7 @@ void tq_draw_title(tq_app *a) {
     if (cols >= 90)
         x = tq_putf(&a->canvas, 0, x, cols, TQ_ST_DIM, "%zu blocks  %zu matrices  %s MiB",
                     tq_model_config(a->model)->blocks, tq_model_matrices(a->model),
-                    tq_fmt_mib(tq_model_kept_bytes(a->model) + tq_model_matrix_bytes(a->model), mib));
+                    tq_fmt_mib(tq_model_stored_bytes(a->model), mib));
     size_t n = 0;
     if (cols >= 110 && a->status.kernels)
         n = (size_t)snprintf(right, sizeof right, "   %s  %d thread%s", a->status.kernels, a->status.threads,

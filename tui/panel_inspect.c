@@ -191,6 +191,14 @@ static const tq_inspected *held(const tq_app *a) {
     return newest && newest->has_histogram && tq_now() < a->hold_until ? newest : NULL;
 }
 
+static const char *full_title(const tq_matrix *m, char buf[64]) {
+    if (m->end == TQ_END_NONE)
+        snprintf(buf, 64, "block %zu · %.40s", m->block, m->label);
+    else
+        snprintf(buf, 64, "%.40s%s", m->label, m->end == TQ_END_TIED ? ", the output head too" : "");
+    return buf;
+}
+
 void tq_draw_inspect(tq_app *a, tq_area at) {
     tq_clear(&a->canvas, at);
     size_t i = tq_table_matrix(&a->table);
@@ -200,8 +208,9 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     const tq_inspected *f = tq_inspect_cached(a, i, group);
     bool focus = a->focus == TQ_FOCUS_INSPECT;
     int end = at.x + at.w;
-    tq_putf(&a->canvas, at.y - 1, at.x + 1, end - 1, focus ? TQ_ST_CHOSEN : TQ_ST_TITLE,
-            focus ? "[block %zu · %s]" : " block %zu · %s ", m->block, m->label);
+    char title[64];
+    tq_putf(&a->canvas, at.y - 1, at.x + 1, end - 1, focus ? TQ_ST_CHOSEN : TQ_ST_TITLE, focus ? "[%s]" : " %s ",
+            full_title(m, title));
     int x = tq_putf(&a->canvas, at.y, at.x + 1, end, TQ_ST_NORMAL, "%zu x %zu   %s", m->w.rows, m->w.cols,
                     m->packed ? "packed" : m->tensor->dtype_name);
     if (f && f->has_histogram) {
@@ -236,10 +245,11 @@ void tq_draw_choice(tq_app *a, tq_area at) {
     size_t group = tq_plan_get(tq_draft_plan(&a->draft), i).group;
     enum { HEIGHT = TQ_BITS_COUNT + 5, WIDTH = 54 }; /* frame, titles, groups, keys */
     tq_area box = {at.y + (at.h - HEIGHT) / 2, at.x + (at.w - WIDTH) / 2, HEIGHT, WIDTH};
+    char label[64];
     tq_clear(&a->canvas, box);
     tq_frame(&a->canvas, box);
-    tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE,
-            marks ? " %zu marked, figures of %zu %s " : " %.0zu%zu %s ", marks, m->block, tq_short_label(m));
+    tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE, marks ? " %zu marked, figures of %s " : " %.0zu%s ",
+            marks, tq_long_label(m, label));
     tq_area inner = {box.y + 1, box.x + 2, TQ_BITS_COUNT + 1, 50};
     draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
     draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, group);

@@ -155,12 +155,12 @@ static void draw_matrix(view *v, int y, size_t i) {
     int state = measured_state(a, i);
     double mse = mse_of(a, i);
     tq_text text;
-    char name[24];
+    char name[64];
 
     if (marked) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
-    if (a->tune.pinned[i]) tq_put(&a->canvas, y, v->at.x + 3, v->at.x + 4, TQ_ST_TITLE, "■");
+    if (tq_tune_held(a, i)) tq_put(&a->canvas, y, v->at.x + 3, v->at.x + 4, TQ_ST_TITLE, "■");
     if (a->table.order)
-        snprintf(text, sizeof text, "%zu %.40s", m->block, tq_short_label(m));
+        snprintf(text, sizeof text, "%.47s", tq_long_label(m, name));
     else
         snprintf(text, sizeof text, "%.47s", tq_short_label(m));
     int indent = m->group && !a->table.order ? INDENT : 0;
@@ -185,6 +185,12 @@ static void draw_matrix(view *v, int y, size_t i) {
     double cosine = c.bits == TQ_BITS_KEEP ? 1 : a->measured[i].figures.distortion.cosine;
     snprintf(text, sizeof text, "%s%.5f", state == 0 ? "~" : "", cosine);
     cell(v, y, COL_COSINE, state == 0 ? TQ_ST_STALE : TQ_ST_NORMAL, text);
+}
+
+static const char *block_title(const tq_model *m, size_t block, char buf[64]) {
+    int n = block < tq_model_config(m)->blocks ? snprintf(buf, 64, "%zu ", block) : 0;
+    snprintf(buf + n, 64 - (size_t)n, "%.40s", tq_model_block_kind(m, block));
+    return buf;
 }
 
 /* What a head says of the matrices that it stands for, whatever the filter hides of them. */
@@ -213,7 +219,7 @@ static total add_up(const tq_app *a, const tq_row *r) {
         if (state < t.state) t.state = state;
         t.changed |= tq_draft_matrix_changed(&a->draft, i);
         t.marks += a->table.marked[i];
-        t.pins += a->tune.pinned[i];
+        t.pins += tq_tune_held(a, i);
     }
     return t;
 }
@@ -223,6 +229,7 @@ static void draw_head(view *v, int y, const tq_row *r) {
     tq_app *a = v->a;
     total t = add_up(a, r);
     tq_text text;
+    char title[64];
     const char *fold = tq_table_is_folded(&a->table, r) ? "▸" : "▾";
     int end = v->end[COL_SHAPE] ? v->end[COL_SHAPE] : v->x[COL_BITS];
     if (t.marks) tq_put(&a->canvas, y, v->at.x + 2, v->at.x + 3, TQ_ST_MARKED, "●");
@@ -236,8 +243,8 @@ static void draw_head(view *v, int y, const tq_row *r) {
         cell(v, y, COL_SHAPE, TQ_ST_DIM, text);
     } else {
         tq_put(&a->canvas, y, v->at.x + 1, end, TQ_ST_TITLE, fold);
-        tq_putf(&a->canvas, y, v->at.x + 3 + (t.marks > 0), end, TQ_ST_TITLE, "%zu %s", r->block,
-                tq_model_block_kind(a->model, r->block));
+        tq_putf(&a->canvas, y, v->at.x + 3 + (t.marks > 0), end, TQ_ST_TITLE, "%s",
+                block_title(a->model, r->block, title));
     }
     snprintf(text, sizeof text, "%s%s", t.changed ? "*" : "", t.same ? tq_bits_get(t.first.bits)->name : "mix");
     cell(v, y, COL_BITS, t.changed ? TQ_ST_CHANGED : TQ_ST_DIM, text);

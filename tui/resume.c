@@ -60,9 +60,10 @@ static void put_view(tq_app *a, const cJSON *o) {
     (void)tq_take_bool(o, "inspect", &a->inspect_over);
     (void)tq_take_whole(o, "top", SIZE_MAX, &top);
     (void)tq_take_whole(o, "focus", SIZE_MAX, &focus);
-    bool *folded = calloc(tq_model_config(a->model)->blocks + 1, sizeof *folded);
-    if (folded && tq_take_flags(o, "folded", folded, tq_model_config(a->model)->blocks))
-        for (size_t b = 0; b < tq_model_config(a->model)->blocks; b++)
+    size_t blocks = tq_model_config(a->model)->blocks + 1; /* embedding and head come last */
+    bool *folded = calloc(blocks, sizeof *folded);
+    if (folded && tq_take_flags(o, "folded", folded, blocks))
+        for (size_t b = 0; b < blocks; b++)
             tq_table_fold(t, b, folded[b]);
     free(folded);
     for (size_t i = 0; i < t->count && matrix != SIZE_MAX; i++) {

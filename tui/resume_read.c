@@ -89,7 +89,7 @@ static bool read_plan(const tq_app *a, const tq_records *f, tq_resumed *r) {
 
 /* Fields that are put back one by one, checked before anything is. */
 static bool check_view(tq_app *a, const cJSON *o) {
-    size_t n, matrices = tq_model_matrices(a->model), blocks = tq_model_config(a->model)->blocks;
+    size_t n, matrices = tq_model_matrices(a->model), blocks = tq_model_config(a->model)->blocks + 1;
     bool flag, *flags = calloc(matrices + blocks + 1, sizeof *flags);
     const char *filter = tq_take_string(o, "filter");
     bool ok = flags && filter && strlen(filter) < sizeof a->table.filter &&

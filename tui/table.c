@@ -16,8 +16,17 @@ const char *tq_short_label(const tq_matrix *m) {
     return dot + 1;
 }
 
+const char *tq_long_label(const tq_matrix *m, char buf[64]) {
+    if (m->end != TQ_END_NONE)
+        snprintf(buf, 64, "%.60s", m->label);
+    else
+        snprintf(buf, 64, "%zu %.40s", m->block, tq_short_label(m));
+    return buf;
+}
+
+/* With embedding and head as one more. */
 static size_t blocks_of(const tq_model *m) {
-    return tq_model_config(m)->blocks;
+    return tq_model_config(m)->blocks + 1;
 }
 
 static bool matches(const tq_model *m, const char *glob, size_t i) {
@@ -278,8 +287,13 @@ void tq_table_toggle(tq_table *t) {
 }
 
 void tq_table_mark_shown(tq_table *t) {
-    for (size_t i = 0; i < tq_model_matrices(t->model); i++)
-        if (tq_table_matches(t, i)) t->marked[i] = true;
+    size_t in_blocks = tq_model_block_matrices(t->model);
+    bool any = false;
+    for (size_t i = 0; i < tq_model_matrices(t->model); i++) {
+        if ((any && i >= in_blocks) || !tq_table_matches(t, i)) continue;
+        t->marked[i] = true;
+        any = any || i < in_blocks;
+    }
 }
 
 void tq_table_unmark(tq_table *t) {
@@ -325,7 +339,7 @@ size_t tq_table_targets(const tq_table *t, bool *targets) {
 
 size_t tq_table_heaviest(const tq_table *t) {
     size_t best = SIZE_MAX, most = 0;
-    for (size_t i = 0; i < tq_model_matrices(t->model); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(t->model); i++) {
         const tq_matrix *m = tq_model_matrix(t->model, i);
         if (m->w.rows * m->w.cols > most) {
             most = m->w.rows * m->w.cols;

@@ -18,7 +18,7 @@ typedef struct tq_table {
     size_t count, cursor, top;
     size_t shown; /* matrices that the filter lets through */
     bool *marked; /* [matrices] */
-    bool *folded; /* [blocks] */
+    bool *folded; /* [blocks + 1]: embedding and head come last */
     bool *opened; /* [matrices] of the first of each kind of experts: they have rows of their own */
     char filter[128];
     size_t anchor; /* the row where a range begins; SIZE_MAX: none is being made */
@@ -53,7 +53,7 @@ bool tq_table_matches(const tq_table *t, size_t matrix);
 size_t tq_table_marks(const tq_table *t);
 /* Marks or unmarks what the cursor stands on: a matrix, or all of a block. */
 void tq_table_toggle(tq_table *t);
-void tq_table_mark_shown(tq_table *t);
+void tq_table_mark_shown(tq_table *t); /* embedding and head when no other is, as a glob means them */
 void tq_table_unmark(tq_table *t);
 /* A range of rows is marked while the cursor moves: begun where it stands, marked anew after every move, and ended with
  * its marks or without. Folding, filtering and sorting end it with them. */
@@ -62,10 +62,12 @@ void tq_table_range_update(tq_table *t);
 void tq_table_range_end(tq_table *t, bool keep);
 /* What a key acts on: targets: [matrices]. The marked rows, else what the cursor stands on. Returns how many. */
 size_t tq_table_targets(const tq_table *t, bool *targets);
-size_t tq_table_heaviest(const tq_table *t);
+size_t tq_table_heaviest(const tq_table *t); /* of the blocks' matrices */
 
 /* The label as shown: without the mixer's own prefix ("self_attn.q_proj" is "q_proj"), or the MLP's of an expert
  * ("experts.3.up_proj"). */
 const char *tq_short_label(const tq_matrix *m);
+/* With its block before it: "3 mlp.down_proj", "embed_tokens". */
+const char *tq_long_label(const tq_matrix *m, char buf[64]);
 
 #endif

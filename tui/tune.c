@@ -18,14 +18,16 @@ bool tq_tune_init(tq_tune *t, size_t matrices) {
     *t = (tq_tune){.matrices = matrices};
     t->felt = calloc(matrices + 1, sizeof *t->felt);
     t->pinned = calloc(matrices + 1, sizeof *t->pinned);
+    t->held = calloc(matrices + 1, sizeof *t->held);
     t->keys = calloc(matrices + 1, sizeof *t->keys);
-    return t->felt && t->pinned && t->keys;
+    return t->felt && t->pinned && t->held && t->keys;
 }
 
 void tq_tune_free(tq_tune *t) {
     tq_costs_free(t->costs);
     free(t->felt);
     free(t->pinned);
+    free(t->held);
     free(t->keys);
     *t = (tq_tune){0};
 }
@@ -154,10 +156,20 @@ static void push(tq_app *a, tq_plan *plan) {
     a->tune.serial = tq_draft_serial(&a->draft);
 }
 
+bool tq_tune_held(const tq_app *a, size_t matrix) {
+    return a->tune.pinned[matrix] != (tq_model_matrix(a->model, matrix)->end != TQ_END_NONE);
+}
+
+static const bool *held(tq_app *a) {
+    for (size_t i = 0; i < a->tune.matrices; i++)
+        a->tune.held[i] = tq_tune_held(a, i);
+    return a->tune.held;
+}
+
 static void compare(tq_app *a) {
     tq_plan *uniform = tq_plan_copy(tq_draft_plan(&a->draft));
     tq_budget b;
-    if (uniform && tq_budget_uniform(a->tune.costs, &a->tune.target, a->tune.pinned, uniform, &b))
+    if (uniform && tq_budget_uniform(a->tune.costs, &a->tune.target, held(a), uniform, &b))
         tq_worker_want_compare(a->worker, uniform, a->tune.serial);
     else
         tq_plan_free(uniform);
@@ -169,7 +181,7 @@ static bool solve(tq_app *a) {
     tq_err err = {{0}};
     char name[48];
     tq_text kld;
-    int rc = plan ? tq_budget_solve(a->tune.costs, &a->tune.target, a->tune.pinned, plan, &b, &err)
+    int rc = plan ? tq_budget_solve(a->tune.costs, &a->tune.target, held(a), plan, &b, &err)
                   : tq_fail(&err, "out of memory");
     if (rc != TQ_OK) {
         tq_plan_free(plan);
@@ -287,9 +299,9 @@ void tq_tune_pin(tq_app *a) {
     size_t n = tq_table_targets(&a->table, a->targets);
     bool all = true;
     for (size_t i = 0; i < a->tune.matrices; i++)
-        if (a->targets[i] && !a->tune.pinned[i]) all = false;
+        if (a->targets[i] && !tq_tune_held(a, i)) all = false;
     for (size_t i = 0; i < a->tune.matrices; i++)
-        if (a->targets[i]) a->tune.pinned[i] = !all;
+        if (a->targets[i] && tq_tune_held(a, i) == all) a->tune.pinned[i] = !a->tune.pinned[i];
     tq_say(a, TQ_SAYS, "%zu %s: budgets %s", n, all ? "unpinned" : "pinned",
            all ? "choose again" : "leave them as they are");
 }
@@ -297,7 +309,7 @@ void tq_tune_pin(tq_app *a) {
 size_t tq_tune_pins(const tq_app *a) {
     size_t n = 0;
     for (size_t i = 0; i < a->tune.matrices; i++)
-        n += a->tune.pinned[i];
+        n += a->tune.pinned[i] && tq_tune_held(a, i);
     return n;
 }
 
