@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define SPEC_VERSION "tq1"
+/* With the published signs; what "tq1" says with hadamard and independent has signs that are drawn no more. */
+#define SPEC_PUBLISHED "tq2"
 enum { SPEC_ALIGN = 64, SPEC_SIZE = 256, SPEC_FIELDS = 6, NAME_SIZE = 512 };
 
 static bool ends_with(const char *s, const char *end) {
@@ -23,9 +25,10 @@ size_t tq_packed_parts(const tq_qmatrix *q, tq_qpart *parts, char spec_text[256]
     const tq_qspec *spec = tq_qmatrix_spec(q);
     char group[24];
     size_t n = tq_qmatrix_parts(q, parts + 1, TQ_PACKED_PARTS);
-    size_t at = (size_t)snprintf(spec_text, SPEC_SIZE, SPEC_VERSION " %s %s %s %s %llu", tq_bits_get(spec->bits)->name,
-                                 tq_group_name(spec->group, group), tq_residual_name(spec->residual),
-                                 tq_rotation_name(spec->rotation), (unsigned long long)spec->seed);
+    size_t at = (size_t)snprintf(
+        spec_text, SPEC_SIZE, "%s %s %s %s %s %llu", tq_qspec_published(spec) ? SPEC_PUBLISHED : SPEC_VERSION,
+        tq_bits_get(spec->bits)->name, tq_group_name(spec->group, group), tq_residual_name(spec->residual),
+        tq_rotation_name(spec->rotation), (unsigned long long)spec->seed);
     for (size_t i = 1; i <= n && at < SPEC_SIZE; i++)
         at += (size_t)snprintf(spec_text + at, SPEC_SIZE - at, " %s", parts[i].name);
     at = at < SPEC_SIZE ? at : SPEC_SIZE - 1;
@@ -55,12 +58,15 @@ static size_t split_words(char *text, char **words, size_t max) {
 }
 
 static bool parse_spec(char **words, size_t n, tq_qspec *spec) {
-    if (n <= SPEC_FIELDS || n > SPEC_FIELDS + TQ_PACKED_PARTS || strcmp(words[0], SPEC_VERSION) != 0) return false;
+    if (n <= SPEC_FIELDS || n > SPEC_FIELDS + TQ_PACKED_PARTS) return false;
+    bool published = strcmp(words[0], SPEC_PUBLISHED) == 0;
+    if (!published && strcmp(words[0], SPEC_VERSION) != 0) return false;
     const tq_bits_traits *bits = tq_bits_find(words[1]);
     if (!bits || bits->id == TQ_BITS_KEEP) return false;
     spec->bits = bits->id;
     return tq_group_parse(words[2], &spec->group) && tq_residual_parse(words[3], &spec->residual) &&
-           tq_rotation_parse(words[4], &spec->rotation) && parse_seed(words[5], &spec->seed);
+           tq_rotation_parse(words[4], &spec->rotation) && parse_seed(words[5], &spec->seed) &&
+           tq_qspec_published(spec) == published;
 }
 
 /* The tensor of one part as a part. */
@@ -93,7 +99,9 @@ int tq_packed_load(const tq_source *s, const char *name, size_t rows, size_t col
     text[t->bytes] = '\0';
     size_t n = split_words(text, words, SPEC_FIELDS + TQ_PACKED_PARTS);
     if (!parse_spec(words, n, &spec))
-        return tq_fail(err, "%s: tensor %s: expected '" SPEC_VERSION " BITS GROUP RESIDUAL ROTATION SEED PART ...'",
+        return tq_fail(err,
+                       "%s: tensor %s: expected '" SPEC_VERSION "|" SPEC_PUBLISHED
+                       " BITS GROUP RESIDUAL ROTATION SEED PART ...'",
                        tq_source_path(s), tensor);
     for (size_t i = SPEC_FIELDS; i < n; i++)
         if (find_part(s, name, words[i], &parts[i - SPEC_FIELDS], err) != TQ_OK) return TQ_FAIL;

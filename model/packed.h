@@ -1,7 +1,8 @@
 /* packed.h - matrices as a tq export holds them: tensors "NAME.weight.tq.PART", one of them "NAME.weight.tq.spec".
  *
- * The spec is a text (U8, padded with spaces to 64 bytes so that what follows stays aligned): "tq1", bits, group,
- * residual, rotation, seed, then the names of the other parts, separated by single spaces. */
+ * The spec is a text (U8, padded with spaces to 64 bytes so that what follows stays aligned): "tq1" ("tq2" when the
+ * signs are the published ones), bits, group, residual, rotation, seed, then the names of the other parts, separated by
+ * single spaces. */
 #ifndef TQ_PACKED_H
 #define TQ_PACKED_H
 

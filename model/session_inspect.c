@@ -115,8 +115,7 @@ int tq_session_inspect(tq_session *s, size_t matrix, tq_inspection *out, tq_err 
     row_sample sample = {0};
     tq_err inner = {{0}};
     *out = (tq_inspection){.range = RANGE};
-    const tq_rotation *rotation =
-        tq_rotation_cache_get(tq_model_rotations(s->model), spec.rotation, m->w.cols, spec.group, spec.seed, &inner);
+    const tq_rotation *rotation = tq_rotation_of(tq_model_rotations(s->model), &spec, 0, m->w.cols, &inner);
     int rc = rotation ? sample_rows(m, &sample, &inner) : TQ_FAIL;
     if (rc == TQ_OK) rc = row_norms(&sample, out, &inner);
     if (rc == TQ_OK) {

@@ -36,14 +36,15 @@ static float safe_norm2(float *w, size_t n, int *exponent) {
     return k->dot(w, w, n);
 }
 
-bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, double *unit) {
+bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, size_t begin, size_t len, double *unit) {
     int exponent;
+    float *w = s->row + begin;
     float norm2 = safe_norm2(w, len, &exponent);
     *unit = 0;
     if (norm2 > FLT_MAX) return false;
     if (norm2 == 0) return true;
     float to_z = sqrtf((float)len / norm2);
-    tq_rotation_group_apply(e->stage->rotation, s->z, w, len, to_z, s->rotation);
+    tq_rotation_group_apply(e->stage->rotation, s->z, w, begin, len, to_z, s->rotation);
     *unit = ldexp(1.0 / (double)to_z, exponent);
     return true;
 }
@@ -61,10 +62,10 @@ void tq_encode_group_fit(tq_encoder *e, const double m[3], size_t at, double uni
 }
 
 /* Codes one group of a row; at is its place among the scales. */
-static bool encode_group(tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, uint8_t *codes, uint8_t *fine,
+static bool encode_group(tq_encoder *e, tq_encode_scratch *s, size_t begin, size_t len, uint8_t *codes, uint8_t *fine,
                          size_t at, tq_encode_sums *sum) {
     double unit, moments[3] = {0};
-    if (!tq_encode_group_z(e, s, w, len, &unit)) return false;
+    if (!tq_encode_group_z(e, s, begin, len, &unit)) return false;
     if (unit == 0) {
         memset(codes, 0, len);
         memset(fine, 0, len);
@@ -83,7 +84,7 @@ static bool encode_row(tq_encoder *e, tq_encode_scratch *s, size_t r, size_t row
     for (size_t begin = 0; begin < cols; begin += group, at += TQ_TILE_ROWS) {
         size_t len = cols - begin < group ? cols - begin : group;
         size_t place = row_in_tile * e->ld + begin;
-        if (!encode_group(e, s, s->row + begin, len, s->codes + place, s->fine + place, at, sum)) return false;
+        if (!encode_group(e, s, begin, len, s->codes + place, s->fine + place, at, sum)) return false;
     }
     return true;
 }

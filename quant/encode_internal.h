@@ -53,9 +53,9 @@ typedef struct tq_encoder {
     int16_t *z; /* of a trellis, see encode_trellis.c */
 } tq_encoder;
 
-/* One group of a row in z, by its norm and the rotation: s->z. *unit is the weight of z = 1, or 0 for a group of zeros,
- * which has no z. False when a weight is not finite. */
-bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, float *w, size_t len, double *unit);
+/* The group of s->row that begins at column `begin` in z, by its norm and the rotation: s->z. *unit is the weight of z
+ * = 1, or 0 for a group of zeros, which has no z. False when a weight is not finite. */
+bool tq_encode_group_z(const tq_encoder *e, tq_encode_scratch *s, size_t begin, size_t len, double *unit);
 
 /* The scale that least squares gives, from the moments of z and its levels, and what it leaves; at: its place among the
  * scales. With unit 0 the scale is 0 and moments are not looked at. */

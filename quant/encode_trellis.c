@@ -30,7 +30,7 @@ static bool rotate_row(tq_encoder *e, tq_encode_scratch *s, size_t tile, size_t 
     for (size_t begin = 0; begin < cols; begin += group) {
         size_t len = cols - begin < group ? cols - begin : group;
         double unit;
-        if (!tq_encode_group_z(e, s, s->row + begin, len, &unit)) return false;
+        if (!tq_encode_group_z(e, s, begin, len, &unit)) return false;
         for (size_t b = 0; unit > 0 && b < len; b += TQ_BLOCK) { /* groups begin with a block */
             int16_t *place = lane_of(e, tile, begin + b) + row_in_tile;
             for (size_t i = 0; i < TQ_BLOCK && b + i < len; i++)
@@ -166,7 +166,7 @@ static bool fit_row(tq_encoder *e, tq_encode_scratch *s, size_t tile, size_t row
     for (size_t begin = 0; begin < cols; begin += group, at += TQ_TILE_ROWS) {
         size_t len = cols - begin < group ? cols - begin : group;
         double unit;
-        if (!tq_encode_group_z(e, s, s->row + begin, len, &unit)) return false;
+        if (!tq_encode_group_z(e, s, begin, len, &unit)) return false;
         tq_k()->trellis_levels(s->level, planes[0] + offset + begin, planes[1] + offset + begin,
                                planes[2] + offset + begin, len, e->book.levels);
         double moments[3] = {0};

@@ -78,6 +78,10 @@ bool tq_rotation_parse(const char *text, tq_rotation_kind *out) {
     return true;
 }
 
+bool tq_qspec_published(const tq_qspec *s) {
+    return s->rotation == TQ_ROTATION_HADAMARD && s->residual == TQ_RESIDUAL_INDEPENDENT;
+}
+
 int tq_qspec_states(const tq_qspec *s) {
     if (!bits_traits[s->bits].trellis) return 0;
     return s->states ? s->states : 16;

@@ -79,6 +79,10 @@ typedef struct tq_qspec {
 
 tq_qspec tq_qspec_of(tq_bits bits, size_t group, const tq_common *common);
 
+/* Are the signs of the rotation those of the published implementation? Its method is hadamard with independent
+ * residuals; the first stage has its signs, too, and so has a matrix without a second. See tq_rotation_of. */
+bool tq_qspec_published(const tq_qspec *s);
+
 /* 0 without a trellis. */
 int tq_qspec_states(const tq_qspec *s);
 

@@ -9,7 +9,6 @@
 
 #define MATVEC_WEIGHTS 32768 /* of a chunk: some microseconds of work */
 #define MATVEC_TILES 64
-#define SECOND_SEED 1000
 
 static const struct {
     const char *name;
@@ -109,8 +108,7 @@ tq_qmatrix *tq_qmatrix_new(const tq_qspec *spec, size_t rows, size_t cols, tq_ro
     for (size_t i = 0; i < stages; i++) {
         tq_stage *s = &q->stage[i];
         s->shape = shape[i];
-        s->rotation =
-            tq_rotation_cache_get(cache, spec->rotation, cols, spec->group, spec->seed + i * SECOND_SEED, err);
+        s->rotation = tq_rotation_of(cache, spec, i, cols, err);
         if (s->rotation && stage_init(s, err) == TQ_OK) continue;
         tq_qmatrix_free(q);
         return NULL;

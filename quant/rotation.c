@@ -8,6 +8,7 @@
 #include "quant/rotation_internal.h"
 
 #define MAX_DENSE 4096
+#define SECOND_SEED 1000 /* what the second stage of independent residuals adds to the seed */
 
 /* LAPACK, as OpenBLAS exports it; column-major. */
 void dgeqrf_(const int *m, const int *n, double *a, const int *lda, double *tau, double *work, const int *lwork,
@@ -28,6 +29,8 @@ struct tq_rotation {
     tq_rotation_kind kind;
     size_t cols, group;
     uint64_t seed;
+    bool published;
+    float *signs;  /* published: [cols], in place of those of the factors */
     factor full;   /* of length group */
     factor short_; /* of length cols % group; d = 0 when there is none */
 };
@@ -130,7 +133,16 @@ static int factor_init(factor *f, tq_rotation_kind kind, size_t d, uint64_t seed
     return f->m > 1 ? random_orthogonal(f, &state, err) : TQ_OK;
 }
 
-tq_rotation *tq_rotation_new(tq_rotation_kind kind, size_t cols, size_t group, uint64_t seed, tq_err *err) {
+static int draw_published(tq_rotation *r, tq_err *err) {
+    r->signs = tq_calloc_aligned(r->cols, sizeof *r->signs);
+    if (!r->signs) return tq_fail(err, "out of memory for the signs of %zu columns", r->cols);
+    for (size_t i = 0; i < r->cols; i += r->group)
+        tq_signs_published(r->signs + i, r->cols - i < r->group ? r->cols - i : r->group, r->seed + i);
+    return TQ_OK;
+}
+
+static tq_rotation *new_rotation(tq_rotation_kind kind, bool published, size_t cols, size_t group, uint64_t seed,
+                                 tq_err *err) {
     if (cols == 0 || cols > PTRDIFF_MAX / 64) {
         tq_fail(err, "rotation of %zu columns", cols);
         return NULL;
@@ -144,19 +156,26 @@ tq_rotation *tq_rotation_new(tq_rotation_kind kind, size_t cols, size_t group, u
     r->cols = cols;
     r->group = resolve(cols, group);
     r->seed = seed;
+    r->published = published;
     size_t rest = cols % r->group;
     if (factor_init(&r->full, kind, r->group, seed, err) != TQ_OK ||
-        (rest > 0 && factor_init(&r->short_, kind, rest, seed, err) != TQ_OK)) {
+        (rest > 0 && factor_init(&r->short_, kind, rest, seed, err) != TQ_OK) ||
+        (published && draw_published(r, err) != TQ_OK)) {
         tq_rotation_free(r);
         return NULL;
     }
     return r;
 }
 
+tq_rotation *tq_rotation_new(tq_rotation_kind kind, size_t cols, size_t group, uint64_t seed, tq_err *err) {
+    return new_rotation(kind, false, cols, group, seed, err);
+}
+
 void tq_rotation_free(tq_rotation *r) {
     if (!r) return;
     factor_free(&r->full);
     factor_free(&r->short_);
+    free(r->signs);
     free(r);
 }
 
@@ -200,11 +219,12 @@ static void hadamard_chunks(const tq_kernels *k, float *x, const factor *f, floa
         k->hadamard(x + i * f->p, f->p, s);
 }
 
-static void factor_apply(const factor *f, float *y, const float *x, float scale, float *scratch, size_t half) {
+static void factor_apply(const factor *f, const float *signs, float *y, const float *x, float scale, float *scratch,
+                         size_t half) {
     const tq_kernels *k = tq_k();
     if (!f->q) { /* a plain Hadamard, or none */
-        if (f->signs) {
-            k->rotate(y, x, f->signs, f->d, scale / sqrtf((float)f->d));
+        if (signs) {
+            k->rotate(y, x, signs, f->d, scale / sqrtf((float)f->d));
             return;
         }
         for (size_t i = 0; i < f->d; i++)
@@ -212,15 +232,16 @@ static void factor_apply(const factor *f, float *y, const float *x, float scale,
         return;
     }
     float *t = scratch;
-    if (f->signs)
-        k->mul(t, x, f->signs, f->d);
+    if (signs)
+        k->mul(t, x, signs, f->d);
     else
         memcpy(t, x, f->d * sizeof *t);
     hadamard_chunks(k, t, f, scale);
     dense_multiply(k, y, f->q, t, f->m, f->p, scratch + half);
 }
 
-static void factor_apply_inverse(const factor *f, float *y, const float *x, float *scratch, size_t half) {
+static void factor_apply_inverse(const factor *f, const float *signs, float *y, const float *x, float *scratch,
+                                 size_t half) {
     const tq_kernels *k = tq_k();
     const float *t = x;
     if (f->q) {
@@ -228,26 +249,32 @@ static void factor_apply_inverse(const factor *f, float *y, const float *x, floa
         t = scratch;
     }
     if (y != t) memcpy(y, t, f->d * sizeof *y);
-    if (!f->signs) return;
+    if (!signs) return;
     hadamard_chunks(k, y, f, 1.0F);
-    k->mul(y, y, f->signs, f->d);
+    k->mul(y, y, signs, f->d);
 }
 
-void tq_rotation_group_apply(const tq_rotation *r, float *y, const float *x, size_t len, float scale, float *scratch) {
-    factor_apply(len == r->group ? &r->full : &r->short_, y, x, scale, scratch, scratch_half(r));
+static const float *signs_at(const tq_rotation *r, const factor *f, size_t begin) {
+    return r->signs ? r->signs + begin : f->signs;
+}
+
+void tq_rotation_group_apply(const tq_rotation *r, float *y, const float *x, size_t begin, size_t len, float scale,
+                             float *scratch) {
+    const factor *f = len == r->group ? &r->full : &r->short_;
+    factor_apply(f, signs_at(r, f, begin), y, x, scale, scratch, scratch_half(r));
 }
 
 void tq_rotation_apply(const tq_rotation *r, float *y, const float *x, float *scratch) {
     for (size_t i = 0; i < r->cols; i += r->group) {
         const factor *f = r->cols - i >= r->group ? &r->full : &r->short_;
-        factor_apply(f, y + i, x + i, 1.0F, scratch, scratch_half(r));
+        factor_apply(f, signs_at(r, f, i), y + i, x + i, 1.0F, scratch, scratch_half(r));
     }
 }
 
 void tq_rotation_apply_inverse(const tq_rotation *r, float *y, const float *x, float *scratch) {
     for (size_t i = 0; i < r->cols; i += r->group) {
         const factor *f = r->cols - i >= r->group ? &r->full : &r->short_;
-        factor_apply_inverse(f, y + i, x + i, scratch, scratch_half(r));
+        factor_apply_inverse(f, signs_at(r, f, i), y + i, x + i, scratch, scratch_half(r));
     }
 }
 
@@ -268,12 +295,13 @@ void tq_rotation_cache_free(tq_rotation_cache *c) {
     free(c);
 }
 
-const tq_rotation *tq_rotation_cache_get(tq_rotation_cache *c, tq_rotation_kind kind, size_t cols, size_t group,
-                                         uint64_t seed, tq_err *err) {
+static const tq_rotation *cached(tq_rotation_cache *c, tq_rotation_kind kind, bool published, size_t cols, size_t group,
+                                 uint64_t seed, tq_err *err) {
     size_t resolved = group == TQ_GROUP_ROW || group > cols ? cols : group;
     for (size_t i = 0; i < c->count; i++) {
         const tq_rotation *r = c->items[i];
-        if (r->kind == kind && r->cols == cols && r->group == resolved && r->seed == seed) return r;
+        if (r->kind == kind && r->published == published && r->cols == cols && r->group == resolved && r->seed == seed)
+            return r;
     }
     if (c->count == c->room) {
         size_t room = c->room ? 2 * c->room : 16;
@@ -285,7 +313,17 @@ const tq_rotation *tq_rotation_cache_get(tq_rotation_cache *c, tq_rotation_kind 
         c->items = items;
         c->room = room;
     }
-    tq_rotation *r = tq_rotation_new(kind, cols, group, seed, err);
+    tq_rotation *r = new_rotation(kind, published, cols, group, seed, err);
     if (r) c->items[c->count++] = r;
     return r;
+}
+
+const tq_rotation *tq_rotation_cache_get(tq_rotation_cache *c, tq_rotation_kind kind, size_t cols, size_t group,
+                                         uint64_t seed, tq_err *err) {
+    return cached(c, kind, false, cols, group, seed, err);
+}
+
+const tq_rotation *tq_rotation_of(tq_rotation_cache *c, const tq_qspec *spec, size_t stage, size_t cols, tq_err *err) {
+    return cached(c, spec->rotation, tq_qspec_published(spec), cols, spec->group, spec->seed + stage * SECOND_SEED,
+                  err);
 }

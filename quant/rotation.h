@@ -14,7 +14,8 @@
 typedef struct tq_rotation tq_rotation;
 
 /* The rotation of vectors of `cols` values in groups of `group`; the last group may be shorter. All groups of one
- * length share the same factor. `qr` costs d x d floats and is refused above d = 4096. NULL with a message on failure.
+ * length share the same factor, signs included. `qr` costs d x d floats and is refused above d = 4096. NULL with a
+ * message on failure.
  */
 tq_rotation *tq_rotation_new(tq_rotation_kind kind, size_t cols, size_t group, uint64_t seed, tq_err *err);
 void tq_rotation_free(tq_rotation *r);
@@ -37,5 +38,10 @@ tq_rotation_cache *tq_rotation_cache_new(void);
 void tq_rotation_cache_free(tq_rotation_cache *c);
 const tq_rotation *tq_rotation_cache_get(tq_rotation_cache *c, tq_rotation_kind kind, size_t cols, size_t group,
                                          uint64_t seed, tq_err *err);
+
+/* What stage `stage` of a matrix of `cols` columns that is coded so is rotated by. With hadamard and independent
+ * residuals, the published method, every group has signs of its own, as the published implementation draws them: those
+ * of MT19937 seeded with the stage's seed plus the group's first column. Else it is tq_rotation_cache_get's. */
+const tq_rotation *tq_rotation_of(tq_rotation_cache *c, const tq_qspec *spec, size_t stage, size_t cols, tq_err *err);
 
 #endif

@@ -279,8 +279,9 @@ static void cancelling_leaves_nothing(void **state) {
 /* A damaged packed export is an error that names its file and tensor. */
 static void damaged_parts_are_refused(void **state) {
     static const char *const damage[][2] = {
-        {"tq1 4 128", "tq1 9 128"},       {"tq1 4 128", "tq2 4 128"}, {" hadamard 7 ", " hadamard x "},
-        {" hadamard 7 ", " hadamarx 7 "}, {" codes ", " cod/s "},     {"tq1 4 128", "tq1 4 32 "},
+        {"tq1 4 128", "tq1 9 128"},       {"tq1 4 128", "tq3 4 128"},       {"tq1 4 128", "tq2 4 128"},
+        {" hadamard 7 ", " hadamard x "}, {" hadamard 7 ", " hadamarx 7 "}, {" codes ", " cod/s "},
+        {"tq1 4 128", "tq1 4 32 "},
     };
     char path[256], bad[256], file[512], command[1200];
     (void)state;

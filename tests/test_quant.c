@@ -196,6 +196,53 @@ static void test_rotation_cache(void **state) {
     tq_rotation_cache_free(c);
 }
 
+/* 32 signs from column `at` of the group that begins at `group`: the first row of a Hadamard matrix is all ones. */
+static uint32_t signs_of(const tq_rotation *r, size_t group, size_t at) {
+    size_t cols = tq_rotation_cols(r);
+    float *x = tq_calloc_aligned(cols, sizeof *x), *y = tq_calloc_aligned(cols, sizeof *y);
+    float *scratch = tq_calloc_aligned(tq_rotation_scratch(r), sizeof *scratch);
+    uint32_t signs = 0;
+    for (size_t i = 0; i < 32; i++) {
+        memset(x, 0, cols * sizeof *x);
+        x[group + at + i] = 1;
+        tq_rotation_apply(r, y, x, scratch);
+        signs |= (uint32_t)(y[group] > 0) << i;
+    }
+    free(x);
+    free(y);
+    free(scratch);
+    return signs;
+}
+
+/* What torch 2's CPU generator draws: randint(0, 2, (n,), generator=Generator().manual_seed(seed)), first bit lowest.
+ */
+static void test_published_signs(void **state) {
+    static const struct {
+        size_t stage, group, at;
+        uint32_t signs;
+    } drawn[] = {
+        {0, 0, 0, 0x3fd74222}, {0, 128, 0, 0xd3e53202}, {0, 256, 0, 0xbf0c6c10},
+        {1, 0, 0, 0x0734cd62}, {1, 128, 0, 0x0d77474e}, {1, 256, 0, 0x5e5a87b9},
+    };
+    tq_rotation_cache *c = tq_rotation_cache_new();
+    tq_qspec spec = qt_spec(TQ_BITS_4_4, 128);
+    const tq_rotation *shared = tq_rotation_of(c, &spec, 0, 320, NULL);
+    (void)state;
+    assert_ptr_equal(shared, tq_rotation_cache_get(c, TQ_ROTATION_HADAMARD, 320, 128, spec.seed, NULL));
+    spec.residual = TQ_RESIDUAL_INDEPENDENT;
+    spec.seed = 42;
+    for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++) {
+        const tq_rotation *r = tq_rotation_of(c, &spec, drawn[i].stage, 320, NULL);
+        assert_ptr_not_equal(r, shared);
+        assert_int_equal(signs_of(r, drawn[i].group, drawn[i].at), drawn[i].signs);
+    }
+    spec.group = TQ_GROUP_ROW; /* past the first 624 words; and the low half of a seed counts alone */
+    assert_int_equal(signs_of(tq_rotation_of(c, &spec, 0, 1024, NULL), 0, 668), 0x6ee69f78);
+    spec.seed += UINT64_C(1) << 32;
+    assert_int_equal(signs_of(tq_rotation_of(c, &spec, 0, 1024, NULL), 0, 0), 0x3fd74222);
+    tq_rotation_cache_free(c);
+}
+
 /* ---- level tables ---- */
 
 static void test_codebooks(void **state) {
@@ -412,10 +459,10 @@ int main(void) {
         cmocka_unit_test(test_messages),        cmocka_unit_test(test_pool),
         cmocka_unit_test(test_formats),         cmocka_unit_test(test_rotations),
         cmocka_unit_test(test_rotation_limits), cmocka_unit_test(test_rotation_cache),
-        cmocka_unit_test(test_codebooks),       cmocka_unit_test(test_trellis_tables),
-        cmocka_unit_test(test_distortion),      cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_outlier),         cmocka_unit_test(test_scales),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_published_signs), cmocka_unit_test(test_codebooks),
+        cmocka_unit_test(test_trellis_tables),  cmocka_unit_test(test_distortion),
+        cmocka_unit_test(test_shapes),          cmocka_unit_test(test_outlier),
+        cmocka_unit_test(test_scales),          cmocka_unit_test(test_refused),
 
     };
     return cmocka_run_group_tests_name("quant", tests, NULL, NULL);

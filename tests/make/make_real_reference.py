@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Makes tests/real/NAME.json: what llama.cpp makes of a real model, for `make check-real`.
 
-    python tests/make/make_real_reference.py NAME MODEL.gguf     NAME: smollm2-135m, gemma3-270m
+    python tests/make/make_real_reference.py NAME MODEL.gguf [TEXT]     NAME: smollm2-135m, gemma3-270m
 
 llama.cpp multiplies quantized weights by activations that it rounds to 8 bits; the program does not. So the weights are
 written as F32 first (by the `gguf` package's dequantizers), and llama.cpp computes in F32. Kept are: a hash of the ids of
 all lines of samples/eval.txt and tests/real/odd.txt, 48 greedy tokens for each line of tests/real/prompts.txt with the
-distance of the two best logits, and the perplexity of windows of samples/eval.txt whose second half is scored. Needs
-numpy, gguf and llama-cpp-python.
+distance of the two best logits, and the perplexity of windows of samples/eval.txt whose second half is scored. With TEXT,
+the perplexity of all windows of that file is made instead and put beside the rest. Needs numpy, gguf and llama-cpp-python.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import llama_cpp
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-GREEDY, CTX, WINDOWS = 48, 512, 8
+GREEDY, CTX, WINDOWS, THREADS = 48, 512, 8, 2
 
 
 def as_f32(source, target):
@@ -68,35 +68,46 @@ def greedy(llama, prompt):
     return out
 
 
-def perplexity(path):
-    llama = llama_cpp.Llama(path, n_ctx=CTX, n_batch=CTX, n_ubatch=CTX, logits_all=True, verbose=False, n_threads=2)
-    ids = llama.tokenize((ROOT / "samples/eval.txt").read_bytes(), add_bos=False, special=False)
+def perplexity(path, text, most=None):
+    llama = llama_cpp.Llama(path, n_ctx=CTX, n_batch=CTX, n_ubatch=CTX, logits_all=True, verbose=False, n_threads=THREADS)
+    ids = llama.tokenize(text, add_bos=False, special=False)
+    windows = min(len(ids) // CTX, most or len(ids))
     total, scored = 0.0, 0
-    for w in range(WINDOWS):
+    for w in range(windows):
         window = ids[w * CTX:(w + 1) * CTX]
         llama.reset()
-        llama.eval(window)
-        logits = np.array(llama.scores[CTX // 2:CTX - 1], dtype=np.float64)
-        targets = np.array(window[CTX // 2 + 1:])
-        top = logits.max(1)
-        total += (top + np.log(np.exp(logits - top[:, None]).sum(1)) - logits[np.arange(len(targets)), targets]).sum()
-        scored += len(targets)
-    return {"ctx": CTX, "tokens": CTX * WINDOWS, "scored": scored, "ppl": float(np.exp(total / scored))}
+        llama._logits_all = False  # of what is not scored
+        llama.eval(window[:CTX // 2])
+        llama._logits_all = True
+        llama.eval(window[CTX // 2:])
+        for i in range(CTX // 2, CTX - 1):
+            logits = llama.scores[i].astype(np.float64)
+            top = logits.max()
+            total += top + np.log(np.exp(logits - top).sum()) - logits[window[i + 1]]
+            scored += 1
+        print(f"{w + 1} of {windows} windows: {np.exp(total / scored):.4f}", file=sys.stderr)
+    return {"ctx": CTX, "tokens": CTX * windows, "scored": scored, "ppl": float(np.exp(total / scored))}
 
 
 def main():
-    name, model = sys.argv[1:]
+    name, model, *texts = sys.argv[1:]
+    kept = ROOT / "tests" / "real" / f"{name}.json"
     with tempfile.TemporaryDirectory() as temp:
         path = str(pathlib.Path(temp) / "f32.gguf")
         as_f32(model, path)
-        llama = llama_cpp.Llama(path, n_ctx=512, n_batch=512, verbose=False, n_threads=2)
-        reference = {"made_with": f"llama-cpp-python {llama_cpp.__version__}, weights as F32",
-                     "sha256": hashlib.sha256(pathlib.Path(model).read_bytes()).hexdigest(),
-                     "tokens": tokens(llama), "greedy": [greedy(llama, p) for p in lines_of("tests/real/prompts.txt")]}
-        del llama
-        reference["perplexity"] = perplexity(path)
-    (ROOT / "tests" / "real" / f"{name}.json").write_text(json.dumps(reference) + "\n")
-    print(name, reference["tokens"], reference["perplexity"])
+        if texts:
+            reference = json.loads(kept.read_text())
+            text = pathlib.Path(texts[0]).read_bytes()
+            reference["text"] = {"sha256": hashlib.sha256(text).hexdigest(), **perplexity(path, text)}
+        else:
+            llama = llama_cpp.Llama(path, n_ctx=512, n_batch=512, verbose=False, n_threads=THREADS)
+            reference = {"made_with": f"llama-cpp-python {llama_cpp.__version__}, weights as F32",
+                         "sha256": hashlib.sha256(pathlib.Path(model).read_bytes()).hexdigest(),
+                         "tokens": tokens(llama), "greedy": [greedy(llama, p) for p in lines_of("tests/real/prompts.txt")]}
+            del llama
+            reference["perplexity"] = perplexity(path, (ROOT / "samples/eval.txt").read_bytes(), WINDOWS)
+    kept.write_text(json.dumps(reference) + "\n")
+    print(name, reference["tokens"], reference["perplexity"], reference.get("text", ""))
 
 
 if __name__ == "__main__":
