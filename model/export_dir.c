@@ -44,7 +44,9 @@ static bool ends_with(const char *s, const char *end) {
 
 /* Could an export have written a file of this name? */
 static bool is_ours(const char *name) {
-    if (strcmp(name, TQ_PLAN_FILE) == 0 || strcmp(name, "model.safetensors.index.json") == 0) return true;
+    static const char *const made[] = {TQ_PLAN_FILE, "model.safetensors.index.json", "turboquant_config.json"};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        if (strcmp(name, made[i]) == 0) return true;
     for (size_t i = 0; i < N_COPIED; i++)
         if (strcmp(name, copied_files[i]) == 0) return true;
     return ends_with(name, ".safetensors");

@@ -50,16 +50,15 @@ static const tq_gguf_type *type_named(const char *name) {
     return NULL;
 }
 
-/* Our name with the prefix that most models have. */
-static void plain_name(const tq_config *c, const char *name, char out[NAME_SIZE]) {
+void tq_gguf_plain_name(const tq_config *c, const char *name, char *out, size_t size) {
     size_t n = strlen(c->prefix), length = strlen(name);
     static const char head[] = "lm_head.weight";
     if (length >= sizeof head - 1 && strcmp(name + length - (sizeof head - 1), head) == 0)
-        (void)snprintf(out, NAME_SIZE, "%s", head);
+        (void)snprintf(out, size, "%s", head);
     else if (strncmp(name, c->prefix, n) == 0)
-        (void)snprintf(out, NAME_SIZE, "model.%s", name + n);
+        (void)snprintf(out, size, "model.%s", name + n);
     else
-        (void)snprintf(out, NAME_SIZE, "%s", name);
+        (void)snprintf(out, size, "%s", name);
 }
 
 static size_t find_matrix(const tq_model *m, const tq_tensor *t) {
@@ -79,7 +78,7 @@ static bool plan_tensor(const gguf_run *r, const tq_tensor *t, outgoing *o) {
     const tq_model *m = r->job->model;
     const tq_config *c = tq_model_config(m);
     char ours[NAME_SIZE];
-    plain_name(c, t->name, ours);
+    tq_gguf_plain_name(c, t->name, ours, sizeof ours);
     *o = (outgoing){.t = t};
     if (!tq_gguf_name_of(r->arch, ours, o->name, sizeof o->name)) return false;
     size_t i = find_matrix(m, t);
@@ -240,4 +239,9 @@ int tq_export_gguf(const tq_export_job *job, const tq_progress *p, tq_err *err) 
     free(divisors);
     free(r.out);
     return rc;
+}
+
+int tq_export_gguf_check(const tq_plan *plan, tq_err *err) {
+    const char *why = tq_gguf_blocked(tq_plan_model(plan));
+    return why ? tq_fail(err, "%s", why) : TQ_OK;
 }

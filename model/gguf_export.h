@@ -6,6 +6,9 @@
 #include "model/gguf_docs.h"
 #include "model/gguf_writer.h"
 
+/* gguf_export.c: a tensor's name with the prefix that most models have, as tq_gguf_name_of takes it. */
+void tq_gguf_plain_name(const tq_config *c, const char *name, char *out, size_t size);
+
 /* gguf_export_meta.c: why a model cannot be written so; NULL when it can. */
 const char *tq_gguf_blocked(const tq_model *m);
 /* All values but those of the tensors. A source that is GGUF itself gives its own. */

@@ -192,14 +192,7 @@ int tq_session_save_plan(tq_session *s, const char *path, bool force, tq_err *er
 int tq_session_load_plan(tq_session *s, const char *path, tq_err *err);
 /* A saved plan, not put in force; the caller's. */
 int tq_session_read_plan(const tq_session *s, const char *path, tq_plan **out, tq_err *err);
-typedef enum tq_export_format {
-    TQ_EXPORT_PLAN,
-    TQ_EXPORT_TQ,
-    TQ_EXPORT_HF,
-    TQ_EXPORT_GGUF,
-    TQ_EXPORT_COUNT
-} tq_export_format;
-const char *tq_export_format_name(tq_export_format f); /* "plan", "tq", "hf", "gguf" */
+/* Applies what is stale, but for a recipe. A plan that the format cannot say is refused before that. */
 int tq_session_export(tq_session *s, tq_export_format f, const char *path, bool force, const tq_progress *p,
                       tq_err *err);
 

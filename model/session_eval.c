@@ -219,26 +219,14 @@ int tq_session_load_plan(tq_session *s, const char *path, tq_err *err) {
     return rc;
 }
 
-static const struct {
-    const char *name;
-    int (*write)(const tq_export_job *job, const tq_progress *p, tq_err *err); /* NULL: the plan, no weights */
-} formats[TQ_EXPORT_COUNT] = {
-    [TQ_EXPORT_PLAN] = {"plan", NULL},
-    [TQ_EXPORT_TQ] = {"tq", tq_export_tq},
-    [TQ_EXPORT_HF] = {"hf", tq_export_hf},
-    [TQ_EXPORT_GGUF] = {"gguf", tq_export_gguf},
-};
-
-const char *tq_export_format_name(tq_export_format f) {
-    return formats[f].name;
-}
-
 int tq_session_export(tq_session *s, tq_export_format f, const char *path, bool force, const tq_progress *p,
                       tq_err *err) {
-    int rc = tq_session_apply(s, p, NULL, NULL, err);
+    const tq_export_traits *format = tq_export_get(f);
+    int rc = tq_export_check(f, s->plan, err);
+    if (rc == TQ_OK && !format->recipe) rc = tq_session_apply(s, p, NULL, NULL, err);
     if (rc != TQ_OK) return rc;
-    if (!formats[f].write) return tq_session_save_plan(s, path, force, err);
+    if (!format->write) return tq_session_save_plan(s, path, force, err);
     tq_plan_figures figures = tq_session_plan_figures(s);
-    tq_export_job job = {s->model, s->plan, &figures, s->q, path, force, s->pool};
-    return formats[f].write(&job, p, err);
+    tq_export_job job = {s->model, s->plan, &figures, format->recipe ? NULL : s->q, path, force, s->pool};
+    return format->write(&job, p, err);
 }

@@ -75,7 +75,7 @@ status 2 '--json needs --prompt' chat $model --json
 status 2 '--base takes no plan' chat $model --base --set '*=4' --prompt x
 status 2 '--out PATH is missing' export $model --format tq
 status 2 '--format is missing' export $model --out "$work/x"
-status 2 'plan, tq, hf or gguf' export $model --format zip --out "$work/x"
+status 2 'plan, tq, hf, gguf, turboquant-model, llama.cpp, exllamav3, gptqmodel or mlx-lm' export $model --format zip --out "$work/x"
 status 2 'need --text' export $model --format plan --out "$work/x" --ctx 64
 status 2 'no bit config' layers $model --set '*=5'
 status 2 'no group size' layers $model --set '*=4:100'

@@ -46,7 +46,9 @@ static void after_write(tq_app *a, const tq_event *e) {
             snprintf(a->plan_path, sizeof a->plan_path, "%s", e->path);
             if (a->quit_after_save) a->quit = true;
         }
-        tq_say(a, TQ_SAYS, "%s: %s", e->job == TQ_JOB_SAVE ? "saved" : "exported", e->path);
+        const char *note = e->job == TQ_JOB_SAVE ? NULL : tq_export_note(a->export_format);
+        tq_say(a, TQ_SAYS, "%s: %s%s%s", e->job == TQ_JOB_SAVE ? "saved" : "exported", e->path, note ? ": " : "",
+               note ? note : "");
     } else if (e->exists) {
         snprintf(a->pending_path, sizeof a->pending_path, "%s", e->path);
         snprintf(a->question, sizeof a->question, "%.180s exists. Overwrite?   y yes   n no", e->path);
@@ -277,10 +279,9 @@ static void scroll_key(tq_app *a, int key) {
 }
 
 static void ask_export_path(tq_app *a) {
-    static const char *const suffix[TQ_EXPORT_COUNT] = {".plan.json", "-tq", "-hf", "-bf16.gguf"};
     char path[160];
-    snprintf(path, sizeof path, "%.100s%s", a->name, suffix[a->menu]);
     a->export_format = (tq_export_format)a->menu;
+    snprintf(path, sizeof path, "%.100s%s", a->name, tq_export_get(a->export_format)->suffix);
     a->pending = TQ_JOB_EXPORT;
     a->overlay = TQ_OVER_NONE;
     tq_lineedit_begin(TQ_LINE_PATH, path);
@@ -304,7 +305,7 @@ static void menu_key(tq_app *a, int key) {
         }
     } else if (export) {
         for (size_t f = 0; f < TQ_EXPORT_COUNT; f++)
-            if (tq_export_format_name((tq_export_format)f)[0] == key) {
+            if (tq_export_get((tq_export_format)f)->key == key) {
                 a->menu = f;
                 ask_export_path(a);
                 return;

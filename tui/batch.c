@@ -221,7 +221,9 @@ static cJSON *export_json(const tq_options *o, const tq_session *s) {
     tq_memory memory = tq_session_memory(s);
     cJSON *root = cJSON_CreateObject();
     if (cJSON_AddStringToObject(root, "format", tq_export_format_name(o->format)) &&
-        cJSON_AddStringToObject(root, "out", o->out) && tq_json_memory(root, &memory))
+        cJSON_AddStringToObject(root, "out", o->out) &&
+        (!tq_export_note(o->format) || cJSON_AddStringToObject(root, "note", tq_export_note(o->format))) &&
+        tq_json_memory(root, &memory))
         return root;
     cJSON_Delete(root);
     return NULL;
@@ -232,10 +234,12 @@ int tq_run_export(const tq_options *o) {
     tq_err err = {{0}};
     tq_session *s = NULL;
     tq_eval_result r;
+    const tq_export_traits *format = tq_export_get(o->format);
     tq_batch_begin(&b);
     tq_batch_step(&b, "quantizing");
     int rc = tq_options_open(o, &s, &err);
-    if (rc == TQ_OK) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
+    if (rc == TQ_OK) rc = tq_export_check(o->format, tq_session_plan(s), &err);
+    if (rc == TQ_OK && !format->recipe) rc = tq_session_apply(s, &b.progress, NULL, NULL, &err);
     if (rc == TQ_OK && o->text) {
         tq_batch_step(&b, "evaluating");
         rc = tq_batch_text(o, s, &err);
@@ -250,6 +254,7 @@ int tq_run_export(const tq_options *o) {
             rc = tq_batch_json(export_json(o, s), &err);
         else
             printf("%s\n", o->out);
+        if (tq_export_note(o->format)) fprintf(stderr, "tqexplore: note: %s\n", tq_export_note(o->format));
     }
     if (rc == TQ_OK) rc = tq_batch_flush(&err);
     tq_session_close(s);

@@ -26,14 +26,14 @@ static void cmd_save(tq_app *a, char *arg) {
 static void cmd_export(tq_app *a, char *arg) {
     char *path = strchr(arg, ' ');
     if (path) *path++ = '\0';
-    for (int f = 0; path && f < TQ_EXPORT_COUNT; f++)
-        if (strcmp(arg, tq_export_format_name((tq_export_format)f)) == 0) {
-            a->export_format = (tq_export_format)f;
-            a->pending = TQ_JOB_EXPORT;
-            tq_worker_export(a->worker, a->export_format, path + strspn(path, " "), false);
-            return;
-        }
-    tq_say(a, TQ_REFUSES, "export: expected plan, tq, hf or gguf, and a path");
+    const tq_export_traits *format = tq_export_find(arg);
+    if (!path || !format) {
+        tq_say(a, TQ_REFUSES, "export: expected " TQ_EXPORT_NAMES ", and a path");
+        return;
+    }
+    a->export_format = format->id;
+    a->pending = TQ_JOB_EXPORT;
+    tq_worker_export(a->worker, a->export_format, path + strspn(path, " "), false);
 }
 
 static void cmd_text(tq_app *a, char *arg) {
@@ -161,7 +161,7 @@ static const struct command {
     {"set", "GLOB=BITS[:GROUP]", "@", cmd_set},
     {"load", "FILE", "", cmd_load},
     {"save", "FILE", "", cmd_save},
-    {"export", "plan|tq|hf|gguf PATH", "plan|tq|hf|gguf", cmd_export},
+    {"export", "FORMAT PATH", TQ_EXPORT_WORDS, cmd_export},
     {"text", "FILE", "", cmd_text},
     {"ctx", "N", "512|1024|2048", cmd_ctx},
     {"tokens", "N", "1024|4096|16384", cmd_tokens},
@@ -186,7 +186,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 const char *const tq_commands_help[] = {
     ":set GLOB=BITS[:GROUP]    as --set: ':set *mlp*=4+2:64'",
     ":load FILE  :save FILE    a plan",
-    ":export FORMAT PATH       plan, tq, hf or gguf",
+    ":export FORMAT PATH       " TQ_EXPORT_NAMES,
     ":text FILE                the text that is evaluated; +FILE: one more beside it, held out",
     ":ctx N  :tokens N         tokens a window; at most so many tokens, 0 for all",
     ":residual nested|independent",

@@ -136,12 +136,9 @@ static bool take_base(tq_options *o, const char *v) {
     return o->chat.base = true;
 }
 static bool take_format(tq_options *o, const char *v) {
-    for (int f = 0; f < TQ_EXPORT_COUNT; f++) {
-        if (strcmp(v, tq_export_format_name((tq_export_format)f)) != 0) continue;
-        o->format = (tq_export_format)f;
-        return true;
-    }
-    return false;
+    const tq_export_traits *format = tq_export_find(v);
+    if (format) o->format = format->id;
+    return format != NULL;
 }
 static bool take_out(tq_options *o, const char *v) {
     o->out = v;
@@ -317,12 +314,9 @@ const tq_option tq_option_table[] = {
     {"seed", "N", ANSWERS, false, take_seed, "of the sampling (default 0); the plan's is --rotation-seed",
      "a whole number"},
     {"base", NULL, IN(TQ_CMD_CHAT), false, take_base, "the model as stored", NULL},
-    {"format", "FORMAT", IN(TQ_CMD_EXPORT), false, take_format,
-     "plan: the recipe, for --plan\n"
-     "tq:   packed safetensors, opened again by tqexplore\n"
-     "hf:   the effect written back as bf16, for transformers",
-     "plan, tq, hf or gguf"},
-    {"out", "PATH", IN(TQ_CMD_EXPORT), false, take_out, "a file for plan, else a directory", "a path"},
+    {"format", "FORMAT", IN(TQ_CMD_EXPORT), false, take_format, TQ_EXPORT_LINES, TQ_EXPORT_NAMES},
+    {"out", "PATH", IN(TQ_CMD_EXPORT), false, take_out, "a directory for tq, hf and turboquant-model, else a file",
+     "a path"},
     {"out", "FILE", IN(TQ_CMD_AUTO), false, take_out, "save the plan there", "a path"},
     {"force", NULL, IN(TQ_CMD_EXPORT) | IN(TQ_CMD_AUTO), false, take_force, "overwrite an earlier one", NULL},
     {"shape", "H,F,B,A,K,V", IN(TQ_CMD_BENCH), false, take_shape,
@@ -478,7 +472,7 @@ static int check_together(tq_options *o, tq_err *err) {
     if (row->needs_model && !o->model) return tq_fail(err, "%s: MODEL is missing", row->name);
     if (o->command == TQ_CMD_EXPORT && !o->out) return tq_fail(err, "export: --out PATH is missing");
     if (o->command == TQ_CMD_EXPORT && o->format == TQ_EXPORT_COUNT)
-        return tq_fail(err, "export: --format is missing: plan, tq, hf or gguf");
+        return tq_fail(err, "export: --format is missing: " TQ_EXPORT_NAMES);
     if (o->command == TQ_CMD_EXPORT && !o->text && (o->eval.ctx != 512 || o->eval.tokens != 4096 || o->eval.score_half))
         return tq_fail(err, "export: --ctx, --tokens and --score-half need --text");
     if (o->command == TQ_CMD_CHAT && o->json && !o->prompt) return tq_fail(err, "chat: --json needs --prompt");

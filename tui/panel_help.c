@@ -100,17 +100,16 @@ void tq_draw_messages(tq_app *a, tq_area at) {
 }
 
 void tq_draw_export(tq_app *a, tq_area at) {
-    static const char *const what[TQ_EXPORT_COUNT] = {
-        "the plan as a readable recipe", "packed safetensors, opened by tqexplore",
-        "bf16 safetensors with the effect, for transformers", "bf16 GGUF with the effect, for llama.cpp"};
-    tq_area box = {at.y + (at.h - 7) / 2, at.x + (at.w - 58) / 2, 7, 58};
+    const int h = TQ_EXPORT_COUNT + 3, w = 70 < at.w ? 70 : at.w;
+    tq_area box = {at.y + (at.h - h) / 2, at.x + (at.w - w) / 2, h, w};
     tq_area in = boxed(a, box, " Export ");
     for (int f = 0; f < TQ_EXPORT_COUNT; f++) {
-        tq_putf(&a->canvas, in.y + f, in.x, in.x + in.w, TQ_ST_KEY, "%s", tq_export_format_name((tq_export_format)f));
-        tq_put(&a->canvas, in.y + f, in.x + 6, in.x + in.w, TQ_ST_NORMAL, what[f]);
+        const tq_export_traits *t = tq_export_get((tq_export_format)f);
+        tq_putf(&a->canvas, in.y + f, in.x, in.x + in.w, TQ_ST_KEY, "%c %s", t->key, t->name);
+        tq_put(&a->canvas, in.y + f, in.x + 20, in.x + in.w, TQ_ST_NORMAL, t->what);
         if ((size_t)f == a->menu) tq_highlight(&a->canvas, in.y + f, in.x - 1, in.x + in.w + 1);
     }
-    tq_put(&a->canvas, in.y + TQ_EXPORT_COUNT, in.x, in.x + in.w, TQ_ST_DIM, "↑↓ Enter choose   p t h g   Esc");
+    tq_put(&a->canvas, in.y + TQ_EXPORT_COUNT, in.x, in.x + in.w, TQ_ST_DIM, "↑↓ Enter choose, or its letter   Esc");
 }
 
 void tq_draw_confirm(tq_app *a, tq_area at) {

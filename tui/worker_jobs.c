@@ -271,12 +271,15 @@ static void run_load(tq_worker *w, const tq_request *r, tq_event *e) {
 static void run_write(tq_worker *w, const tq_request *r, tq_event *e) {
     tq_progress p = tq_work_progress(w);
     struct stat st;
+    bool export = r->job == TQ_JOB_EXPORT;
+    e->rc = export ? tq_export_check(r->format, tq_session_plan(w->session), &e->err) : TQ_OK;
+    if (e->rc != TQ_OK) return;
     e->exists = !r->force && lstat(r->path, &st) == 0;
     if (e->exists)
         e->rc = tq_fail(&e->err, "%s exists", r->path);
     else if ((e->rc = apply(w, &e->err)) == TQ_OK)
-        e->rc = r->job == TQ_JOB_SAVE ? tq_session_save_plan(w->session, r->path, r->force, &e->err)
-                                      : tq_session_export(w->session, r->format, r->path, r->force, &p, &e->err);
+        e->rc = export ? tq_session_export(w->session, r->format, r->path, r->force, &p, &e->err)
+                       : tq_session_save_plan(w->session, r->path, r->force, &e->err);
     e->serial = w->session_serial;
 }
 
