@@ -118,7 +118,7 @@ static int settle(search *x, tq_auto_result *out, tq_err *err) {
     tq_tried *kept = out->kept_uniform ? &out->uniform : &out->solved;
     out->in_reach = meets(x, kept);
     int rc = tq_session_set_plan(x->s, kept->plan, err);
-    if (rc == TQ_OK && (tq_session_stale(x->s) || !x->s->has_eval)) {
+    if (rc == TQ_OK && (tq_session_stale(x->s) || !x->s->known.has)) {
         tell(x, "quantizing");
         rc = tq_session_apply(x->s, x->progress, NULL, NULL, err);
         if (rc == TQ_OK) rc = tq_session_eval(x->s, x->options, x->progress, NULL, NULL, &kept->eval, err);

@@ -18,7 +18,7 @@ static void drop_evaluators(tq_session *s) {
         s->slots[i] = (tq_eval_slot){0};
     }
     tq_session_drop_text_evaluators(s);
-    s->has_eval = false;
+    s->known.has = false;
 }
 
 void tq_session_drop_text(tq_session *s) {
@@ -33,8 +33,9 @@ void tq_session_drop_text(tq_session *s) {
 }
 
 void tq_session_touch(tq_session *s, size_t block) {
+    if (s->aside) return;
     s->generation++;
-    s->has_eval = false;
+    s->known.has = false;
     for (size_t i = 0; i < TQ_SESSION_EVALUATORS; i++)
         if (s->slots[i].evaluator) tq_evaluator_touch(s->slots[i].evaluator, block);
     tq_session_touch_texts(s, block);
@@ -88,8 +89,8 @@ const int *tq_session_text_ids(const tq_session *s) {
 }
 
 const tq_worst *tq_session_worst(const tq_session *s, size_t *n) {
-    *n = s->has_eval ? s->n_worst : 0;
-    return s->worst;
+    *n = s->known.has ? s->known.n_worst : 0;
+    return s->known.worst;
 }
 
 int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
@@ -166,11 +167,11 @@ int tq_session_eval(tq_session *s, const tq_eval_options *o, const tq_progress *
     if (rc == TQ_OK) rc = get_evaluator(s, &options, &e, err);
     if (rc == TQ_OK) rc = tq_evaluator_run(e, s->q, p, partial, ctx, out, err);
     if (rc != TQ_OK) return rc;
-    s->has_eval = true;
-    s->last_eval = *out;
-    s->last_options = options;
-    s->last_figures = tq_text_figures_of(e, out);
-    s->n_worst = tq_evaluator_worst(e, TQ_WORST_MAX, s->worst);
+    s->known.has = true;
+    s->known.result = *out;
+    s->known.options = options;
+    s->known.figures = tq_text_figures_of(e, out);
+    s->known.n_worst = tq_evaluator_worst(e, TQ_WORST_MAX, s->known.worst);
     return TQ_OK;
 }
 
@@ -179,9 +180,9 @@ tq_plan_figures tq_session_plan_figures(tq_session *s) {
     for (size_t i = 0; i < s->count; i++)
         s->bytes[i] = tq_session_matrix_bytes(s, i);
     if (tq_session_stale(s)) f.distortion = NULL;
-    if (!s->has_eval || tq_session_stale(s)) return f;
-    f.eval = &s->last_eval;
-    f.options = &s->last_options;
+    if (!s->known.has || tq_session_stale(s)) return f;
+    f.eval = &s->known.result;
+    f.options = &s->known.options;
     f.text_name = s->text_name;
     memcpy(f.text_hash, s->text_hash, sizeof f.text_hash);
     return f;

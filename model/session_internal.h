@@ -15,6 +15,16 @@ typedef struct tq_eval_slot {
 
 #define TQ_CTX_DEFAULT 512
 
+/* What an evaluation said of the plan and the text that are in force. */
+typedef struct tq_known_eval {
+    bool has; /* else there was none since they changed */
+    tq_eval_result result;
+    tq_eval_options options;
+    tq_worst worst[TQ_WORST_MAX]; /* [n_worst] */
+    size_t n_worst;
+    tq_text_figures figures;
+} tq_known_eval;
+
 /* A text beside the one that is evaluated. */
 typedef struct tq_side_text {
     char *name, *path;
@@ -87,6 +97,7 @@ struct tq_session {
     tq_session_calibration calibration;
     size_t *bytes;            /* [count] scratch of tq_session_plan_figures */
     unsigned long generation; /* grows with every change of q */
+    bool aside;               /* q is of a plan beside the one in force: what is known of that stays */
 
     char *text_name; /* NULL: none */
     char text_hash[17];
@@ -94,12 +105,7 @@ struct tq_session {
     size_t text_tokens;
     tq_eval_slot slots[TQ_SESSION_EVALUATORS];
     unsigned long uses;
-    bool has_eval; /* last_eval is of the variant and text in force */
-    tq_eval_result last_eval;
-    tq_eval_options last_options;
-    tq_worst worst[TQ_WORST_MAX]; /* [n_worst] of last_eval */
-    size_t n_worst;
-    tq_text_figures last_figures; /* of last_eval */
+    tq_known_eval known;
     tq_text_role text_role;
     tq_side_text texts[TQ_TEXTS_MAX - 1]; /* [n_texts] */
     size_t n_texts;

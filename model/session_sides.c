@@ -1,6 +1,5 @@
 /* session_sides.c - plans packed beside the one in force, for what is compared: two at most are kept. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/session_internal.h"
 
@@ -43,25 +42,16 @@ static bool same_matrices(const tq_session *s, const tq_plan *a, const tq_plan *
     return true;
 }
 
-/* Packs into a slot. The evaluators, and the conversation, stay those of the plan in force: they do not see it. */
+/* Packs into a slot. The evaluators, and the conversation, stay those of the plan in force. */
 static int pack(tq_session *s, tq_packing *slot, const tq_plan *plan, const tq_progress *p, tq_err *err) {
-    tq_eval_slot slots[TQ_SESSION_EVALUATORS];
-    unsigned long generation = s->generation;
-    size_t n_texts = s->n_texts;
-    bool has_eval = s->has_eval;
     tq_packing_free(slot, s->count);
     int rc = tq_packing_new(s, plan, slot, err);
     if (rc != TQ_OK) return rc;
-    memcpy(slots, s->slots, sizeof slots);
-    memset(s->slots, 0, sizeof s->slots);
-    s->n_texts = 0;
     tq_packing_swap(s, slot);
+    s->aside = true;
     rc = tq_session_apply(s, p, NULL, NULL, err);
+    s->aside = false;
     tq_packing_swap(s, slot);
-    memcpy(s->slots, slots, sizeof slots);
-    s->n_texts = n_texts;
-    s->generation = generation;
-    s->has_eval = has_eval;
     if (rc != TQ_OK) tq_packing_free(slot, s->count);
     return rc;
 }

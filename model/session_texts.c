@@ -109,7 +109,7 @@ int tq_session_eval_text(tq_session *s, size_t i, const tq_eval_options *o, cons
     if (!options.ctx) options.ctx = TQ_CTX_DEFAULT;
     if (i == 0) {
         int rc = tq_session_eval(s, &options, p, NULL, NULL, &r, err);
-        if (rc == TQ_OK) *out = s->last_figures;
+        if (rc == TQ_OK) *out = s->known.figures;
         return rc;
     }
     tq_side_text *t = &s->texts[i - 1];
@@ -121,5 +121,5 @@ int tq_session_eval_text(tq_session *s, size_t i, const tq_eval_options *o, cons
 }
 
 tq_text_figures tq_session_last_figures(const tq_session *s) {
-    return s->has_eval ? s->last_figures : (tq_text_figures){0};
+    return s->known.has ? s->known.figures : (tq_text_figures){0};
 }

@@ -123,38 +123,12 @@ const tq_sensitivity *tq_session_sensitivity(const tq_session *s) {
 
 /* --- other plans than the one in force --- */
 
-/* What is known of the plan in force stays known. */
-typedef struct known_eval {
-    bool has;
-    tq_eval_result result;
-    tq_eval_options options;
-    tq_worst worst[TQ_WORST_MAX];
-    size_t n_worst;
-    tq_text_figures figures;
-} known_eval;
-
-static known_eval remember_eval(const tq_session *s) {
-    known_eval k = {.has = s->has_eval, .result = s->last_eval, .options = s->last_options, .n_worst = s->n_worst};
-    k.figures = s->last_figures;
-    memcpy(k.worst, s->worst, sizeof k.worst);
-    return k;
-}
-
-static void restore_eval(tq_session *s, const known_eval *k) {
-    s->has_eval = k->has;
-    s->last_eval = k->result;
-    s->last_options = k->options;
-    s->n_worst = k->n_worst;
-    s->last_figures = k->figures;
-    memcpy(s->worst, k->worst, sizeof s->worst);
-}
-
 int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options *o, const tq_progress *p,
                        tq_eval_result *out, tq_err *err) {
     tq_packing other;
     int rc = tq_packing_new(s, plan, &other, err);
     if (rc != TQ_OK) return rc;
-    known_eval known = remember_eval(s);
+    tq_known_eval known = s->known; /* of the plan in force: it stays known */
     size_t n_texts = s->n_texts; /* their evaluators stay those of the plan in force */
     s->n_texts = 0;
     tq_packing_swap(s, &other);
@@ -163,7 +137,7 @@ int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options
     tq_packing_swap(s, &other);
     tq_session_touch(s, 0);
     s->n_texts = n_texts;
-    restore_eval(s, &known);
+    s->known = known;
     tq_packing_free(&other, s->count);
     return rc;
 }
