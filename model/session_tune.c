@@ -129,7 +129,7 @@ int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options
     int rc = tq_packing_new(s, plan, &other, err);
     if (rc != TQ_OK) return rc;
     tq_known_eval known = s->known; /* of the plan in force: it stays known */
-    size_t n_texts = s->n_texts; /* their evaluators stay those of the plan in force */
+    size_t n_texts = s->n_texts;    /* their evaluators stay those of the plan in force */
     s->n_texts = 0;
     tq_packing_swap(s, &other);
     tq_session_touch(s, 0);

@@ -433,8 +433,9 @@ static void kinds_are_rows(void **state) {
     size_t n = tq_model_matrices(f.model);
     bool *targets = calloc(n, sizeof *targets);
     assert_true(targets && tq_table_init(&t, f.model));
-    assert_int_equal(t.count, 3 + 3 * 4 + 2 * 3 + 3 + 3); /* blocks, attention, kinds in two blocks, a dense MLP, the ends */
-    tq_table_move(&t, 7);                             /* the first block's down_proj */
+    assert_int_equal(t.count,
+                     3 + 3 * 4 + 2 * 3 + 3 + 3); /* blocks, attention, kinds in two blocks, a dense MLP, the ends */
+    tq_table_move(&t, 7);                        /* the first block's down_proj */
     assert_int_equal(tq_table_row(&t)->count, EXPERTS);
     assert_int_equal(tq_table_targets(&t, targets), EXPERTS);
     for (size_t i = 0; i < n; i++)
