@@ -126,7 +126,10 @@ static int rotate_for(linear_run *run, tq_rotated *slot, const tq_rotation *r, t
     if (rc != TQ_OK) return rc;
     run->rotated = slot;
     tq_forward_parallel(run->f, run->n, ROTATE_INPUTS, rotate_some, run);
-    if (run->vector) tq_k()->quantize_x(&slot->xq, slot->x.data, ld / TQ_BLOCK);
+    if (!run->vector) return TQ_OK;
+    tq_pool_ask(run->f->pool);
+    tq_k()->quantize_x(&slot->xq, slot->x.data, ld / TQ_BLOCK);
+    tq_pool_ask(run->f->pool);
     return TQ_OK;
 }
 
@@ -210,32 +213,36 @@ static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
     }
 }
 
-/* Where the rows of a job lie from row r0 on. */
+/* Where the rows of a job lie from row r0 on, as far as a thread may ask for them. */
 static size_t rows_at(const tq_linear_job *job, size_t r0, tq_ahead out[TQ_POOL_SPANS]) {
-    size_t rows = job->w->rows - r0, row_bytes = tq_matrix_bytes(job->w) / job->w->rows;
+    size_t row = tq_matrix_bytes(job->w) / job->w->rows, rows = job->w->rows - r0;
     if (!job->q) {
-        out[0] = (tq_ahead){(const char *)job->w->data + r0 * row_bytes, rows * row_bytes};
+        if (rows > ASKED_BYTES / row) rows = ASKED_BYTES / row;
+        out[0] = (tq_ahead){(const char *)job->w->data + r0 * row, rows * row};
         return 1;
     }
     const tq_packed *p = tq_qmatrix_packed(job->q, 0);
-    size_t tile = r0 / TQ_TILE_ROWS, at = tile * p->blocks * 64, bytes = (p->tiles - tile) * p->blocks * 64;
-    out[0] = (tq_ahead){p->codes + at * (size_t)p->code_bits, bytes * (size_t)p->code_bits};
-    out[1] = (tq_ahead){p->fine ? p->fine + at * (size_t)p->fine_bits : NULL, bytes * (size_t)p->fine_bits};
-    return 2;
+    size_t tile = r0 / TQ_TILE_ROWS, tiles = p->tiles - tile, code = p->blocks * 64 * (size_t)p->code_bits;
+    size_t fine = p->blocks * 64 * (size_t)p->fine_bits, groups = ceil_div(p->blocks, p->group_blocks);
+    if (tiles > ASKED_BYTES / (code + fine)) tiles = ASKED_BYTES / (code + fine);
+    out[0] = (tq_ahead){p->codes + tile * code, tiles * code};
+    out[1] = (tq_ahead){p->scales + tile * groups * TQ_TILE_ROWS, tiles * groups * TQ_TILE_ROWS * sizeof *p->scales};
+    out[2] = (tq_ahead){p->fine ? p->fine + tile * fine : NULL, tiles * fine};
+    return 3;
 }
 
-/* While this thread prepares the inputs the others ask for the first rows that they will multiply. */
+/* While inputs are prepared all threads ask for the first rows that they will multiply. */
 static void tell_rows(const linear_run *run) {
-    for (int thread = 1; thread < tq_pool_threads(run->f->pool); thread++) {
-        size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, run->first[run->count], thread);
-        if (task == run->first[run->count]) break;
+    size_t tasks = run->first[run->count];
+    for (int thread = 0; thread < tq_pool_threads(run->f->pool); thread++) {
+        size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, tasks, thread);
+        if (task == tasks) break;
         tq_ahead ahead[TQ_POOL_SPANS];
         const tq_linear_job *job = job_of(run, task, &chunk);
         size_t count = rows_at(job, chunk * VECTOR_ROWS, ahead);
-        for (size_t i = 0; i < count; i++)
-            if (ahead[i].bytes > ASKED_BYTES / count) ahead[i].bytes = ASKED_BYTES / count;
         tq_pool_expect(run->f->pool, thread, ahead, count);
     }
+    tq_pool_ask(run->f->pool);
 }
 
 /* Rows r0 .. r0+rows-1 as stored, as floats: in the map itself or converted into `panel`. */
