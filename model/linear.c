@@ -6,8 +6,10 @@
 
 #include "kernels/kernels.h"
 
-/* Rows that one task multiplies with one vector: four tiles. */
+/* Rows that one task multiplies with one vector: whole tiles, about so many bytes, which are read in half a
+ * microsecond. Threads wait for each other as long as the last task takes. */
 #define VECTOR_ROWS 64
+#define VECTOR_BYTES ((size_t)16 << 10)
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
 /* Inputs that one task multiplies with one panel of rows. */
@@ -51,8 +53,14 @@ static bool takes_half(const linear_run *run, const tq_linear_job *job) {
     return run->half && (job->q || (job->w->dtype == TQ_BF16 && tq_matrix_is_flat(job->w)));
 }
 
+static size_t vector_rows(const tq_linear_job *job) {
+    size_t bytes = job->q ? tq_qmatrix_bytes(job->q) : tq_matrix_bytes(job->w);
+    size_t fit = VECTOR_BYTES / (bytes / job->w->rows + 1) / TQ_TILE_ROWS * TQ_TILE_ROWS;
+    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit < VECTOR_ROWS ? fit : VECTOR_ROWS;
+}
+
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
-    if (run->vector) return VECTOR_ROWS;
+    if (run->vector) return vector_rows(job);
     return takes_half(run, job) ? HALF_ROWS : panel_rows(job->w->rows, job->w->cols);
 }
 
@@ -182,7 +190,7 @@ static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, cons
         k->matvec_f32(y, (const float *)(const void *)data, x, rows, w->cols);
 }
 
-/* y[0..VECTOR_ROWS) of a packed matrix: whole tiles, all stages. */
+/* y[0..rows) of a packed matrix, rows at most VECTOR_ROWS: whole tiles, all stages. */
 static void packed_product(tq_forward *f, const tq_qmatrix *q, size_t r0, size_t rows, float *y) {
     const tq_kernels *k = tq_k();
     size_t tiles = ceil_div(rows, TQ_TILE_ROWS);
@@ -194,22 +202,31 @@ static void packed_product(tq_forward *f, const tq_qmatrix *q, size_t r0, size_t
     }
 }
 
+static void multiply_rows(const linear_run *run, const tq_linear_job *job, size_t r0, size_t rows, int thread) {
+    float y[VECTOR_ROWS];
+    if (job->q)
+        packed_product(run->f, job->q, r0, rows, y);
+    else
+        stored_product(job->w, r0, rows, run->x, y, run->f->work[thread].data);
+    if (job->bias) tq_k()->axpy(y, 1.0F, job->bias + r0, rows);
+    if (job->add)
+        tq_k()->axpy(job->y + r0, 1.0F, y, rows);
+    else
+        memcpy(job->y + r0, y, rows * sizeof *y);
+}
+
+/* Tasks of one job whose rows follow each other are multiplied together, as many as y takes. */
 static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
     const linear_run *run = ctx;
-    for (size_t task = begin; task < end; task++) {
+    for (size_t task = begin; task < end;) {
         size_t chunk = 0;
         const tq_linear_job *job = job_of(run, task, &chunk);
-        size_t r0 = chunk * VECTOR_ROWS, rows = job->w->rows - r0 < VECTOR_ROWS ? job->w->rows - r0 : VECTOR_ROWS;
-        float y[VECTOR_ROWS];
-        if (job->q)
-            packed_product(run->f, job->q, r0, rows, y);
-        else
-            stored_product(job->w, r0, rows, run->x, y, run->f->work[thread].data);
-        if (job->bias) tq_k()->axpy(y, 1.0F, job->bias + r0, rows);
-        if (job->add)
-            tq_k()->axpy(job->y + r0, 1.0F, y, rows);
-        else
-            memcpy(job->y + r0, y, rows * sizeof *y);
+        size_t height = vector_rows(job), r0 = chunk * height, left = run->first[job - run->jobs + 1] - task;
+        size_t take = end - task < VECTOR_ROWS / height ? end - task : VECTOR_ROWS / height;
+        if (take > left) take = left;
+        size_t rows = job->w->rows - r0 < take * height ? job->w->rows - r0 : take * height;
+        multiply_rows(run, job, r0, rows, thread);
+        task += take;
     }
 }
 
@@ -239,7 +256,7 @@ static void tell_rows(const linear_run *run) {
         if (task == tasks) break;
         tq_ahead ahead[TQ_POOL_SPANS];
         const tq_linear_job *job = job_of(run, task, &chunk);
-        size_t count = rows_at(job, chunk * VECTOR_ROWS, ahead);
+        size_t count = rows_at(job, chunk * vector_rows(job), ahead);
         tq_pool_expect(run->f->pool, thread, ahead, count);
     }
     tq_pool_ask(run->f->pool);

@@ -69,11 +69,19 @@ struct tq_pool {
     pthread_cond_t done; /* the last thread left a closed job */
 };
 
+/* A quarter of what is left at a time: an atomic addition waits for the reads under way, so few are good, and the last
+ * pieces must be small, as the others wait for them. */
 static void work_stretches(tq_pool *pool, int thread) {
     for (size_t k = 0; k < pool->stretches; k++) {
         worker *w = &pool->workers[((size_t)thread + k) % pool->stretches];
-        for (size_t i; (i = atomic_fetch_add_explicit(&w->next, 1, memory_order_relaxed)) < w->end;)
-            pool->fn(pool->ctx, i, i + 1, thread);
+        for (;;) {
+            size_t next = atomic_load_explicit(&w->next, memory_order_relaxed);
+            if (next >= w->end) break;
+            size_t take = (w->end - next + 3) / 4;
+            size_t begin = atomic_fetch_add_explicit(&w->next, take, memory_order_relaxed);
+            if (begin >= w->end) break;
+            pool->fn(pool->ctx, begin, w->end - begin < take ? w->end : begin + take, thread);
+        }
     }
 }
 

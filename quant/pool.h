@@ -20,7 +20,7 @@ int tq_pool_threads(const tq_pool *pool); /* 1 for NULL */
 void tq_pool_run(tq_pool *pool, size_t n, size_t grain, void (*fn)(void *ctx, size_t begin, size_t end, int thread),
                  void *ctx);
 
-/* The same one index at a time, for work that streams through memory: every thread starts at a place of its own and
+/* The same a few indexes at a time, for work that streams through memory: every thread starts at a place of its own and
  * goes on from there, so that what it reads lies together; at the end the threads help each other. */
 void tq_pool_stream(tq_pool *pool, size_t n, void (*fn)(void *ctx, size_t begin, size_t end, int thread), void *ctx);
 /* The first index of a stream of n that a thread takes; n when there is none for it. */
