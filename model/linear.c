@@ -8,8 +8,9 @@
 
 /* Rows that one task multiplies with one vector: whole tiles, about so many bytes, which are read in half a
  * microsecond. Threads wait for each other as long as the last task takes. */
-#define VECTOR_ROWS 64
-#define VECTOR_BYTES ((size_t)16 << 10)
+#define VECTOR_ROWS 256
+#define VECTOR_TASK_ROWS 64
+#define VECTOR_BYTES ((size_t)32 << 10)
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
 /* Inputs that one task multiplies with one panel of rows. */
@@ -56,7 +57,7 @@ static bool takes_half(const linear_run *run, const tq_linear_job *job) {
 static size_t vector_rows(const tq_linear_job *job) {
     size_t bytes = job->q ? tq_qmatrix_bytes(job->q) : tq_matrix_bytes(job->w);
     size_t fit = VECTOR_BYTES / (bytes / job->w->rows + 1) / TQ_TILE_ROWS * TQ_TILE_ROWS;
-    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit < VECTOR_ROWS ? fit : VECTOR_ROWS;
+    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit < VECTOR_TASK_ROWS ? fit : VECTOR_TASK_ROWS;
 }
 
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
