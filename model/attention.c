@@ -10,8 +10,6 @@
 #define TILE 64
 /* Multiplications below which several heads go to one task when there is one token. */
 #define SMALL_TASK 16384
-/* Keys that are scored before the next ones are asked for. */
-#define SCORED ((size_t)16)
 
 typedef struct attention {
     const tq_block_run *r;
@@ -98,20 +96,11 @@ static void gate_output(const attention *a, const float *q, float *out) {
     if (a->c->output_gate) tq_k()->sigmoid_mul(out, q + a->c->head_dim, a->c->head_dim);
 }
 
-/* Scores of the heads that share kv_head, [heads / kv_heads, n], from keys k: [n, head_dim]. While they are computed
- * the next head's keys and values are asked for, next_k and next_v: as many, or NULL. */
-static void score_heads(const attention *a, size_t kv_head, size_t n, const float *k, const float *next_k,
-                        const float *next_v, float *scores) {
-    size_t d = a->c->head_dim, share = a->c->heads / a->c->kv_heads;
-    for (size_t at = 0; at < n; at += SCORED) {
-        size_t rows = n - at < SCORED ? n - at : SCORED;
-        if (next_k) {
-            tq_prefetch(next_k + at * d, rows * d * sizeof *k);
-            tq_prefetch(next_v + at * d, rows * d * sizeof *k);
-        }
-        for (size_t i = 0; i < share; i++)
-            tq_k()->matvec_f32(scores + i * n + at, k + at * d, a->q + (kv_head * share + i) * a->stride, rows, d);
-    }
+/* Asks for the first lines of every page of n rows, at which the machine's own prefetcher begins again. */
+static void ask_pages(const float *rows, size_t n, size_t d) {
+    enum { PAGE = 4096, FIRST = 256 };
+    for (size_t at = 0; at < n * d * sizeof *rows; at += PAGE)
+        tq_prefetch((const char *)rows + at, FIRST);
 }
 
 /* One query of each head, by heads that share keys and values: scores and the weighted sum as matrix-vector products
@@ -123,16 +112,18 @@ static void attend_one(void *ctx, size_t begin, size_t end, int thread) {
     size_t share = c->heads / c->kv_heads;
     float *scores = a->r->f->work[thread].data;
     for (size_t kv_head = begin; kv_head < end; kv_head++) {
-        const float *k = NULL, *v = NULL, *next_k = NULL, *next_v = NULL;
+        const float *k = NULL, *v = NULL;
         size_t ld = 0; /* d: rows of a cache lie one after another */
         history(a, 0, kv_head * share, &k, &v, &ld);
-        if (kv_head + 1 < c->kv_heads) history(a, 0, (kv_head + 1) * share, &next_k, &next_v, &ld);
+        ask_pages(k + lo * d, n, d);
         prepare_heads(a, 0, kv_head);
-        score_heads(a, kv_head, n, k + lo * d, next_k ? next_k + lo * d : NULL, next_k ? next_v + lo * d : NULL,
-                    scores);
+        ask_pages(v + lo * d, n, d);
+        for (size_t i = 0; i < share; i++) {
+            tq_k()->matvec_f32(scores + i * n, k + lo * d, a->q + (kv_head * share + i) * a->stride, n, d);
+            tq_k()->softmax(scores + i * n, n);
+        }
         for (size_t i = 0; i < share; i++) {
             size_t h = kv_head * share + i;
-            tq_k()->softmax(scores + i * n, n);
             tq_k()->matvec_t_f32(a->out + h * d, v + lo * d, scores + i * n, n, d);
             gate_output(a, a->q + h * a->stride, a->out + h * d);
         }

@@ -95,3 +95,15 @@ size_t tq_cache_length(const tq_cache *c) {
 size_t tq_cache_capacity(const tq_cache *c) {
     return c->capacity;
 }
+
+size_t tq_cache_token_bytes(const tq_cache *c) {
+    const tq_config *config = tq_model_config(c->model);
+    size_t floats = 0;
+    for (size_t b = 0; b < config->blocks; b++) {
+        state_sizes one;
+        size_t seen = c->length + 1;
+        if (config->local[b] && config->sliding_window && config->sliding_window < seen) seen = config->sliding_window;
+        if (sizes_of(config, b, 1, &one)) floats += 2 * one.kv * seen + one.conv + one.s + one.scale;
+    }
+    return floats * sizeof(float);
+}

@@ -56,6 +56,7 @@ void tq_cache_free(tq_cache *c);
 void tq_cache_reset(tq_cache *c);
 size_t tq_cache_length(const tq_cache *c); /* tokens held */
 size_t tq_cache_capacity(const tq_cache *c);
+size_t tq_cache_token_bytes(const tq_cache *c); /* of keys, values and states that the next token reads */
 
 /* h = embeddings of ids: h: [n, hidden], a row of the packed matrix where the variant has one. Fails on an id outside
  * the vocabulary. */

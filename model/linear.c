@@ -6,8 +6,11 @@
 
 #include "kernels/kernels.h"
 
-/* Rows that one task multiplies with one vector: four tiles. */
-#define VECTOR_ROWS 64
+/* Rows that one task multiplies with one vector: whole tiles, about so many bytes, which are read in half a
+ * microsecond. Threads wait for each other as long as the last task takes. */
+#define VECTOR_ROWS 256
+#define VECTOR_TASK_ROWS 64
+#define VECTOR_BYTES ((size_t)32 << 10)
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
 /* Inputs that one task multiplies with one panel of rows. */
@@ -51,8 +54,14 @@ static bool takes_half(const linear_run *run, const tq_linear_job *job) {
     return run->half && (job->q || (job->w->dtype == TQ_BF16 && tq_matrix_is_flat(job->w)));
 }
 
+static size_t vector_rows(const tq_linear_job *job) {
+    size_t bytes = job->q ? tq_qmatrix_bytes(job->q) : tq_matrix_bytes(job->w);
+    size_t fit = VECTOR_BYTES / (bytes / job->w->rows + 1) / TQ_TILE_ROWS * TQ_TILE_ROWS;
+    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit < VECTOR_TASK_ROWS ? fit : VECTOR_TASK_ROWS;
+}
+
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
-    if (run->vector) return VECTOR_ROWS;
+    if (run->vector) return vector_rows(job);
     return takes_half(run, job) ? HALF_ROWS : panel_rows(job->w->rows, job->w->cols);
 }
 
@@ -126,7 +135,10 @@ static int rotate_for(linear_run *run, tq_rotated *slot, const tq_rotation *r, t
     if (rc != TQ_OK) return rc;
     run->rotated = slot;
     tq_forward_parallel(run->f, run->n, ROTATE_INPUTS, rotate_some, run);
-    if (run->vector) tq_k()->quantize_x(&slot->xq, slot->x.data, ld / TQ_BLOCK);
+    if (!run->vector) return TQ_OK;
+    tq_pool_ask(run->f->pool);
+    tq_k()->quantize_x(&slot->xq, slot->x.data, ld / TQ_BLOCK);
+    tq_pool_ask(run->f->pool);
     return TQ_OK;
 }
 
@@ -179,7 +191,7 @@ static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, cons
         k->matvec_f32(y, (const float *)(const void *)data, x, rows, w->cols);
 }
 
-/* y[0..VECTOR_ROWS) of a packed matrix: whole tiles, all stages. */
+/* y[0..rows) of a packed matrix, rows at most VECTOR_ROWS: whole tiles, all stages. */
 static void packed_product(tq_forward *f, const tq_qmatrix *q, size_t r0, size_t rows, float *y) {
     const tq_kernels *k = tq_k();
     size_t tiles = ceil_div(rows, TQ_TILE_ROWS);
@@ -191,51 +203,64 @@ static void packed_product(tq_forward *f, const tq_qmatrix *q, size_t r0, size_t
     }
 }
 
+static void multiply_rows(const linear_run *run, const tq_linear_job *job, size_t r0, size_t rows, int thread) {
+    float y[VECTOR_ROWS];
+    if (job->q)
+        packed_product(run->f, job->q, r0, rows, y);
+    else
+        stored_product(job->w, r0, rows, run->x, y, run->f->work[thread].data);
+    if (job->bias) tq_k()->axpy(y, 1.0F, job->bias + r0, rows);
+    if (job->add)
+        tq_k()->axpy(job->y + r0, 1.0F, y, rows);
+    else
+        memcpy(job->y + r0, y, rows * sizeof *y);
+}
+
+/* Tasks of one job whose rows follow each other are multiplied together, as many as y takes. */
 static void multiply_vector(void *ctx, size_t begin, size_t end, int thread) {
     const linear_run *run = ctx;
-    for (size_t task = begin; task < end; task++) {
+    for (size_t task = begin; task < end;) {
         size_t chunk = 0;
         const tq_linear_job *job = job_of(run, task, &chunk);
-        size_t r0 = chunk * VECTOR_ROWS, rows = job->w->rows - r0 < VECTOR_ROWS ? job->w->rows - r0 : VECTOR_ROWS;
-        float y[VECTOR_ROWS];
-        if (job->q)
-            packed_product(run->f, job->q, r0, rows, y);
-        else
-            stored_product(job->w, r0, rows, run->x, y, run->f->work[thread].data);
-        if (job->bias) tq_k()->axpy(y, 1.0F, job->bias + r0, rows);
-        if (job->add)
-            tq_k()->axpy(job->y + r0, 1.0F, y, rows);
-        else
-            memcpy(job->y + r0, y, rows * sizeof *y);
+        size_t height = vector_rows(job), r0 = chunk * height, left = run->first[job - run->jobs + 1] - task;
+        size_t take = end - task < VECTOR_ROWS / height ? end - task : VECTOR_ROWS / height;
+        if (take > left) take = left;
+        size_t rows = job->w->rows - r0 < take * height ? job->w->rows - r0 : take * height;
+        multiply_rows(run, job, r0, rows, thread);
+        task += take;
     }
 }
 
-/* Where the rows of a job lie from row r0 on. */
+/* Where the rows of a job lie from row r0 on, as far as a thread may ask for them. */
 static size_t rows_at(const tq_linear_job *job, size_t r0, tq_ahead out[TQ_POOL_SPANS]) {
-    size_t rows = job->w->rows - r0, row_bytes = tq_matrix_bytes(job->w) / job->w->rows;
+    size_t row = tq_matrix_bytes(job->w) / job->w->rows, rows = job->w->rows - r0;
     if (!job->q) {
-        out[0] = (tq_ahead){(const char *)job->w->data + r0 * row_bytes, rows * row_bytes};
+        if (rows > ASKED_BYTES / row) rows = ASKED_BYTES / row;
+        out[0] = (tq_ahead){(const char *)job->w->data + r0 * row, rows * row};
         return 1;
     }
     const tq_packed *p = tq_qmatrix_packed(job->q, 0);
-    size_t tile = r0 / TQ_TILE_ROWS, at = tile * p->blocks * 64, bytes = (p->tiles - tile) * p->blocks * 64;
-    out[0] = (tq_ahead){p->codes + at * (size_t)p->code_bits, bytes * (size_t)p->code_bits};
-    out[1] = (tq_ahead){p->fine ? p->fine + at * (size_t)p->fine_bits : NULL, bytes * (size_t)p->fine_bits};
-    return 2;
+    size_t tile = r0 / TQ_TILE_ROWS, tiles = p->tiles - tile, code = p->blocks * 64 * (size_t)p->code_bits;
+    size_t fine = p->blocks * 64 * (size_t)p->fine_bits, groups = ceil_div(p->blocks, p->group_blocks);
+    if (tiles > ASKED_BYTES / (code + fine)) tiles = ASKED_BYTES / (code + fine);
+    out[0] = (tq_ahead){p->codes + tile * code, tiles * code};
+    out[1] = (tq_ahead){p->scales + tile * groups * TQ_TILE_ROWS, tiles * groups * TQ_TILE_ROWS * sizeof *p->scales};
+    out[2] = (tq_ahead){p->fine ? p->fine + tile * fine : NULL, tiles * fine};
+    return 3;
 }
 
-/* While this thread prepares the inputs the others ask for the first rows that they will multiply. */
+/* While inputs are prepared all threads ask for the first rows that they will multiply. */
 static void tell_rows(const linear_run *run) {
-    for (int thread = 1; thread < tq_pool_threads(run->f->pool); thread++) {
-        size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, run->first[run->count], thread);
-        if (task == run->first[run->count]) break;
+    size_t tasks = run->first[run->count];
+    for (int thread = 0; thread < tq_pool_threads(run->f->pool); thread++) {
+        size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, tasks, thread);
+        if (task == tasks) break;
         tq_ahead ahead[TQ_POOL_SPANS];
         const tq_linear_job *job = job_of(run, task, &chunk);
-        size_t count = rows_at(job, chunk * VECTOR_ROWS, ahead);
-        for (size_t i = 0; i < count; i++)
-            if (ahead[i].bytes > ASKED_BYTES / count) ahead[i].bytes = ASKED_BYTES / count;
+        size_t count = rows_at(job, chunk * vector_rows(job), ahead);
         tq_pool_expect(run->f->pool, thread, ahead, count);
     }
+    tq_pool_ask(run->f->pool);
 }
 
 /* Rows r0 .. r0+rows-1 as stored, as floats: in the map itself or converted into `panel`. */

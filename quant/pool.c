@@ -12,8 +12,8 @@
 #include "kernels/kernels.h"
 
 #define SPIN_SECONDS 60e-6
-#define SPIN_HINTS 16  /* between two looks at the clock */
-#define ASK_BYTES 1024 /* of each span between two looks for news */
+#define SPIN_HINTS 16 /* between two looks at the clock */
+#define ASK_BYTES 512 /* between two looks for news */
 #define MAX_CPUS 4096
 
 /* The state of the pool in one word: how many threads are inside the job, whether the job still takes threads, and the
@@ -22,6 +22,14 @@
 #define INSIDE_MASK UINT64_C(0xffff)
 #define OPEN_BIT UINT64_C(0x10000)
 #define JOB_SHIFT 17
+
+/* How far a thread has come with what it was told. */
+typedef struct asking {
+    unsigned told;
+    size_t steps; /* that are left */
+    uintptr_t p[TQ_POOL_SPANS];
+    size_t step[TQ_POOL_SPANS]; /* bytes of each span */
+} asking;
 
 /* One for every thread, the caller's (index 0) too. */
 typedef struct worker {
@@ -36,6 +44,7 @@ typedef struct worker {
     /* Its stretch of a stream, from which it and then the others take. */
     _Alignas(64) atomic_size_t next;
     size_t end;
+    _Alignas(64) asking asking;
 } worker;
 
 struct tq_pool {
@@ -60,11 +69,19 @@ struct tq_pool {
     pthread_cond_t done; /* the last thread left a closed job */
 };
 
+/* A quarter of what is left at a time: an atomic addition waits for the reads under way, so few are good, and the last
+ * pieces must be small, as the others wait for them. */
 static void work_stretches(tq_pool *pool, int thread) {
     for (size_t k = 0; k < pool->stretches; k++) {
         worker *w = &pool->workers[((size_t)thread + k) % pool->stretches];
-        for (size_t i; (i = atomic_fetch_add_explicit(&w->next, 1, memory_order_relaxed)) < w->end;)
-            pool->fn(pool->ctx, i, i + 1, thread);
+        for (;;) {
+            size_t next = atomic_load_explicit(&w->next, memory_order_relaxed);
+            if (next >= w->end) break;
+            size_t take = (w->end - next + 3) / 4;
+            size_t begin = atomic_fetch_add_explicit(&w->next, take, memory_order_relaxed);
+            if (begin >= w->end) break;
+            pool->fn(pool->ctx, begin, w->end - begin < take ? w->end : begin + take, thread);
+        }
     }
 }
 
@@ -86,37 +103,45 @@ static bool has_news(tq_pool *pool, uint64_t seen) {
     return (atomic_load(&pool->state) >> JOB_SHIFT) != seen || atomic_load(&pool->quit);
 }
 
-/* What a waiting thread has asked for so far. */
-typedef struct asking {
-    unsigned told;
-    size_t at;
-} asking;
-
-/* Asks for a little more of what w reads next; false when there is nothing left. */
-static bool ask(worker *w, asking *a) {
+/* Asks for a little more of what w reads next: of every span the same share, and of the largest ASK_BYTES. Only w's own
+ * thread calls this. More at once would be dropped: a core keeps count of some twenty lines that are under way. */
+static void ask(worker *w) {
     unsigned told = atomic_load_explicit(&w->told, memory_order_acquire);
-    bool left = false;
-    if (told != a->told) *a = (asking){.told = told};
-    for (size_t i = 0; i < TQ_POOL_SPANS; i++) {
-        size_t bytes = atomic_load_explicit(&w->span_bytes[i], memory_order_relaxed);
-        uintptr_t p = atomic_load_explicit(&w->span[i], memory_order_relaxed);
-        if (a->at >= bytes) continue;
-        tq_prefetch((const void *)(p + a->at), ASK_BYTES); /* NOLINT(performance-no-int-to-ptr) */
-        left = true;
+    asking *a = &w->asking;
+    if (told != a->told) {
+        size_t most = 0;
+        for (size_t i = 0; i < TQ_POOL_SPANS; i++) {
+            a->p[i] = atomic_load_explicit(&w->span[i], memory_order_relaxed);
+            a->step[i] = atomic_load_explicit(&w->span_bytes[i], memory_order_relaxed);
+            most = a->step[i] > most ? a->step[i] : most;
+        }
+        a->told = told;
+        a->steps = most / ASK_BYTES;
+        for (size_t i = 0; i < TQ_POOL_SPANS && a->steps; i++)
+            a->step[i] /= a->steps;
     }
-    a->at += left ? ASK_BYTES : 0;
-    return left;
+    if (a->steps == 0) return;
+    a->steps--;
+    for (size_t i = 0; i < TQ_POOL_SPANS; i++) {
+        tq_prefetch((const void *)a->p[i], a->step[i]); /* NOLINT(performance-no-int-to-ptr) */
+        a->p[i] += a->step[i];
+    }
+}
+
+void tq_pool_ask(tq_pool *pool) {
+    if (pool) ask(&pool->workers[0]);
 }
 
 /* Not sched_yield: where another process waits for the core, that gives away a slice of milliseconds for a wait of
  * microseconds. */
-static void wait_for_news(worker *w, uint64_t seen, asking *a) {
+static void wait_for_news(worker *w, uint64_t seen) {
     tq_pool *pool = w->pool;
     double until = tq_now() + SPIN_SECONDS;
     do {
         for (int i = 0; i < SPIN_HINTS; i++) {
             if (has_news(pool, seen)) return;
-            if (!ask(w, a)) tq_spin_hint();
+            ask(w);
+            tq_spin_hint();
         }
     } while (tq_now() < until);
     pthread_mutex_lock(&pool->lock);
@@ -149,9 +174,8 @@ static void leave(tq_pool *pool) {
 static void *worker_main(void *arg) {
     worker *w = arg;
     uint64_t seen = 0;
-    asking a = {0};
     while (!atomic_load(&w->pool->quit)) {
-        wait_for_news(w, seen, &a);
+        wait_for_news(w, seen);
         if (!enter(w->pool, &seen)) continue;
         work(w->pool, w->index);
         leave(w->pool);

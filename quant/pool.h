@@ -20,20 +20,22 @@ int tq_pool_threads(const tq_pool *pool); /* 1 for NULL */
 void tq_pool_run(tq_pool *pool, size_t n, size_t grain, void (*fn)(void *ctx, size_t begin, size_t end, int thread),
                  void *ctx);
 
-/* The same one index at a time, for work that streams through memory: every thread starts at a place of its own and
+/* The same a few indexes at a time, for work that streams through memory: every thread starts at a place of its own and
  * goes on from there, so that what it reads lies together; at the end the threads help each other. */
 void tq_pool_stream(tq_pool *pool, size_t n, void (*fn)(void *ctx, size_t begin, size_t end, int thread), void *ctx);
 /* The first index of a stream of n that a thread takes; n when there is none for it. */
 size_t tq_pool_stream_begin(const tq_pool *pool, size_t n, int thread);
 
 /* Tells what a thread will read first in the next job, so that it can ask the memory for it while it has nothing else
- * to do: at most TQ_POOL_SPANS spans, of which it asks for a little of each in turn until the job is there. A hint
- * alone: nothing is read, and what was told before is forgotten. Thread 0, the calling one, never waits for a job. */
+ * to do: at most TQ_POOL_SPANS spans, of each the same share at a time until the job is there. A hint alone: nothing is
+ * read, and what was told before is forgotten. Thread 0, the calling one, never waits for a job: it asks for half a
+ * KiB whenever it calls tq_pool_ask. */
 #define TQ_POOL_SPANS 3
 typedef struct tq_ahead {
     const void *p;
     size_t bytes;
 } tq_ahead;
 void tq_pool_expect(tq_pool *pool, int thread, const tq_ahead *spans, size_t count);
+void tq_pool_ask(tq_pool *pool);
 
 #endif

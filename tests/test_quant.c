@@ -78,10 +78,16 @@ static void test_pool(void **state) {
             }
             for (size_t i = 0; i < 6; i++) {
                 unsigned char seen[1000] = {0};
-                pool_job job = {.n = sizes[i], .grain = 1, .threads = threads, .seen = seen};
+                pool_job job = {.n = sizes[i], .grain = sizes[i], .threads = threads, .seen = seen};
+                tq_ahead ahead = {seen, sizeof seen};
+                for (int t = -1; t <= threads; t++) {
+                    tq_pool_expect(pool, t, &ahead, 1);
+                    assert_true(t < 0 || tq_pool_stream_begin(pool, job.n, t) <= job.n);
+                }
+                tq_pool_ask(pool);
                 tq_pool_stream(pool, job.n, pool_chunk, &job);
                 assert_false(atomic_load(&job.wrong));
-                assert_int_equal(atomic_load(&job.calls), job.n);
+                assert_int_equal(atomic_load(&job.sum), job.n ? job.n * (job.n - 1) / 2 : 0);
                 for (size_t j = 0; j < job.n; j++)
                     assert_int_equal(seen[j], 1);
             }

@@ -24,9 +24,9 @@ typedef struct tq_bench_encode {
 
 /* One way to hold the model: its matrices and its output head. */
 typedef struct tq_bench_speed {
-    const char *bits; /* "4", or "plan" */
-    tq_bits head;     /* keep: as stored */
-    size_t token_bytes;
+    const char *bits;                           /* "4", or "plan" */
+    tq_bits head;                               /* keep: as stored */
+    size_t token_bytes;                         /* of weights; bandwidth counts keys, values and states too */
     tq_samples tok_per_s, gbps, share, prefill; /* share: of the bandwidth of ordinary pages in the same round */
     double part[TQ_PART_COUNT], seconds;        /* of decoding */
 } tq_bench_speed;

@@ -89,7 +89,7 @@ static int pack_head(const tq_bench_models *m, const bench_row *row, const tq_op
     return tq_forward_pack_head(row->forward, &spec, err);
 }
 
-/* What one token reads: all weights, but of an embedding that is not the head too only a row. */
+/* What one token reads of the model: all weights, but of an embedding that is not the head too only a row. */
 static size_t bytes_per_token(const tq_bench_models *m, const bench_row *row) {
     size_t bytes = tq_model_kept_bytes(m->model) - tq_forward_head_saves(row->forward);
     for (size_t i = 0; i < tq_model_matrices(m->model); i++) {
@@ -194,18 +194,19 @@ static int measure_prefill(const tq_bench_models *m, const bench_row *row, tq_sa
 static int measure_decode(const tq_bench_models *m, const bench_row *row, tq_bench_speed *out, double read_gbps,
                           tq_err *err) {
     size_t tokens = 0, context = tq_cache_capacity(m->cache);
-    double seconds = 0, limit = m->r->rounds > 1 ? 0.5 * DECODE_SECONDS : DECODE_SECONDS;
+    double seconds = 0, bytes = 0, limit = m->r->rounds > 1 ? 0.5 * DECODE_SECONDS : DECODE_SECONDS;
     int rc = append(m, row, context / 2 < PROMPT ? 1 : PROMPT, &seconds, err);
     tq_forward_reset_seconds(row->forward);
     double start = tq_now();
     seconds = 0;
     while (rc == TQ_OK && tq_cache_length(m->cache) < context && (tokens < MIN_TOKENS || seconds < limit)) {
+        bytes += (double)(out->token_bytes + tq_cache_token_bytes(m->cache));
         rc = tq_forward_append(row->forward, row->q, m->cache, &m->ids[tokens++ % PREFILL], 1, m->logits, NULL, err);
         if (rc == TQ_OK && tq_progress_cancelled(&m->b->progress)) rc = tq_cancelled(err);
         seconds = tq_now() - start;
     }
     if (rc != TQ_OK) return rc;
-    double gbps = (double)tokens / seconds * (double)out->token_bytes * 1e-9;
+    double gbps = bytes / seconds * 1e-9;
     tq_samples_add(&out->tok_per_s, (double)tokens / seconds);
     tq_samples_add(&out->gbps, gbps);
     tq_samples_add(&out->share, gbps / read_gbps);
