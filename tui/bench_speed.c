@@ -89,7 +89,8 @@ static size_t bytes_per_token(const tq_bench_models *m, const bench_row *row) {
     for (size_t i = 0; i < tq_model_matrices(m->model); i++) {
         const tq_matrix *w = tq_model_matrix(m->model, i);
         const tq_qmatrix *q = row->q[i] ? row->q[i] : w->packed;
-        bytes += q ? tq_qmatrix_bytes(q) : w->w.rows * w->w.cols * tq_dtype_size(w->w.dtype);
+        size_t own = q ? tq_qmatrix_bytes(q) : w->w.rows * w->w.cols * tq_dtype_size(w->w.dtype);
+        bytes += w->expert == SIZE_MAX ? own : own * c->experts_used / c->experts; /* of a token's own experts */
     }
     (void)snprintf(name, sizeof name, "%sembed_tokens.weight", c->prefix);
     const tq_tensor *embedding = tq_source_find(tq_model_source(m->model), name);
