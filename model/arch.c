@@ -11,31 +11,38 @@
 #define QWEN3_5_MOE (1U << TQ_ARCH_QWEN3_5_MOE)
 #define QWEN3 ((1U << TQ_ARCH_QWEN3) | (1U << TQ_ARCH_QWEN3_5) | (1U << TQ_ARCH_QWEN3_MOE) | QWEN3_5_MOE)
 #define QK_NORM (QWEN3 | GEMMA3 | OLMO2)
-#define PRE_NORM (ANY_ARCH & ~OLMO2) /* norms before mixer and MLP */
-#define OUT_NORM (GEMMA3 | OLMO2)    /* and after them */
+#define GPT2 (1U << TQ_ARCH_GPT2)
+#define PRE_NORM (ANY_ARCH & ~(OLMO2 | GPT2)) /* norms before mixer and MLP */
+#define OUT_NORM (GEMMA3 | OLMO2)             /* and after them */
 
-const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT] = {
-    [TQ_ROLE_Q] = {"self_attn.q_proj", ATTENTION, ~PHI3, TQ_DIM_QUERY, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
-    [TQ_ROLE_K] = {"self_attn.k_proj", ATTENTION, ~PHI3, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
-    [TQ_ROLE_V] = {"self_attn.v_proj", ATTENTION, ~PHI3, TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV},
-    [TQ_ROLE_ATTN_QKV] = {"self_attn.qkv_proj", ATTENTION, PHI3, TQ_DIM_QKV, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
-    [TQ_ROLE_O] = {"self_attn.o_proj", ATTENTION, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_ATTENTION, TQ_BIAS_ATTENTION},
-    [TQ_ROLE_QKV] = {"linear_attn.in_proj_qkv", DELTANET, ANY_ARCH, TQ_DIM_CONV_CHANNELS, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
-    [TQ_ROLE_Z] = {"linear_attn.in_proj_z", DELTANET, ANY_ARCH, TQ_DIM_VALUE, TQ_DIM_HIDDEN, TQ_BIAS_NEVER},
-    [TQ_ROLE_OUT] = {"linear_attn.out_proj", DELTANET, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_VALUE, TQ_BIAS_NEVER},
-    [TQ_ROLE_GATE] = {"mlp.gate_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP, TQ_MLP_DENSE},
-    [TQ_ROLE_UP] = {"mlp.up_proj", ANY_MIXER, ~PHI3, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP, TQ_MLP_DENSE},
-    [TQ_ROLE_GATE_UP] = {"mlp.gate_up_proj", ANY_MIXER, PHI3, TQ_DIM_GATE_UP, TQ_DIM_HIDDEN, TQ_BIAS_NEVER,
-                         TQ_MLP_DENSE},
-    [TQ_ROLE_DOWN] = {"mlp.down_proj", ANY_MIXER, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_MLP,
-                      TQ_MLP_DENSE},
-    [TQ_ROLE_SHARED_GATE] = {"mlp.shared_expert.gate_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_SHARED, TQ_DIM_HIDDEN,
-                             TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
-    [TQ_ROLE_SHARED_UP] = {"mlp.shared_expert.up_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_SHARED, TQ_DIM_HIDDEN,
-                           TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
-    [TQ_ROLE_SHARED_DOWN] = {"mlp.shared_expert.down_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_HIDDEN, TQ_DIM_SHARED,
-                             TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+const tq_matrix_rule tq_matrix_rules[] = {
+    {TQ_ROLE_Q, "self_attn.q_proj", ATTENTION, ~(PHI3 | GPT2), TQ_DIM_QUERY, TQ_DIM_HIDDEN, TQ_BIAS_QKV, TQ_MLP_ANY},
+    {TQ_ROLE_K, "self_attn.k_proj", ATTENTION, ~(PHI3 | GPT2), TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV, TQ_MLP_ANY},
+    {TQ_ROLE_V, "self_attn.v_proj", ATTENTION, ~(PHI3 | GPT2), TQ_DIM_KV, TQ_DIM_HIDDEN, TQ_BIAS_QKV, TQ_MLP_ANY},
+    {TQ_ROLE_ATTN_QKV, "self_attn.qkv_proj", ATTENTION, PHI3, TQ_DIM_QKV, TQ_DIM_HIDDEN, TQ_BIAS_NEVER, TQ_MLP_ANY},
+    {TQ_ROLE_O, "self_attn.o_proj", ATTENTION, ~GPT2, TQ_DIM_HIDDEN, TQ_DIM_ATTENTION, TQ_BIAS_ATTENTION, TQ_MLP_ANY},
+    {TQ_ROLE_QKV, "linear_attn.in_proj_qkv", DELTANET, ANY_ARCH, TQ_DIM_CONV_CHANNELS, TQ_DIM_HIDDEN, TQ_BIAS_NEVER,
+     TQ_MLP_ANY},
+    {TQ_ROLE_Z, "linear_attn.in_proj_z", DELTANET, ANY_ARCH, TQ_DIM_VALUE, TQ_DIM_HIDDEN, TQ_BIAS_NEVER, TQ_MLP_ANY},
+    {TQ_ROLE_OUT, "linear_attn.out_proj", DELTANET, ANY_ARCH, TQ_DIM_HIDDEN, TQ_DIM_VALUE, TQ_BIAS_NEVER, TQ_MLP_ANY},
+    {TQ_ROLE_GATE, "mlp.gate_proj", ANY_MIXER, ~(PHI3 | GPT2), TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP,
+     TQ_MLP_DENSE},
+    {TQ_ROLE_UP, "mlp.up_proj", ANY_MIXER, ~(PHI3 | GPT2), TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_MLP,
+     TQ_MLP_DENSE},
+    {TQ_ROLE_GATE_UP, "mlp.gate_up_proj", ANY_MIXER, PHI3, TQ_DIM_GATE_UP, TQ_DIM_HIDDEN, TQ_BIAS_NEVER, TQ_MLP_DENSE},
+    {TQ_ROLE_DOWN, "mlp.down_proj", ANY_MIXER, ~GPT2, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_MLP, TQ_MLP_DENSE},
+    {TQ_ROLE_SHARED_GATE, "mlp.shared_expert.gate_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_SHARED, TQ_DIM_HIDDEN,
+     TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+    {TQ_ROLE_SHARED_UP, "mlp.shared_expert.up_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_SHARED, TQ_DIM_HIDDEN,
+     TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+    {TQ_ROLE_SHARED_DOWN, "mlp.shared_expert.down_proj", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_HIDDEN, TQ_DIM_SHARED,
+     TQ_BIAS_NEVER, TQ_MLP_MIXTURE},
+    {TQ_ROLE_ATTN_QKV, "attn.c_attn", ATTENTION, GPT2, TQ_DIM_QKV, TQ_DIM_HIDDEN, TQ_BIAS_ALWAYS, TQ_MLP_ANY},
+    {TQ_ROLE_O, "attn.c_proj", ATTENTION, GPT2, TQ_DIM_HIDDEN, TQ_DIM_ATTENTION, TQ_BIAS_ALWAYS, TQ_MLP_ANY},
+    {TQ_ROLE_UP, "mlp.c_fc", ATTENTION, GPT2, TQ_DIM_INTERMEDIATE, TQ_DIM_HIDDEN, TQ_BIAS_ALWAYS, TQ_MLP_ANY},
+    {TQ_ROLE_DOWN, "mlp.c_proj", ATTENTION, GPT2, TQ_DIM_HIDDEN, TQ_DIM_INTERMEDIATE, TQ_BIAS_ALWAYS, TQ_MLP_ANY},
 };
+const size_t tq_matrix_rules_count = sizeof tq_matrix_rules / sizeof tq_matrix_rules[0];
 
 /* transformers writes one tensor an expert; Qwen3.5's published checkpoints have them stacked, gate above up. */
 const tq_expert_rule tq_expert_rules[TQ_EXPERT_ROLES] = {
@@ -54,8 +61,8 @@ const tq_expert_rule tq_expert_rules[TQ_EXPERT_ROLES] = {
 };
 
 const tq_side_rule tq_side_rules[TQ_SIDE_COUNT] = {
-    [TQ_SIDE_A] = {"linear_attn.in_proj_a.weight", DELTANET, ANY_ARCH, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
-    [TQ_SIDE_B] = {"linear_attn.in_proj_b.weight", DELTANET, ANY_ARCH, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN},
+    [TQ_SIDE_A] = {"linear_attn.in_proj_a.weight", DELTANET, ANY_ARCH, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN, TQ_MLP_ANY},
+    [TQ_SIDE_B] = {"linear_attn.in_proj_b.weight", DELTANET, ANY_ARCH, TQ_DIM_VALUE_HEADS, TQ_DIM_HIDDEN, TQ_MLP_ANY},
     [TQ_SIDE_ROUTER] = {"mlp.gate.weight", ANY_MIXER, ANY_ARCH, TQ_DIM_EXPERTS, TQ_DIM_HIDDEN, TQ_MLP_MIXTURE},
     [TQ_SIDE_SHARED_GATE] = {"mlp.shared_expert_gate.weight", ANY_MIXER, QWEN3_5_MOE, TQ_DIM_ONE, TQ_DIM_HIDDEN,
                              TQ_MLP_MIXTURE},
@@ -86,22 +93,27 @@ const tq_vector_rule tq_vector_rules[] = {
     {TQ_VEC_DT_BIAS, "linear_attn.dt_bias", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEADS}, TQ_TAKE_AS_IS},
     /* Unlike the other norms of Qwen3.5, this one is stored as it is. */
     {TQ_VEC_GATED_NORM, "linear_attn.norm.weight", DELTANET, ANY_ARCH, 1, {TQ_DIM_VALUE_HEAD}, TQ_TAKE_AS_IS},
+    {TQ_VEC_INPUT_NORM, "ln_1.weight", ATTENTION, GPT2, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_AS_IS},
+    {TQ_VEC_INPUT_BIAS, "ln_1.bias", ATTENTION, GPT2, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_AS_IS},
+    {TQ_VEC_POST_NORM, "ln_2.weight", ATTENTION, GPT2, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_AS_IS},
+    {TQ_VEC_POST_BIAS, "ln_2.bias", ATTENTION, GPT2, 1, {TQ_DIM_HIDDEN}, TQ_TAKE_AS_IS},
 };
 const size_t tq_vector_rules_count = sizeof tq_vector_rules / sizeof tq_vector_rules[0];
 
 const tq_prefix tq_prefixes[] = {
-    {"model.language_model.", "lm_head.weight"},
-    {"language_model.model.", "language_model.lm_head.weight"},
-    {"model.", "lm_head.weight"},
-    {"", "lm_head.weight"},
+    {"model.language_model.", "lm_head.weight", "embed_tokens", "layers", "norm"},
+    {"language_model.model.", "language_model.lm_head.weight", "embed_tokens", "layers", "norm"},
+    {"model.", "lm_head.weight", "embed_tokens", "layers", "norm"},
+    {"", "lm_head.weight", "embed_tokens", "layers", "norm"},
+    {"transformer.", "lm_head.weight", "wte", "h", "ln_f"}, /* GPT-2 */
+    {"", "lm_head.weight", "wte", "h", "ln_f"},
 };
 const size_t tq_prefixes_count = sizeof tq_prefixes / sizeof tq_prefixes[0];
 
 const tq_foreign tq_foreigns[] = {
-    {"visual.", "vision"},
-    {"vision_tower.", "vision"},
-    {"multi_modal_projector.", "vision"},
-    {"mtp.", "MTP"},
+    {"visual.", "vision"},         {"vision_tower.", "vision"}, {"multi_modal_projector.", "vision"}, {"mtp.", "MTP"},
+    {".attn.bias", "mask"}, /* GPT-2: which position sees which, as numbers */
+    {".attn.masked_bias", "mask"},
 };
 const size_t tq_foreigns_count = sizeof tq_foreigns / sizeof tq_foreigns[0];
 
@@ -155,7 +167,7 @@ bool tq_mlp_is(const tq_config *c, size_t block, tq_mlp mlp) {
 }
 
 bool tq_bias_present(const tq_config *c, tq_bias_rule rule) {
-    return (rule == TQ_BIAS_QKV && (c->attention_bias || c->qkv_bias)) ||
+    return rule == TQ_BIAS_ALWAYS || (rule == TQ_BIAS_QKV && (c->attention_bias || c->qkv_bias)) ||
            (rule == TQ_BIAS_ATTENTION && c->attention_bias) || (rule == TQ_BIAS_MLP && c->mlp_bias);
 }
 

@@ -13,7 +13,7 @@ typedef enum tq_role {
     TQ_ROLE_Q,
     TQ_ROLE_K,
     TQ_ROLE_V,
-    TQ_ROLE_ATTN_QKV, /* Phi-3: q, k and v in one, below each other */
+    TQ_ROLE_ATTN_QKV, /* Phi-3, GPT-2: q, k and v in one, below each other */
     TQ_ROLE_O,
     TQ_ROLE_QKV,
     TQ_ROLE_Z,
@@ -52,6 +52,8 @@ typedef enum tq_vector {
     TQ_VEC_RATE,           /* [linear_value_heads]: -exp(A_log) */
     TQ_VEC_DT_BIAS,        /* [linear_value_heads] */
     TQ_VEC_GATED_NORM,     /* [linear_value_dim] */
+    TQ_VEC_INPUT_BIAS,     /* [hidden], of the norm before the mixer: GPT-2 */
+    TQ_VEC_POST_BIAS,      /* [hidden], of the norm before the MLP */
     TQ_VEC_COUNT
 } tq_vector;
 
@@ -82,13 +84,15 @@ size_t tq_dim_of(const tq_config *c, tq_dim d);
 /* How the numbers of a small tensor are taken over. */
 typedef enum tq_take { TQ_TAKE_AS_IS, TQ_TAKE_NORM, TQ_TAKE_TRANSPOSED, TQ_TAKE_MINUS_EXP } tq_take;
 /* Which setting of the config says that a matrix has a bias. */
-typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_QKV, TQ_BIAS_ATTENTION, TQ_BIAS_MLP } tq_bias_rule;
+typedef enum tq_bias_rule { TQ_BIAS_NEVER, TQ_BIAS_ALWAYS, TQ_BIAS_QKV, TQ_BIAS_ATTENTION, TQ_BIAS_MLP } tq_bias_rule;
 
 /* Which kind of MLP a block must have to have a tensor. */
 typedef enum tq_mlp { TQ_MLP_ANY, TQ_MLP_DENSE, TQ_MLP_MIXTURE } tq_mlp;
 
-/* `mixers` and `archs` are bit sets: 1 << tq_mixer, 1 << tq_arch. Names are relative to "layers.N." */
+/* `mixers` and `archs` are bit sets: 1 << tq_mixer, 1 << tq_arch. Names are relative to "layers.N.", or what it is
+ * called. */
 typedef struct tq_matrix_rule {
+    tq_role role;      /* what it is bound as; architectures may name it differently */
     const char *label; /* without ".weight" */
     unsigned mixers;
     unsigned archs;
@@ -127,7 +131,8 @@ typedef struct tq_vector_rule {
     tq_take take;
 } tq_vector_rule;
 
-extern const tq_matrix_rule tq_matrix_rules[TQ_ROLE_COUNT];
+extern const tq_matrix_rule tq_matrix_rules[];
+extern const size_t tq_matrix_rules_count;
 extern const tq_expert_rule tq_expert_rules[TQ_EXPERT_ROLES];
 extern const tq_side_rule tq_side_rules[TQ_SIDE_COUNT];
 extern const tq_vector_rule tq_vector_rules[];
@@ -137,10 +142,11 @@ extern const size_t tq_vector_rules_count;
 bool tq_mlp_is(const tq_config *c, size_t block, tq_mlp mlp);
 bool tq_bias_present(const tq_config *c, tq_bias_rule rule);
 
-/* What may stand before "embed_tokens.weight", longest first, and the name of the output head that goes with it. */
+/* What may stand before the name of the embedding, longest first, and what goes with it. */
 typedef struct tq_prefix {
     const char *text;
-    const char *head;
+    const char *head;                     /* the output head; without ".weight" from here on: */
+    const char *embedding, *block, *norm; /* "embed_tokens", "layers" and "norm" */
 } tq_prefix;
 extern const tq_prefix tq_prefixes[];
 extern const size_t tq_prefixes_count;

@@ -57,15 +57,25 @@ static const struct foreign {
     {"logits_scaling", ONE, "not supported", 0},
     {"logit_scale", ONE, "not supported", 0},
     {"scale_emb", ONE, "not supported", 0},
+    {"scale_attn_weights", TRUE, "not supported", 0},
+    {"scale_attn_by_inverse_layer_idx", ABSENT, "not supported", 0},
+    {"add_cross_attention", ABSENT, "not supported", 0},
 };
 
 const char *tq_arch_name(tq_arch a) {
-    static const char *const names[TQ_ARCH_COUNT] = {"Llama",  "Qwen3", "Qwen3.5",   "Qwen2",      "Gemma 3",
-                                                     "OLMo 2", "Phi-3", "Qwen3-MoE", "Qwen3.5-MoE"};
+    static const char *const names[TQ_ARCH_COUNT] = {"Llama",  "Qwen3", "Qwen3.5",   "Qwen2",       "Gemma 3",
+                                                     "OLMo 2", "Phi-3", "Qwen3-MoE", "Qwen3.5-MoE", "GPT-2"};
     return names[a];
 }
 
+const char *tq_setting_name(const tq_settings *s, const char *usual) {
+    for (size_t i = 0; s->own && s->own[i][0]; i++)
+        if (strcmp(s->own[i][0], usual) == 0) return s->own[i][1];
+    return usual;
+}
+
 int tq_setting_size(const tq_settings *s, const char *key, size_t def, size_t lo, size_t hi, size_t *out, tq_err *err) {
+    key = tq_setting_name(s, key);
     const cJSON *m = tq_json_get(s->json, key);
     *out = def;
     if (!m) return TQ_OK;
@@ -77,6 +87,7 @@ int tq_setting_size(const tq_settings *s, const char *key, size_t def, size_t lo
 }
 
 int tq_setting_real(const tq_settings *s, const char *key, double def, double lo, double hi, double *out, tq_err *err) {
+    key = tq_setting_name(s, key);
     const cJSON *m = tq_json_get(s->json, key);
     *out = def;
     if (!m) return TQ_OK;
@@ -87,6 +98,7 @@ int tq_setting_real(const tq_settings *s, const char *key, double def, double lo
 }
 
 int tq_setting_bool(const tq_settings *s, const char *key, bool def, bool *out, tq_err *err) {
+    key = tq_setting_name(s, key);
     const cJSON *m = tq_json_get(s->json, key);
     *out = def;
     if (!m) return TQ_OK;
@@ -99,7 +111,7 @@ int tq_setting_bool(const tq_settings *s, const char *key, bool def, bool *out, 
 static int required(const tq_settings *s, const char *key, size_t def, size_t hi, size_t *out, tq_err *err) {
     if (tq_setting_size(s, key, def, 1, hi, out, err)) return TQ_FAIL;
     if (*out > 0) return TQ_OK;
-    tq_fail(err, "%s: %s is missing", s->file, key);
+    tq_fail(err, "%s: %s is missing", s->file, tq_setting_name(s, key));
     return TQ_FAIL;
 }
 
@@ -124,7 +136,10 @@ static int read_activation(const tq_settings *s, const tq_family *f, tq_config *
     static const struct {
         const char *name;
         tq_activation activation;
-    } names[] = {{"silu", TQ_ACT_SILU}, {"swish", TQ_ACT_SILU}, {"gelu_pytorch_tanh", TQ_ACT_GELU_TANH}};
+    } names[] = {{"silu", TQ_ACT_SILU},
+                 {"swish", TQ_ACT_SILU},
+                 {"gelu_pytorch_tanh", TQ_ACT_GELU_TANH},
+                 {"gelu_new", TQ_ACT_GELU_TANH}};
     const cJSON *m = tq_json_get(s->json, f->activation_key);
     const char *act = cJSON_GetStringValue(m);
     c->activation = f->activation;
@@ -169,11 +184,12 @@ static int read_sizes(const tq_settings *s, const tq_family *f, tq_config *c, tq
     double eps;
     if (required(s, "vocab_size", f->vocab, MAX_VOCAB, &c->vocab, err) ||
         required(s, "hidden_size", 0, MAX_WIDTH, &c->hidden, err) ||
-        required(s, "intermediate_size", f->intermediate, MAX_WIDTH, &c->intermediate, err) ||
+        required(s, "intermediate_size", f->feed ? f->feed * c->hidden : f->intermediate, MAX_WIDTH, &c->intermediate,
+                 err) ||
         required(s, "num_hidden_layers", 0, TQ_MAX_BLOCKS, &c->blocks, err) ||
         required(s, "num_attention_heads", f->heads, MAX_HEADS, &c->heads, err) ||
         tq_setting_size(s, "max_position_embeddings", f->context, 1, MAX_CONTEXT, &c->context, err) ||
-        tq_setting_real(s, "rms_norm_eps", 1e-6, 1e-12, 1, &eps, err))
+        tq_setting_real(s, "rms_norm_eps", f->norm_eps > 0 ? f->norm_eps : 1e-6, 1e-12, 1, &eps, err))
         return TQ_FAIL;
     c->norm_eps = (float)eps;
     if (read_heads(s, f, c, err)) return TQ_FAIL;
@@ -223,7 +239,7 @@ static int read_ends(const tq_docs *docs, const tq_settings *top, const tq_setti
     int rc = path ? TQ_OK : tq_fail(err, "%s: out of memory", name);
     if (path && tq_docs_has(docs, name)) {
         cJSON *json = tq_docs_load(docs, name, MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
-        const tq_settings generation = {path, json};
+        const tq_settings generation = {path, json, NULL};
         rc = json ? tq_json_unique(path, "the file", json, err) : TQ_FAIL;
         if (!rc) rc = read_eos(&generation, c, err);
         cJSON_Delete(json);
@@ -263,11 +279,12 @@ static int find_family(const tq_settings *top, tq_settings *text, const tq_famil
     for (size_t i = 0; i < tq_families_count; i++)
         if (strcmp(tq_families[i].model_type, type) == 0) {
             *out = &tq_families[i];
+            text->own = tq_families[i].own;
             return TQ_OK;
         }
     tq_fail(err,
             "%s: model_type %s is not supported: expected llama, mistral, qwen2, qwen3, qwen3_moe, "
-            "qwen3_5, qwen3_5_moe, gemma3, olmo2 or phi3",
+            "qwen3_5, qwen3_5_moe, gemma3, olmo2, phi3 or gpt2",
             top->file, type);
     return TQ_FAIL;
 }
@@ -282,7 +299,7 @@ static int read_config(const tq_docs *docs, const tq_settings *top, tq_config *c
         read_activation(&text, f, c, err) || read_sizes(&text, f, c, err) || read_biases(&text, f, c, err) ||
         read_tied(top, &text, f, c, err))
         return TQ_FAIL;
-    if (f->more(&text, f, c, err) || tq_config_rope(&text, f, c, err)) return TQ_FAIL;
+    if (f->more(&text, f, c, err) || (!c->layer_norm && tq_config_rope(&text, f, c, err))) return TQ_FAIL;
     return read_ends(docs, top, &text, f, c, err);
 }
 
@@ -293,7 +310,7 @@ static int load(const tq_docs *docs, tq_config *out, tq_err *err) {
     char *path = tq_docs_path(docs, name);
     if (!path) return tq_fail(err, "%s: out of memory", name);
     cJSON *json = tq_docs_load(docs, name, MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, err);
-    const tq_settings top = {path, json};
+    const tq_settings top = {path, json, NULL};
     int rc = json ? read_config(docs, &top, out, err) : TQ_FAIL;
     cJSON_Delete(json);
     free(path);

@@ -17,6 +17,7 @@ typedef enum tq_arch {
     TQ_ARCH_PHI3,
     TQ_ARCH_QWEN3_MOE,
     TQ_ARCH_QWEN3_5_MOE,
+    TQ_ARCH_GPT2,
     TQ_ARCH_COUNT
 } tq_arch;
 typedef enum tq_activation { TQ_ACT_SILU, TQ_ACT_GELU_TANH } tq_activation; /* of the MLP's gate */
@@ -68,6 +69,7 @@ typedef struct tq_config {
     bool mlp_bias;
     bool output_gate;   /* Qwen3.5: q_proj is twice as tall, sigmoid gate on the attention output */
     bool norm_plus_one; /* Qwen3.5, Gemma: RMSNorm weights are stored minus 1 */
+    bool layer_norm;    /* GPT-2: norms take the mean off and have a bias; positions are learned vectors, none rotate */
     bool wide_qk_norm;  /* OLMo 2: queries and keys are normalised over all heads together */
     tq_rope rope;
     tq_rope local_rope; /* of local blocks; the same as rope but for Gemma */

@@ -199,6 +199,23 @@ static int read_qwen3_5_moe(const tq_settings *s, const tq_family *f, tq_config 
     return TQ_OK;
 }
 
+/* The usual settings by the names that GPT-2 has for them. */
+static const char *const gpt2_names[][2] = {{"hidden_size", "n_embd"},
+                                            {"num_hidden_layers", "n_layer"},
+                                            {"num_attention_heads", "n_head"},
+                                            {"intermediate_size", "n_inner"},
+                                            {"max_position_embeddings", "n_positions"},
+                                            {"rms_norm_eps", "layer_norm_epsilon"},
+                                            {NULL, NULL}};
+
+static int read_gpt2(const tq_settings *s, const tq_family *f, tq_config *c, tq_err *err) {
+    (void)f;
+    c->layer_norm = true;
+    if (c->heads != c->kv_heads || c->heads * c->head_dim != c->hidden)
+        return tq_fail(err, "%s: GPT-2 has as many keys as queries, and n_embd is all heads together", s->file);
+    return TQ_OK;
+}
+
 const tq_family tq_families[] = {
     {.model_type = "llama",
      .arch = TQ_ARCH_LLAMA,
@@ -314,5 +331,18 @@ const tq_family tq_families[] = {
      .attention_bias = true,
      .activation_key = "hidden_act",
      .more = read_qwen3_5_moe},
+    {.model_type = "gpt2",
+     .arch = TQ_ARCH_GPT2,
+     .vocab = 50257,
+     .feed = 4,
+     .norm_eps = 1e-5,
+     .context = 1024,
+     .bos = 50256,
+     .eos = 50256,
+     .tied = true,
+     .own = gpt2_names,
+     .activation_key = "activation_function",
+     .activation = TQ_ACT_GELU_TANH,
+     .more = read_gpt2},
 };
 const size_t tq_families_count = sizeof tq_families / sizeof *tq_families;

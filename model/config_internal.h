@@ -9,7 +9,10 @@
 typedef struct tq_settings {
     const char *file;
     const cJSON *json;
+    const char *const (*own)[2]; /* NULL, or what the family calls the usual settings: pairs, NULL at the end */
 } tq_settings;
+/* What s calls a setting. */
+const char *tq_setting_name(const tq_settings *s, const char *usual);
 
 /* Each takes `def` when the member is absent or null, and fails on a wrong type or a value outside lo .. hi. */
 int tq_setting_size(const tq_settings *s, const char *key, size_t def, size_t lo, size_t hi, size_t *out, tq_err *err);
@@ -20,10 +23,13 @@ int tq_setting_bool(const tq_settings *s, const char *key, bool def, bool *out, 
 typedef struct tq_family {
     const char *model_type;
     tq_arch arch;
-    size_t vocab, heads; /* 0: the file must say it */
-    size_t intermediate; /* 0: the file must say it */
-    size_t kv_heads;     /* 0: as many as heads */
-    size_t head_dim;     /* 0: hidden / heads */
+    size_t vocab, heads;         /* 0: the file must say it */
+    size_t intermediate;         /* 0: the file must say it, unless: */
+    size_t feed;                 /* it is so many times the hidden size */
+    double norm_eps;             /* 0: 1e-6 */
+    const char *const (*own)[2]; /* of tq_settings */
+    size_t kv_heads;             /* 0: as many as heads */
+    size_t head_dim;             /* 0: hidden / heads */
     size_t context;
     double partial_rotary, theta;
     int bos, eos;

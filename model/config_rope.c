@@ -112,7 +112,7 @@ static int read_scaling(const tq_settings *s, const tq_settings *top, const tq_c
 static int read_rope(const tq_settings *top, const cJSON *json, double theta, const tq_family *f, const tq_config *c,
                      tq_rope *out, tq_err *err) {
     if (!cJSON_IsObject(json)) return tq_fail(err, "%s: expected an object of rope settings", top->file);
-    const tq_settings s = {top->file, json};
+    const tq_settings s = {top->file, json, NULL};
     const char *name = tq_json_text(json, "rope_type");
     if (!name) name = tq_json_text(json, "type");
     if (!name) name = "default";

@@ -238,22 +238,49 @@ static int write_dense(tq_export_run *r, const tq_qmatrix *q, tq_dtype dtype, tq
     return rc;
 }
 
-static int put_dense(tq_export_run *r, const tq_matrix *m, const tq_qmatrix *q, tq_export_pass pass, tq_err *err) {
-    char tensor[NAME_SIZE];
-    if (pass == TQ_PASS_WRITE) return write_dense(r, q, TQ_BF16, err);
-    (void)snprintf(tensor, sizeof tensor, "%s.weight", m->name);
-    return tq_export_declare(r, tensor, tq_dtype_name(TQ_BF16), (const size_t[]){m->w.rows, m->w.cols}, 2,
-                             m->w.rows * m->w.cols * sizeof(uint16_t), err);
+/* The same as the file has it, [cols, rows]: GPT-2. */
+static int write_transposed(tq_export_run *r, const tq_qmatrix *q, tq_err *err) {
+    size_t rows = tq_qmatrix_rows(q), cols = tq_qmatrix_cols(q);
+    float *row = malloc(TQ_TILE_ROWS * cols * sizeof *row),
+          *scratch = malloc((tq_qmatrix_scratch(q) + 1) * sizeof *scratch);
+    float *all = tq_calloc_aligned(rows, cols * sizeof *all);
+    uint16_t *half = malloc(rows * cols * sizeof *half);
+    int rc = row && scratch && all && half ? TQ_OK : tq_fail(err, "%s: out of memory", r->job->path);
+    for (size_t at = 0; rc == TQ_OK && at < rows; at += TQ_TILE_ROWS) {
+        size_t n = rows - at < TQ_TILE_ROWS ? rows - at : TQ_TILE_ROWS;
+        tq_qmatrix_dequantize_rows(q, at, n, row, scratch);
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; c < cols; c++)
+                all[c * rows + at + i] = row[i * cols + c];
+    }
+    if (rc == TQ_OK) {
+        tq_k()->f32_to_bf16(half, all, rows * cols);
+        rc = tq_export_data(r, half, rows * cols * sizeof *half, err);
+    }
+    free(row);
+    free(scratch);
+    free(all);
+    free(half);
+    return rc;
 }
 
-/* A matrix as stored, as a tensor of its own or, with name NULL, as a part of one. */
-static int put_kept(tq_export_run *r, const tq_matrix *x, const char *name, tq_dtype dtype, tq_export_pass pass,
-                    tq_err *err) {
+static int put_dense(tq_export_run *r, const tq_matrix *m, const tq_qmatrix *q, tq_export_pass pass, tq_err *err) {
+    char tensor[NAME_SIZE];
+    bool transposed = m->w.transposed;
+    if (pass == TQ_PASS_WRITE) return transposed ? write_transposed(r, q, err) : write_dense(r, q, TQ_BF16, err);
+    (void)snprintf(tensor, sizeof tensor, "%s.weight", m->name);
+    return tq_export_declare(r, tensor, tq_dtype_name(TQ_BF16),
+                             (const size_t[]){transposed ? m->w.cols : m->w.rows, transposed ? m->w.rows : m->w.cols},
+                             2, m->w.rows * m->w.cols * sizeof(uint16_t), err);
+}
+
+/* A matrix as stored: declared as a tensor of its own; what is written may be a part of one as well. */
+static int put_kept(tq_export_run *r, const tq_matrix *x, tq_dtype dtype, tq_export_pass pass, tq_err *err) {
     char tensor[NAME_SIZE];
     bool as_is = !x->w.codec && !x->w.paired && x->w.dtype == dtype;
     if (pass == TQ_PASS_WRITE)
         return as_is ? tq_export_data(r, x->w.data, tq_matrix_bytes(&x->w), err) : write_floats(r, x->w, 0, err);
-    (void)snprintf(tensor, sizeof tensor, "%s.weight", name);
+    (void)snprintf(tensor, sizeof tensor, "%s.weight", x->name);
     return tq_export_declare(r, tensor, tq_dtype_name(dtype), (const size_t[]){x->w.rows, x->w.cols}, 2,
                              x->w.rows * x->w.cols * tq_dtype_size(dtype), err);
 }
@@ -267,7 +294,7 @@ static int put_split(tq_export_run *r, const tq_tensor *t, tq_export_pass pass, 
         const tq_qmatrix *q = tq_export_packed(model, r->job->q, i);
         if (x->tensor != t) continue;
         if (!q)
-            rc = put_kept(r, x, x->name, t->codec || t->paired ? TQ_F32 : t->dtype, pass, err);
+            rc = put_kept(r, x, t->codec || t->paired ? TQ_F32 : t->dtype, pass, err);
         else
             rc = r->kind == TQ_KIND_TQ ? put_packed(r, x->name, q, pass, err) : put_dense(r, x, q, pass, err);
     }
@@ -289,7 +316,7 @@ static int put_stacked(tq_export_run *r, const tq_tensor *t, tq_dtype dtype, tq_
         if (i == tq_model_matrices(model)) return tq_fail(err, "%s: tensor %s is bound in part", r->job->path, t->name);
         const tq_matrix *x = tq_model_matrix(model, i);
         const tq_qmatrix *q = tq_export_packed(model, r->job->q, i);
-        rc = q ? write_dense(r, q, dtype, err) : put_kept(r, x, NULL, dtype, pass, err);
+        rc = q ? write_dense(r, q, dtype, err) : put_kept(r, x, dtype, pass, err);
         at += tq_matrix_bytes(&x->w);
     }
     return rc;

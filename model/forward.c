@@ -1,5 +1,6 @@
 /* forward.c - blocks, embedding, head, and the sequence that is continued. The parts are in linear.c, attention.c,
  * deltanet.c, rope.c and cache.c. */
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +131,7 @@ typedef struct token_rows {
     const tq_forward *f;
     float *y;
     const float *x;
-    const float *w;
+    const float *w, *bias; /* of a norm; bias: of layer norms, else NULL */
     size_t width;
     atomic_bool bad;
 } token_rows;
@@ -139,15 +140,35 @@ static size_t rows_grain(size_t width) {
     return TASK_VALUES / width + 1;
 }
 
+/* y = (x - mean) / sqrt(variance + eps) * w + bias; sums in double. */
+static void layer_norm(float *y, const float *x, const float *w, const float *bias, size_t n, float eps) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    float scale = (float)(1.0 / sqrt(squares / (double)n + (double)eps)), middle = (float)mean;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - middle) * scale * w[i] + bias[i];
+}
+
 static void norm_some(void *ctx, size_t begin, size_t end, int thread) {
     const token_rows *t = ctx;
     (void)thread;
-    for (size_t i = begin; i < end; i++)
-        tq_k()->rmsnorm(t->y + i * t->width, t->x + i * t->width, t->w, t->width, t->f->config->norm_eps);
+    for (size_t i = begin; i < end; i++) {
+        float *y = t->y + i * t->width;
+        const float *x = t->x + i * t->width;
+        if (t->bias)
+            layer_norm(y, x, t->w, t->bias, t->width, t->f->config->norm_eps);
+        else
+            tq_k()->rmsnorm(y, x, t->w, t->width, t->f->config->norm_eps);
+    }
 }
 
-static void norm_rows(tq_forward *f, float *y, const float *x, const float *w, size_t n) {
-    token_rows t = {.f = f, .y = y, .x = x, .w = w, .width = f->config->hidden};
+/* bias: NULL for RMS norms. */
+static void norm_rows(tq_forward *f, float *y, const float *x, const float *w, const float *bias, size_t n) {
+    token_rows t = {.f = f, .y = y, .x = x, .w = w, .bias = bias, .width = f->config->hidden};
     tq_forward_parallel(f, n, rows_grain(t.width), norm_some, &t);
 }
 
@@ -169,7 +190,8 @@ static void take_out(const tq_block_run *r, tq_vector norm) {
     tq_forward_parallel(r->f, r->seqs * r->len, rows_grain(t.width), norm_add_some, &t);
 }
 
-/* gelu(g) * u with the tanh form of gelu: g * sigmoid(2 sqrt(2 / pi) (g + 0.044715 g^3)). */
+/* gelu(g) * u, or gelu(g) where there is no u, with the tanh form of gelu:
+ * g * sigmoid(2 sqrt(2 / pi) (g + 0.044715 g^3)). */
 static void gelu_mul_some(void *ctx, size_t begin, size_t end, int thread) {
     enum { CHUNK = 256 };
     static const float twice = 1.5957691216057308F; /* 2 sqrt(2 / pi) */
@@ -181,7 +203,7 @@ static void gelu_mul_some(void *ctx, size_t begin, size_t end, int thread) {
         float *g = t->y + at;
         for (size_t i = 0; i < n; i++) {
             inner[i] = twice * (g[i] + 0.044715F * g[i] * g[i] * g[i]);
-            g[i] *= t->x[at + i];
+            if (t->x) g[i] *= t->x[at + i];
         }
         tq_k()->sigmoid_mul(g, inner, n);
     }
@@ -232,6 +254,13 @@ static int run_gate(const tq_block_run *r, size_t n, size_t width, tq_err *err) 
     if (rc == TQ_OK) rc = tq_buffer_need(&f->up, n * (fused ? 2 : 1) * width, err);
     if (rc != TQ_OK) return rc;
     token_rows t = {.f = f, .y = f->gate.data, .x = f->up.data, .width = width};
+    if (!fused && r->w->matrix[TQ_ROLE_GATE] == SIZE_MAX) { /* GPT-2: act(up x) */
+        tq_linear_job up = tq_linear_role(f, r->q, r->w, TQ_ROLE_UP, f->gate.data, width, false);
+        t.x = NULL;
+        rc = tq_linear_run(f, &up, 1, f->x.data, n, err);
+        if (rc == TQ_OK) tq_forward_parallel(f, n, rows_grain(width), gelu_mul_some, &t);
+        return rc;
+    }
     if (fused) {
         tq_linear_job both = tq_linear_role(f, r->q, r->w, TQ_ROLE_GATE_UP, f->up.data, 2 * width, false);
         rc = tq_linear_run(f, &both, 1, f->x.data, n, err);
@@ -257,13 +286,29 @@ static int run_mlp(const tq_block_run *r, tq_err *err) {
 }
 
 /* x = norm(h), or h as it is where the architecture has no norm there. */
-static void make_input(const tq_block_run *r, tq_vector norm) {
+static void make_input(const tq_block_run *r, tq_vector norm, tq_vector bias) {
     tq_forward *f = r->f;
     size_t n = r->seqs * r->len;
     if (r->w->vec[norm])
-        norm_rows(f, f->x.data, r->h, r->w->vec[norm], n);
+        norm_rows(f, f->x.data, r->h, r->w->vec[norm], r->w->vec[bias], n);
     else
         memcpy(f->x.data, r->h, n * f->config->hidden * sizeof *r->h);
+}
+
+/* Learned positions are added where the first block begins, which knows where its sequences do. */
+static int add_positions(const tq_block_run *r, tq_err *err) {
+    const tq_matrix_view *w = tq_model_positions(r->f->model);
+    size_t hidden = r->f->config->hidden;
+    if (!w || r->block) return TQ_OK;
+    if (r->position + r->len > w->rows)
+        return tq_fail(err, "%zu tokens: the model has learned %zu positions", r->position + r->len, w->rows);
+    int rc = tq_buffer_need(&r->f->up, hidden, err);
+    for (size_t t = 0; t < r->len && rc == TQ_OK; t++) {
+        tq_matrix_row(w, r->position + t, r->f->up.data);
+        for (size_t s = 0; s < r->seqs; s++)
+            tq_k()->axpy(r->h + (s * r->len + t) * hidden, 1.0F, r->f->up.data, hidden);
+    }
+    return rc;
 }
 
 static int run_block(tq_block_run *r, const tq_progress *p, tq_err *err) {
@@ -272,15 +317,16 @@ static int run_block(tq_block_run *r, const tq_progress *p, tq_err *err) {
     bool apart = r->w->vec[TQ_VEC_MIXER_OUT_NORM] != NULL;
     int rc = tq_buffer_need(&f->x, n * hidden, err);
     if (rc == TQ_OK && apart) rc = tq_buffer_need(&f->out, n * hidden, err);
+    if (rc == TQ_OK) rc = add_positions(r, err);
     if (rc != TQ_OK) return rc;
     r->out = apart ? f->out.data : r->h;
     if (tq_progress_cancelled(p)) return tq_cancelled(err);
-    make_input(r, TQ_VEC_INPUT_NORM);
+    make_input(r, TQ_VEC_INPUT_NORM, TQ_VEC_INPUT_BIAS);
     rc = r->w->mixer == TQ_MIXER_DELTANET ? tq_deltanet_run(r, err) : tq_attention_run(r, err);
     if (rc != TQ_OK) return rc;
     take_out(r, TQ_VEC_MIXER_OUT_NORM);
     if (tq_progress_cancelled(p)) return tq_cancelled(err);
-    make_input(r, TQ_VEC_POST_NORM);
+    make_input(r, TQ_VEC_POST_NORM, TQ_VEC_POST_BIAS);
     rc = f->config->mixture[r->block] ? tq_experts_run(r, err) : run_mlp(r, err);
     if (rc != TQ_OK) return rc;
     take_out(r, TQ_VEC_MLP_OUT_NORM);
@@ -336,7 +382,7 @@ int tq_forward_embed(tq_forward *f, tq_variant q, const int *ids, size_t n, floa
 }
 
 void tq_forward_final_norm(tq_forward *f, const float *h, size_t n, float *out) {
-    norm_rows(f, out, h, tq_model_final_norm(f->model), n);
+    norm_rows(f, out, h, tq_model_final_norm(f->model), tq_model_final_bias(f->model), n);
 }
 
 int tq_forward_logits(tq_forward *f, tq_variant q, const float *h, size_t n, float *logits, tq_err *err) {

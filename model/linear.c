@@ -13,6 +13,8 @@
 #define VECTOR_BYTES ((size_t)32 << 10)
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
+/* Rows of a matrix that is not flat, converted together. */
+#define GATHERED_ROWS 16
 /* Inputs that one task multiplies with one panel of rows. */
 #define BLOCK_INPUTS 512
 /* Rows of a bf16 panel: with 3072 columns it leaves half of a second-level cache of 1 MiB to the inputs. */
@@ -172,13 +174,14 @@ static const tq_linear_job *job_of(const linear_run *run, size_t task, size_t *w
     return &run->jobs[j];
 }
 
-/* y[0..rows) of a matrix as stored, from row r0. row: [cols], scratch of a matrix that is not flat. */
+/* y[0..rows) of a matrix as stored, from row r0. row: [GATHERED_ROWS, cols], scratch of a matrix that is not flat. */
 static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, const float *x, float *y, float *row) {
     const tq_kernels *k = tq_k();
     if (!tq_matrix_is_flat(w)) {
-        for (size_t r = 0; r < rows; r++) {
-            tq_matrix_row(w, r0 + r, row);
-            k->matvec_f32(y + r, row, x, 1, w->cols);
+        for (size_t r = 0, n; r < rows; r += n) {
+            n = rows - r < GATHERED_ROWS ? rows - r : GATHERED_ROWS;
+            tq_matrix_rows(w, r0 + r, n, row);
+            k->matvec_f32(y + r, row, x, n, w->cols);
         }
         return;
     }
@@ -266,8 +269,7 @@ static void tell_rows(const linear_run *run) {
 /* Rows r0 .. r0+rows-1 as stored, as floats: in the map itself or converted into `panel`. */
 static const float *stored_panel(const tq_matrix_view *w, size_t r0, size_t rows, float *panel) {
     if (!tq_matrix_is_flat(w)) {
-        for (size_t r = 0; r < rows; r++)
-            tq_matrix_row(w, r0 + r, panel + r * w->cols);
+        tq_matrix_rows(w, r0, rows, panel);
         return panel;
     }
     const char *data = (const char *)w->data + r0 * w->cols * tq_dtype_size(w->dtype);
@@ -363,7 +365,7 @@ static size_t share_out(linear_run *run) {
     for (size_t j = 0; j < run->count; j++) {
         const tq_matrix_view *w = run->jobs[j].w;
         size_t height = task_rows(run, &run->jobs[j]);
-        size_t floats = (run->vector ? 1 : height) * round_up(w->cols, TQ_BLOCK);
+        size_t floats = (run->vector ? GATHERED_ROWS : height) * round_up(w->cols, TQ_BLOCK);
         run->first[j + 1] = run->first[j] + ceil_div(w->rows, height) * ceil_div(run->n, BLOCK_INPUTS);
         if (floats > panel) panel = floats;
     }

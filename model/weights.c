@@ -18,7 +18,9 @@ struct tq_model {
     tq_config config;
     tq_rotation_cache *rotations;
     const tq_prefix *prefix;
+    tq_matrix_view positions; /* learned ones; data NULL: none */
     float *final_norm;
+    float *final_bias;               /* or NULL */
     float *rope_divisors;            /* of a GGUF file; or NULL */
     struct tq_block_weights *blocks; /* [config.blocks] */
     tq_matrix *matrices;
@@ -143,9 +145,16 @@ static int bind_weights(tq_model *m, tq_matrix *x, tq_err *err) {
         int rc = tq_packed_load(m->source, x->name, rows, cols, m->rotations, &x->packed, err);
         if (rc != TQ_OK || x->packed) return rc;
     }
-    x->tensor = find_tensor(m, tensor, (const size_t[]){rows, cols}, 2, err);
+    bool transposed = m->config.arch == TQ_ARCH_GPT2 && x->end == TQ_END_NONE;
+    x->tensor = find_tensor(m, tensor, (const size_t[]){transposed ? cols : rows, transposed ? rows : cols}, 2, err);
     if (!x->tensor) return TQ_FAIL;
+    if (transposed && x->tensor->codec)
+        return tq_fail(err, "%s: tensor %s is %s, expected floats", tq_source_path(m->source), tensor,
+                       x->tensor->dtype_name);
     x->w = tq_tensor_view(x->tensor);
+    x->w.rows = rows;
+    x->w.cols = cols;
+    x->w.transposed = transposed;
     return TQ_OK;
 }
 
@@ -153,7 +162,7 @@ static int bind_weights(tq_model *m, tq_matrix *x, tq_err *err) {
 static tq_matrix *add_block_matrix(tq_model *m, size_t block, const char *label, tq_dim rows, tq_dim cols,
                                    tq_err *err) {
     char name[NAME_SIZE];
-    (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, label);
+    (void)snprintf(name, sizeof name, "%s%s.%zu.%s", m->prefix->text, m->prefix->block, block, label);
     tq_matrix *x = add_matrix(m, name, tq_dim_of(&m->config, rows), tq_dim_of(&m->config, cols), err);
     if (!x) return NULL;
     x->label = label;
@@ -161,11 +170,10 @@ static tq_matrix *add_block_matrix(tq_model *m, size_t block, const char *label,
     return x;
 }
 
-static int bind_matrix(tq_model *m, size_t block, tq_role role, tq_err *err) {
-    const tq_matrix_rule *rule = &tq_matrix_rules[role];
+static int bind_matrix(tq_model *m, size_t block, const tq_matrix_rule *rule, tq_err *err) {
     tq_matrix *x = add_block_matrix(m, block, rule->label, rule->rows, rule->cols, err);
     if (!x) return TQ_FAIL;
-    m->blocks[block].matrix[role] = m->n_matrices - 1;
+    m->blocks[block].matrix[rule->role] = m->n_matrices - 1;
     int rc = bind_weights(m, x, err);
     if (rc == TQ_OK && tq_bias_present(&m->config, rule->bias)) {
         char tensor[NAME_SIZE + 8];
@@ -185,7 +193,8 @@ static int bind_part(tq_model *m, tq_matrix *x, const tq_expert_rule *rule, bool
     for (size_t k = 0; k < sizeof rule->stacked / sizeof *rule->stacked && !*found; k++) {
         size_t parts = rule->stacked[k].parts, part = rule->stacked[k].part;
         if (!rule->stacked[k].name) continue;
-        (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, x->block, rule->stacked[k].name);
+        (void)snprintf(name, sizeof name, "%s%s.%zu.%s", m->prefix->text, m->prefix->block, x->block,
+                       rule->stacked[k].name);
         if (!tq_source_find(m->source, name)) continue;
         const tq_tensor *t = find_tensor(m, name, (const size_t[]){m->config.experts, parts * rows, cols}, 3, err);
         if (!t) return TQ_FAIL;
@@ -242,19 +251,20 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
         size_t shape[3];
         for (size_t d = 0; d < rule->rank; d++)
             shape[d] = tq_dim_of(c, rule->shape[d]);
-        (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
+        (void)snprintf(name, sizeof name, "%s%s.%zu.%s", m->prefix->text, m->prefix->block, block, rule->name);
         rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[rule->vec], err);
     }
     for (int i = 0; i < TQ_SIDE_COUNT && rc == TQ_OK; i++) {
         const tq_side_rule *rule = &tq_side_rules[i];
         if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch) || !tq_mlp_is(c, block, rule->mlp)) continue;
-        (void)snprintf(name, sizeof name, "%slayers.%zu.%s", m->prefix->text, block, rule->name);
+        (void)snprintf(name, sizeof name, "%s%s.%zu.%s", m->prefix->text, m->prefix->block, block, rule->name);
         rc = bind_kept_matrix(m, name, tq_dim_of(c, rule->rows), tq_dim_of(c, rule->cols), &w->side[i], err);
     }
-    for (int i = 0; i < TQ_ROLE_COUNT && rc == TQ_OK; i++)
-        if (is_in(tq_matrix_rules[i].mixers, w->mixer) && is_in(tq_matrix_rules[i].archs, c->arch) &&
-            tq_mlp_is(c, block, tq_matrix_rules[i].mlp))
-            rc = bind_matrix(m, block, (tq_role)i, err);
+    for (size_t i = 0; i < tq_matrix_rules_count && rc == TQ_OK; i++) {
+        const tq_matrix_rule *rule = &tq_matrix_rules[i];
+        if (is_in(rule->mixers, w->mixer) && is_in(rule->archs, c->arch) && tq_mlp_is(c, block, rule->mlp))
+            rc = bind_matrix(m, block, rule, err);
+    }
     if (rc == TQ_OK && c->mixture[block]) rc = bind_experts(m, block, err);
     return rc;
 }
@@ -263,15 +273,17 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
 static int find_prefix(tq_model *m, tq_err *err) {
     char name[NAME_SIZE], packed[NAME_SIZE];
     for (size_t i = 0; i < tq_prefixes_count; i++) {
-        (void)snprintf(name, sizeof name, "%sembed_tokens.weight", tq_prefixes[i].text);
-        (void)snprintf(packed, sizeof packed, "%sembed_tokens" TQ_PACKED_INFIX "spec", tq_prefixes[i].text);
-        if (!tq_source_find(m->source, name) && !tq_source_find(m->source, packed)) continue;
+        const tq_prefix *p = &tq_prefixes[i];
+        (void)snprintf(name, sizeof name, "%s%s.weight", p->text, p->embedding);
+        (void)snprintf(packed, sizeof packed, "%s%s" TQ_PACKED_INFIX "spec", p->text, p->embedding);
+        bool there = tq_source_find(m->source, name) || tq_source_find(m->source, packed);
+        if (!there || (strcmp(p->norm, "ln_f") == 0) != m->config.layer_norm) continue;
         m->prefix = &tq_prefixes[i];
         (void)snprintf(m->config.prefix, sizeof m->config.prefix, "%s", m->prefix->text);
         return TQ_OK;
     }
-    (void)tq_fail(err, "%s: tensor model.embed_tokens.weight is missing, expected [%zu, %zu]",
-                  tq_source_path(m->source), m->config.vocab, m->config.hidden);
+    (void)tq_fail(err, "%s: tensor %s.weight is missing, expected [%zu, %zu]", tq_source_path(m->source),
+                  m->config.layer_norm ? "transformer.wte" : "model.embed_tokens", m->config.vocab, m->config.hidden);
     return TQ_FAIL;
 }
 
@@ -314,8 +326,8 @@ static int bind_ends(tq_model *m, tq_err *err) {
     const tq_config *c = &m->config;
     char name[NAME_SIZE];
     m->n_in_blocks = m->embedding = m->head = m->n_matrices;
-    (void)snprintf(name, sizeof name, "%sembed_tokens", m->prefix->text);
-    int rc = bind_end(m, name, "embed_tokens", c->tied ? TQ_END_TIED : TQ_END_EMBEDDING, err);
+    (void)snprintf(name, sizeof name, "%s%s", m->prefix->text, m->prefix->embedding);
+    int rc = bind_end(m, name, m->prefix->embedding, c->tied ? TQ_END_TIED : TQ_END_EMBEDDING, err);
     if (rc != TQ_OK || c->tied) return rc;
     m->head = m->n_matrices;
     (void)snprintf(name, sizeof name, "%s", m->prefix->head);
@@ -326,8 +338,14 @@ static int bind_ends(tq_model *m, tq_err *err) {
 static int bind_final_norm(tq_model *m, tq_err *err) {
     const tq_config *c = &m->config;
     char name[NAME_SIZE];
-    (void)snprintf(name, sizeof name, "%snorm.weight", m->prefix->text);
+    (void)snprintf(name, sizeof name, "%s%s.weight", m->prefix->text, m->prefix->norm);
     int rc = bind_vector(m, name, &c->hidden, 1, TQ_TAKE_NORM, &m->final_norm, err);
+    if (rc == TQ_OK && c->layer_norm) {
+        (void)snprintf(name, sizeof name, "%s%s.bias", m->prefix->text, m->prefix->norm);
+        rc = bind_vector(m, name, &c->hidden, 1, TQ_TAKE_AS_IS, &m->final_bias, err);
+        (void)snprintf(name, sizeof name, "%swpe.weight", m->prefix->text);
+        if (rc == TQ_OK) rc = bind_kept_matrix(m, name, c->context, c->hidden, &m->positions, err);
+    }
     return rc == TQ_OK ? bind_divisors(m, err) : rc;
 }
 
@@ -411,6 +429,7 @@ void tq_model_free(tq_model *m) {
             free(m->blocks[b].vec[i]);
     tq_rotation_cache_free(m->rotations);
     free(m->final_norm);
+    free(m->final_bias);
     free(m->rope_divisors);
     free(m->blocks);
     free(m->matrices);
@@ -497,4 +516,10 @@ size_t tq_model_head(const tq_model *m) {
 }
 const float *tq_model_final_norm(const tq_model *m) {
     return m->final_norm;
+}
+const float *tq_model_final_bias(const tq_model *m) {
+    return m->final_bias;
+}
+const tq_matrix_view *tq_model_positions(const tq_model *m) {
+    return m->positions.data ? &m->positions : NULL;
 }

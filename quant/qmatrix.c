@@ -26,7 +26,7 @@ const char *tq_dtype_name(tq_dtype t) {
 }
 
 bool tq_matrix_is_flat(const tq_matrix_view *w) {
-    return w->dtype != TQ_CODED && !w->paired;
+    return w->dtype != TQ_CODED && !w->paired && !w->transposed;
 }
 
 static size_t row_bytes(const tq_matrix_view *w) {
@@ -44,17 +44,50 @@ static size_t stored_row(const tq_matrix_view *w, size_t r) {
     return r - i + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
+/* Floats of w from element `at` on. */
+static void take_floats(const tq_matrix_view *w, size_t at, size_t n, float *out) {
+    const char *p = (const char *)w->data + at * dtypes[w->dtype].size;
+    if (w->dtype == TQ_F32)
+        memcpy(out, p, n * sizeof *out);
+    else if (w->dtype == TQ_F16)
+        tq_k()->f16_to_f32(out, (const uint16_t *)(const void *)p, n);
+    else
+        tq_k()->bf16_to_f32(out, (const uint16_t *)(const void *)p, n);
+}
+
+/* Rows of a transposed matrix: what lies together in the file is taken together. */
+static void gather_rows(const tq_matrix_view *w, size_t r0, size_t n, float *out) {
+    enum { TOGETHER = 64 };
+    float run[TOGETHER];
+    for (size_t r = 0; r < n; r += TOGETHER) {
+        size_t some = n - r < TOGETHER ? n - r : TOGETHER;
+        for (size_t c = 0; c < w->cols; c++) {
+            take_floats(w, c * w->rows + r0 + r, some, run);
+            for (size_t i = 0; i < some; i++)
+                out[(r + i) * w->cols + c] = run[i];
+        }
+    }
+}
+
+void tq_matrix_rows(const tq_matrix_view *w, size_t r0, size_t n, float *out) {
+    if (w->transposed) {
+        gather_rows(w, r0, n, out);
+        return;
+    }
+    for (size_t r = 0; r < n; r++)
+        tq_matrix_row(w, r0 + r, out + r * w->cols);
+}
+
 void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out) {
-    const tq_kernels *k = tq_k();
+    if (w->transposed) {
+        gather_rows(w, r, 1, out);
+        return;
+    }
     const char *row = (const char *)w->data + stored_row(w, r) * row_bytes(w);
     if (w->codec)
         w->codec->decode(out, row, w->cols / w->codec->block);
-    else if (w->dtype == TQ_F32)
-        memcpy(out, row, w->cols * sizeof *out);
-    else if (w->dtype == TQ_F16)
-        k->f16_to_f32(out, (const uint16_t *)(const void *)row, w->cols);
     else
-        k->bf16_to_f32(out, (const uint16_t *)(const void *)row, w->cols);
+        take_floats(w, stored_row(w, r) * w->cols, w->cols, out);
 }
 
 void tq_stage_codebook(tq_codebook *book, const tq_stage_shape *shape) {

@@ -24,7 +24,8 @@ typedef struct tq_codec {
 
 /* A matrix as it lies in a file: w: [rows, cols] row-major, borrowed. dtype is F32, F16, BF16, or TQ_CODED with a
  * codec. paired: 0, or a number of rows p (even, divides rows): within each p rows the file holds 0, p/2, 1, p/2 + 1,
- * ..., as files do that rotate neighbours where we rotate i and i + p/2. Rows are always named in our order. */
+ * ..., as files do that rotate neighbours where we rotate i and i + p/2. Rows are always named in our order.
+ * transposed: the file holds [cols, rows] floats, as it does for GPT-2, and a row is gathered. */
 typedef struct tq_matrix_view {
     const void *data;
     tq_dtype dtype;
@@ -32,10 +33,13 @@ typedef struct tq_matrix_view {
     size_t cols;
     const tq_codec *codec; /* NULL unless TQ_CODED */
     size_t paired;
+    bool transposed;
 } tq_matrix_view;
 
 /* Row r as floats: out: [cols]. */
 void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out);
+/* Rows r0 .. r0+n-1: out: [n, cols]. Of a transposed matrix some together cost little more than one alone. */
+void tq_matrix_rows(const tq_matrix_view *w, size_t r0, size_t n, float *out);
 /* Do the rows lie one after another as floats of the dtype, so that they may be read without tq_matrix_row? */
 bool tq_matrix_is_flat(const tq_matrix_view *w);
 /* What w takes in its file. */

@@ -18,6 +18,7 @@ const char *const logits_fixtures[] = {
     "llama-rope-yarn", "llama-rope-dynamic",    "smollm2-f16",        "mistral-window-f32",
     "gemma3-small",    "qwen2-small",           "olmo2-small",        "phi3-small",
     "qwen3_moe-small", "qwen3_moe-fused-small", "qwen3_5_moe-small",  "qwen3_5_moe-fused-multimodal-small",
+    "gpt2-small",
 };
 const size_t logits_fixtures_count = sizeof logits_fixtures / sizeof logits_fixtures[0];
 

@@ -165,6 +165,7 @@ static void test_arch_and_ends(void **state) {
 #define QWEN35(more) "{\"model_type\":\"qwen3_5_text\"," BASE more "}"
 #define MOE(more) "{\"model_type\":\"qwen3_moe\"," BASE more "}"
 #define MOE35(more) "{\"model_type\":\"qwen3_5_moe_text\"," BASE more "}"
+#define GPT2(more) "{\"model_type\":\"gpt2\",\"vocab_size\":60000,\"n_embd\":64,\"n_layer\":2,\"n_head\":4" more "}"
 #define ROPE(inner) LLAMA(",\"rope_scaling\":{" inner "}")
 /* One of the base settings changed. */
 #define SIZES(vocab, hidden, layers, heads, kv)                                                                        \
@@ -259,6 +260,15 @@ static void test_refused(void **state) {
         {MOE35(",\"shared_expert_intermediate_size\":0"), "shared_expert_intermediate_size"},
         {MOE35(",\"norm_topk_prob\":false"), "norm_topk_prob"},
         {"{\"model_type\":\"qwen3_5_moe\"}", "text_config"},
+        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2}", "n_head is missing"},
+        {GPT2(",\"n_positions\":1152921504606846976"), "n_positions"},
+        {GPT2(",\"n_inner\":0"), "n_inner"},
+        {GPT2(",\"head_dim\":8"), "n_embd"},
+        {GPT2(",\"num_key_value_heads\":2"), "n_embd"},
+        {GPT2(",\"activation_function\":\"relu\""), "relu"},
+        {GPT2(",\"scale_attn_weights\":false"), "scale_attn_weights"},
+        {GPT2(",\"scale_attn_by_inverse_layer_idx\":true"), "scale_attn_by_inverse_layer_idx"},
+        {GPT2(",\"layer_norm_epsilon\":0"), "layer_norm_epsilon"},
         {LLAMA(",\"final_logit_softcapping\":30.0"), "final_logit_softcapping"},
         {LLAMA(",\"embedding_multiplier\":12.0"), "embedding_multiplier"},
         {LLAMA(",\"sliding_window\":512"), "sliding_window"},
@@ -308,6 +318,8 @@ static void test_refused(void **state) {
     static const char *const good[] = {MOE(""),
                                        MOE(",\"num_experts\":0"),
                                        MOE35(""),
+                                       GPT2(""),
+                                       GPT2(",\"n_inner\":null"),
                                        LLAMA(""),
                                        QWEN3(""),
                                        QWEN35(",\"linear_num_value_heads\":16"),

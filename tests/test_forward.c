@@ -165,8 +165,8 @@ static void check_variant(const char *fixture, tq_bits bits, size_t group, tq_re
 
 static void test_variants(void **state) {
     (void)state;
-    const char *const names[] = {"sample",      "qwen3_5-tied",       "qwen3-untied",
-                                 "smollm2-f16", "mistral-window-f32", "qwen3_moe-small"};
+    const char *const names[] = {"sample",          "qwen3_5-tied", "qwen3-untied", "smollm2-f16", "mistral-window-f32",
+                                 "qwen3_moe-small", "gpt2-small"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         check_variant(names[i], TQ_BITS_4, 128, TQ_RESIDUAL_NESTED);
         check_variant(names[i], TQ_BITS_4_2, TQ_GROUP_ROW, TQ_RESIDUAL_NESTED);
@@ -429,6 +429,16 @@ static void test_bad_models(void **state) {
          "is [4608], expected [6, 32, 24]"},
         {{.of = "qwen3_5_moe-small", .tensor = "model.layers.0.mlp.shared_expert_gate.weight", .dtype = "I16"},
          "is I16, expected F32, F16 or BF16"},
+        {{.of = "gpt2-small", .tensor = "transformer.h.1.attn.c_attn.weight", .shape = "flat"},
+         "is [3072], expected [32, 96]"},
+        {{.of = "gpt2-small", .tensor = "transformer.h.1.attn.c_attn.bias", .leave_out = true},
+         "is missing, expected [96]"},
+        {{.of = "gpt2-small", .tensor = "transformer.wpe.weight", .leave_out = true},
+         "transformer.wpe.weight is missing, expected [160, 32]"},
+        {{.of = "gpt2-small", .tensor = "transformer.wte.weight", .leave_out = true},
+         "transformer.wte.weight is missing, expected [128, 32]"},
+        {{.of = "gpt2-small", .tensor = "transformer.ln_f.bias", .leave_out = true},
+         "transformer.ln_f.bias is missing"},
         {{.of = "qwen3_moe-fused-small", .tensor = "model.layers.1.mlp.gate.weight", .infinite = true},
          "block 1: result is not finite"},
     };

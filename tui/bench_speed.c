@@ -91,12 +91,14 @@ static int pack_head(const tq_bench_models *m, const bench_row *row, const tq_op
 
 /* What one token reads of the model: all weights, but of an embedding that is not the head too only a row. */
 static size_t bytes_per_token(const tq_bench_models *m, const bench_row *row) {
+    const tq_config *c = tq_model_config(m->model);
     size_t bytes = tq_model_kept_bytes(m->model) - tq_forward_head_saves(row->forward);
     for (size_t i = 0; i < tq_model_matrices(m->model); i++) {
         const tq_matrix *w = tq_model_matrix(m->model, i);
         if (w->end == TQ_END_EMBEDDING) continue;
         const tq_qmatrix *q = row->q[i] ? row->q[i] : w->packed;
-        bytes += q ? tq_qmatrix_bytes(q) : tq_matrix_bytes(&w->w);
+        size_t own = q ? tq_qmatrix_bytes(q) : tq_matrix_bytes(&w->w);
+        bytes += w->expert == SIZE_MAX ? own : own * c->experts_used / c->experts; /* of a token's own experts */
     }
     return bytes;
 }

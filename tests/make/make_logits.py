@@ -121,12 +121,17 @@ MODELS |= {
                                                                     vision_config=dict(VISION, out_hidden_size=32),
                                                                     tie_word_embeddings=False), torch.bfloat16),
 }
+MODELS |= {
+    "gpt2-small": ("GPT2Config", dict(vocab_size=128, n_embd=32, n_layer=3, n_head=2, n_positions=160, n_inner=None,
+                                      bos_token_id=1, eos_token_id=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
+                   torch.bfloat16),
+}
 OLD_CONFIG = ("llama-rope-llama3", "llama-untied", "smollm2-f16", "qwen3-tied")
 CLASSES = {"Qwen3_5TextConfig": "Qwen3_5ForCausalLM", "Qwen3_5Config": "Qwen3_5ForConditionalGeneration",
            "Qwen3Config": "Qwen3ForCausalLM", "Qwen2Config": "Qwen2ForCausalLM", "Olmo2Config": "Olmo2ForCausalLM", "Phi3Config": "Phi3ForCausalLM",
            "Qwen3MoeConfig": "Qwen3MoeForCausalLM", "Qwen3_5MoeTextConfig": "Qwen3_5MoeForCausalLM",
            "Qwen3_5MoeConfig": "Qwen3_5MoeForConditionalGeneration",
-           "Gemma3TextConfig": "Gemma3ForCausalLM", "LlamaConfig": "LlamaForCausalLM", "MistralConfig": "MistralForCausalLM"}
+           "GPT2Config": "GPT2LMHeadModel", "Gemma3TextConfig": "Gemma3ForCausalLM", "LlamaConfig": "LlamaForCausalLM", "MistralConfig": "MistralForCausalLM"}
 
 
 def fill(model, seed):
@@ -145,15 +150,19 @@ def fill(model, seed):
                 p.copy_(torch.log(torch.rand(p.shape, generator=g) * 4 + 0.01))
             elif name.endswith("dt_bias"):
                 normal(p, 1.0)
-            elif "norm" in name and p.dim() == 1:
+            elif (".ln_" in name and name.endswith("bias")) or "wpe" in name:
+                normal(p, 0.3)
+            elif ("norm" in name or ".ln_" in name) and p.dim() == 1:
                 # Gemma's embeddings are scaled up: what blocks add must not be lost beside them.
                 normal(p, 0.2, 4.0 if gemma and "post_" in name else 0.0 if plus_one else 1.0)
             elif p.dim() == 1:
                 normal(p, 0.3)
             elif "conv1d" in name:
                 normal(p, 0.5)
-            elif "embed_tokens" in name or "lm_head" in name:
+            elif "embed_tokens" in name or "lm_head" in name or "wte" in name:
                 normal(p, 3.0 / p.shape[1] ** 0.5)
+            elif ".c_" in name:
+                normal(p, 1.2 / p.shape[0] ** 0.5)  # [in, out]
             elif ".experts." in name:
                 normal(p, 1.2 / p.shape[-1] ** 0.5)
             else:
