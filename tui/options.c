@@ -350,6 +350,9 @@ const tq_option tq_option_table[] = {
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu, "kernels: scalar, avx2, avx512, neon (default: the best there is)",
      "auto, scalar, avx2, avx512, neon, neon-dotprod or neon-i8mm"},
+    {"memory", "BYTES", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_memory,
+     "plan for a machine with so much (default: this one's); a model larger\nthan half of it is streamed",
+     "a size such as 8GiB"},
     {"completion", "SHELL", IN(TQ_CMD_EXPLORE), false, tq_take_completion, "print the completion for that shell",
      "bash, zsh or fish"},
     {"man", NULL, IN(TQ_CMD_EXPLORE), false, NULL, "print the manual page", NULL},
@@ -623,7 +626,7 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
 
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
     tq_session_options options = {
-        .threads = o->threads, .cpu = o->cpu, .exact = o->exact, .chat_template = o->chat_template};
+        .threads = o->threads, .cpu = o->cpu, .exact = o->exact, .memory = o->memory, .chat_template = o->chat_template};
     int rc = tq_session_open(o->model, &options, out, err);
     if (rc == TQ_OK) rc = set_calibration(o, *out, err);
     if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);
