@@ -10,6 +10,7 @@
 
 #include "model/calibration_internal.h"
 #include "model/gather.h"
+#include "model/memory_plan.h"
 #include "model/source_internal.h"
 #include "model/tensor_writer.h"
 #include "model/weights_internal.h"
@@ -270,6 +271,7 @@ static int run_pass(tq_calibration *c, tq_forward *f, float *h, const tq_progres
             rc = tq_forward_block(f, NULL, b, h + w * TQ_CALIB_CTX * hidden, n, TQ_CALIB_CTX, p, err);
             tq_progress_report(p, (double)b + (double)(w + n) / (double)c->windows, (double)blocks);
         }
+        tq_model_block_done(c->model, b);
         if (rc == TQ_OK) finish_block(c, first);
     }
     return rc == TQ_OK ? pass_head(c, f, h, err) : rc;

@@ -6,18 +6,18 @@
 
 #include "kernels/kernels.h"
 #include "model/divergence_stats.h"
+#include "model/memory_plan.h"
 #include "model/weights_internal.h"
 
 /* Tokens that go through a block together; bounds the scratch memory, and a cancellation's delay. */
 #define GROUP_TOKENS 2048
-/* Logits of base and variant held at a time, in floats: 32 MiB. */
-#define CHUNK_FLOATS ((size_t)8 << 20)
+/* Logits of base and variant held at a time, in floats: 128 MiB. The head is decoded once for each such chunk. */
+#define CHUNK_FLOATS ((size_t)32 << 20)
 /* Logits of the base model that are kept, so that an evaluation after a change makes the variant's alone: of as many
  * positions, from the first on, as fit into 256 MiB. */
 #define BASE_LOGITS_FLOATS ((size_t)64 << 20)
 #define CHUNK_MIN 16
 #define CHUNK_MAX 256
-#define DEFAULT_MEMORY ((size_t)2 << 30)
 #define PARTIALS 10
 #define REPORT_SECONDS 0.03
 
@@ -33,9 +33,11 @@ struct tq_evaluator {
     tq_pool *pool;
     tq_forward *forward;
     tq_forward *against; /* of another base model; NULL: the base is the model as stored */
-    int *ids;            /* [tokens] */
+    const tq_model *against_model;
+    int *ids; /* [tokens] */
     size_t ctx, windows, tokens, hidden, blocks;
     bool score_half, fast;
+    size_t limit;       /* bytes of memory for hidden states */
     size_t stride;      /* hidden states at the input of every stride-th block are kept */
     float *base;        /* [tokens, hidden]: after the base model's last block; NULL until it has come there */
     float *work;        /* [tokens, hidden]: the state at the input of a block that is not kept */
@@ -75,7 +77,7 @@ static float *new_state(const tq_evaluator *e, tq_err *err) {
 
 /* The smallest stride whose states fit: base, last, the kept ones, and one to work in when some are not kept. */
 static size_t choose_stride(const tq_evaluator *e, size_t limit) {
-    size_t one = e->tokens * e->hidden * sizeof(float), room = (limit ? limit : DEFAULT_MEMORY) / one;
+    size_t one = e->tokens * e->hidden * sizeof(float), room = limit / one;
     for (size_t stride = 1; stride < e->blocks; stride++)
         if (2 + (e->blocks - 1) / stride + (stride > 1) <= room) return stride;
     return e->blocks ? e->blocks : 1;
@@ -98,7 +100,8 @@ int tq_evaluator_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n,
     e->fast = options->fast;
     e->hidden = tq_model_config(m)->hidden;
     e->blocks = tq_model_config(m)->blocks;
-    e->stride = choose_stride(e, memory_limit);
+    e->limit = memory_limit ? memory_limit : TQ_EVAL_MEMORY;
+    e->stride = choose_stride(e, e->limit);
     e->forward = tq_forward_new(m, pool, err);
     e->kept = calloc(e->blocks + 1, sizeof *e->kept);
     e->ids = calloc(e->tokens, sizeof *e->ids);
@@ -138,6 +141,7 @@ int tq_evaluator_against(tq_evaluator *e, const tq_model *base, tq_err *err) {
                        "hidden size %zu, %zu blocks, %zu tokens in the vocabulary, expected %zu, %zu and %zu as in the "
                        "model that is evaluated",
                        b->hidden, b->blocks, b->vocab, a->hidden, a->blocks, a->vocab);
+    e->against_model = base;
     e->against = tq_forward_new(base, e->pool, err);
     return e->against ? TQ_OK : TQ_FAIL;
 }
@@ -165,11 +169,13 @@ static int run_block(eval_run *r, tq_forward *forward, tq_variant q, tq_err *err
     size_t groups = (e->windows + group_windows - 1) / group_windows, size = group_windows * e->ctx;
     float **to = is_kept(e, b + 1) ? &e->kept[b + 1] : &e->work;
     const float *from = b == 0 ? NULL : is_kept(e, b) ? e->kept[b] : e->work;
+    const tq_model *m = forward == e->against ? e->against_model : e->model;
     int rc = TQ_OK;
     if (!*to) *to = new_state(e, err);
     if (!*to) return TQ_FAIL;
     float *h = malloc(size * e->hidden * sizeof *h);
     if (!h) return tq_fail(err, "out of memory");
+    tq_model_block_ahead(m, b + 1);
     while (e->at.group < groups) {
         size_t first = e->at.group * size, n = min_size(size, e->tokens - first), bytes = n * e->hidden * sizeof *h;
         if (!from)
@@ -184,6 +190,7 @@ static int run_block(eval_run *r, tq_forward *forward, tq_variant q, tq_err *err
         tq_progress_report(r->progress, r->done, r->total);
     }
     free(h);
+    tq_model_block_done(m, b);
     if (rc != TQ_OK) return rc;
     e->at = (cursor){.block = b + 1};
     r->blocks_run++;
@@ -260,7 +267,8 @@ static int chunk_logits(const score_chunk *c, tq_forward *forward, tq_variant q,
 
 /* Memory for the logits of as many positions as may be kept, in whole chunks. Without it they are made every time. */
 static void make_room(tq_evaluator *e, size_t vocab, size_t chunk) {
-    size_t room = min_size(e->stats.capacity, BASE_LOGITS_FLOATS / vocab);
+    size_t floats = min_size(BASE_LOGITS_FLOATS, e->limit / 8 / sizeof(float));
+    size_t room = min_size(e->stats.capacity, floats / vocab);
     if (e->base_logits) return;
     if (room < e->stats.capacity) room = room / chunk * chunk;
     e->base_logits = room ? malloc(room * vocab * sizeof(float)) : NULL;

@@ -43,8 +43,10 @@ typedef struct tq_worst {
 
 typedef struct tq_evaluator tq_evaluator;
 
-/* ids are copied. The evaluator keeps (blocks + 2) * tokens * hidden floats at most; past `memory_limit` bytes (0: 2
- * GiB) it keeps fewer block inputs and runs more blocks again. */
+/* ids are copied. The evaluator keeps (blocks + 2) * tokens * hidden floats at most; past `memory_limit` bytes (0:
+ * TQ_EVAL_MEMORY) it keeps fewer block inputs and runs more blocks again; logits of the base model take an eighth of it
+ * at most. A model that streams is let go of block by block. */
+#define TQ_EVAL_MEMORY ((size_t)2 << 30)
 int tq_evaluator_new(const tq_model *m, tq_pool *pool, const int *ids, size_t n, const tq_eval_options *options,
                      size_t memory_limit, tq_evaluator **out, tq_err *err);
 void tq_evaluator_free(tq_evaluator *e);

@@ -86,6 +86,20 @@ void tq_forward_free(tq_forward *f) {
     free(f);
 }
 
+size_t tq_forward_held(const tq_forward *f) {
+    const tq_buffer *single[] = {&f->h, &f->x, &f->gate, &f->up, &f->final_norm, &f->half, &f->out};
+    size_t floats = 0;
+    for (size_t i = 0; i < sizeof single / sizeof single[0]; i++)
+        floats += single[i]->size;
+    for (size_t i = 0; i < sizeof f->mixed / sizeof f->mixed[0]; i++)
+        floats += f->mixed[i].size;
+    for (size_t i = 0; i < TQ_ROTATED_SLOTS; i++)
+        floats += f->rotated[i].x.size + f->rotated[i].half.size + f->rotated[i].integers.size;
+    for (size_t t = 0; t < f->threads; t++)
+        floats += f->work[t].size;
+    return floats * sizeof(float);
+}
+
 void tq_forward_observe(tq_forward *f, tq_input_observer fn, void *ctx) {
     f->observe = fn;
     f->observe_ctx = ctx;

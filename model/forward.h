@@ -49,6 +49,9 @@ void tq_forward_reset_seconds(tq_forward *f);
 int tq_forward_pack_head(tq_forward *f, const tq_qspec *spec, tq_err *err);
 size_t tq_forward_head_saves(const tq_forward *f); /* bytes that a token reads less for it; 0 when it is not packed */
 
+/* Bytes of scratch memory that it holds now. */
+size_t tq_forward_held(const tq_forward *f);
+
 /* A sequence being continued: KV cache and recurrent state for up to ctx tokens. */
 typedef struct tq_cache tq_cache;
 tq_cache *tq_cache_new(const tq_model *m, size_t ctx, tq_err *err);

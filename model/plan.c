@@ -114,12 +114,12 @@ const char *tq_choice_blocked(const tq_matrix *m, tq_choice c, tq_rotation_kind 
     }
     if (c.bits == TQ_BITS_KEEP) return NULL;
     if (tq_bits_get(c.bits)->trellis && m->w.rows < TRELLIS_ROWS_MIN)
-        return "has too few rows for a trellis, 4 serves it better";
+        return "has too few rows for a trellis: 4 serves it better";
     if (!tq_rotation_possible(rotation, m->w.cols, c.group))
-        return rotation == TQ_ROTATION_QR ? "has rows too long for a qr rotation over the whole row"
-                                          : "has rows of a length that no rotation of a whole row fits: choose a group";
+        return rotation == TQ_ROTATION_QR ? "has rows too long for qr over the whole row"
+                                          : "has whole rows that no rotation fits: take a group";
     if (packed_bytes(m, c) >= m->w.rows * m->w.cols * sizeof(uint16_t))
-        return "is too small: padded to whole tiles it would take no less than in 16 bits";
+        return "is too small: packed it takes no less than 16 bits";
     return NULL;
 }
 

@@ -95,6 +95,7 @@ static int open_model(tq_session *s, const char *path, tq_err *err) {
     if (rc != TQ_OK) return rc;
     add_note(s, tq_model_note(s->model));
     s->packed = tq_packed_source(s->source);
+    tq_model_set_streaming(s->model, tq_needs_streaming(s->model, s->machine));
     s->count = tq_model_matrices(s->model);
     s->plan = tq_plan_new(s->model, err);
     if (!s->plan) return TQ_FAIL;
@@ -112,6 +113,7 @@ int tq_session_open(const char *path, const tq_session_options *options, tq_sess
     tq_session *s = calloc(1, sizeof *s);
     if (!s) return tq_fail(err, "%s: out of memory", path);
     s->exact = options->exact;
+    s->machine = options->memory ? options->memory : tq_machine_memory();
     s->pool = tq_pool_new(options->threads, err);
     int rc = s->pool ? open_model(s, path, err) : TQ_FAIL;
     if (rc == TQ_OK) rc = open_tokenizer(s, options->chat_template, err);
@@ -278,6 +280,7 @@ static int apply_one(tq_session *s, size_t i, const tq_progress *p, tq_err *err)
              : spec.calibrate == TQ_CALIBRATE_NONE
                  ? tq_session_encode(s, i, &spec, p, &q, &figures.distortion, err)
                  : tq_session_encode_calibrated(s, i, &spec, NULL, p, &q, &figures, err);
+    tq_model_matrix_done(s->model, i);
     if (rc == TQ_OK) tq_session_take(s, i, q, &figures);
     return rc;
 }
@@ -343,4 +346,13 @@ tq_memory tq_session_memory(const tq_session *s) {
     r.bpw_linear = tq_bits_per_weight((double)matrices, tq_model_matrix_weights(s->model));
     r.bpw_model = tq_bits_per_weight((double)r.total, tq_model_weights(s->model));
     return r;
+}
+
+size_t tq_session_machine(const tq_session *s) {
+    return s->machine;
+}
+
+tq_memory_plan tq_session_memory_plan(const tq_session *s, size_t ctx) {
+    tq_memory m = tq_session_memory(s);
+    return tq_memory_plan_of(s->model, m.quantized, m.kept, ctx, (size_t)tq_pool_threads(s->pool), s->machine);
 }

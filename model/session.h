@@ -8,6 +8,7 @@
 #include "model/chat.h"
 #include "model/divergence.h"
 #include "model/export.h"
+#include "model/memory_plan.h"
 #include "model/plan.h"
 #include "model/sampler.h"
 #include "model/texts.h"
@@ -18,6 +19,7 @@ typedef struct tq_session_options {
     int threads;               /* 0: physical cores */
     const char *cpu;           /* NULL, "auto", or the name of a table of kernels */
     bool exact;                /* answers in fp32 arithmetic; else packed codes meet integers and bf16 */
+    size_t memory;             /* bytes that the machine has for this; 0: what it has */
     const char *chat_template; /* a file to take the chat template from; NULL: the model's */
 } tq_session_options;
 
@@ -77,6 +79,9 @@ typedef struct tq_memory {
     double bpw_model;  /* over all weights */
 } tq_memory;
 tq_memory tq_session_memory(const tq_session *s); /* by the plan (tq_qspec_bytes), also before it is applied */
+/* What answering at a context of ctx tokens takes under the plan, beside the machine's memory. */
+tq_memory_plan tq_session_memory_plan(const tq_session *s, size_t ctx);
+size_t tq_session_machine(const tq_session *s); /* that memory; 0: not known */
 
 /* The text that is evaluated: tokenized here, as plain text without a begin token; windows are pieces of those ids, as
  * they come. name is shown; text need not stay. */

@@ -102,6 +102,7 @@ int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
         return rc;
     }
     drop_evaluators(s);
+    if (model) tq_model_set_streaming(model, tq_needs_streaming(model, s->machine));
     tq_model_free(s->reference);
     tq_source_close(s->reference_source);
     s->reference = model;
@@ -114,7 +115,9 @@ int tq_session_set_reference(tq_session *s, const char *path, tq_err *err) {
 int tq_session_new_evaluator(tq_session *s, const int *ids, size_t n, const tq_eval_options *o, tq_evaluator **out,
                              tq_err *err) {
     tq_err inner = {{0}};
-    int rc = tq_evaluator_new(s->model, s->pool, ids, n, o, 0, out, err);
+    size_t quarter = s->machine / 4; /* for hidden states, where that is less than what they take anyway */
+    int rc = tq_evaluator_new(s->model, s->pool, ids, n, o,
+                              quarter && quarter < TQ_EVAL_MEMORY ? quarter : TQ_EVAL_MEMORY, out, err);
     if (rc != TQ_OK || !s->reference) return rc;
     rc = tq_evaluator_against(*out, s->reference, &inner);
     if (rc == TQ_OK) return TQ_OK;

@@ -84,6 +84,7 @@ struct tq_session {
     tq_tokenizer *tokenizer; /* NULL: none */
     tq_chat *chat;           /* NULL without a tokenizer */
     bool exact;
+    size_t machine; /* bytes of memory; 0: not known */
     tq_pool *pool;
     char note[1024];
     size_t note_end; /* from here it says what figures are against */

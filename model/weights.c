@@ -27,6 +27,7 @@ struct tq_model {
     size_t n_matrices, n_in_blocks;
     size_t embedding, head; /* indices of matrices */
     size_t tensors_used;
+    bool streams;
     size_t kept_bytes, kept_weights, matrix_bytes, matrix_weights, end_bytes, end_weights;
     char note[256], baseline[64];
 };
@@ -492,6 +493,12 @@ size_t tq_model_kept_weights(const tq_model *m) {
 }
 size_t tq_model_matrix_weights(const tq_model *m) {
     return m->matrix_weights;
+}
+void tq_model_set_streaming(tq_model *m, bool streams) {
+    m->streams = streams;
+}
+bool tq_model_streams(const tq_model *m) {
+    return m->streams;
 }
 size_t tq_model_end_bytes(const tq_model *m) {
     return m->end_bytes;

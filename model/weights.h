@@ -68,6 +68,10 @@ size_t tq_model_end_weights(const tq_model *m);
 size_t tq_model_stored_bytes(const tq_model *m); /* all of it */
 size_t tq_model_weights(const tq_model *m);
 
+/* Is it larger than memory, so that what was read is let go (memory_plan.h)? False at first. */
+void tq_model_set_streaming(tq_model *m, bool streams);
+bool tq_model_streams(const tq_model *m);
+
 /* Bytes of KV cache and recurrent state at a context of ctx tokens. */
 size_t tq_model_state_bytes(const tq_model *m, size_t ctx);
 

@@ -32,7 +32,9 @@ void logits_fixture_open(logits_fixture *f, const char *name, int threads);
 void logits_fixture_open_dir(logits_fixture *f, const char *dir, int threads);
 void logits_fixture_close(logits_fixture *f);
 
-/* Every matrix of the model under one bit config; entries are owned by the caller (logits_variant_free). */
+/* One matrix packed; the caller's. */
+tq_qmatrix *logits_pack(const logits_fixture *f, size_t matrix, tq_bits bits, size_t group, tq_residual residual);
+/* Every matrix of the blocks under one bit config, embedding and head as stored; entries are owned by the caller (logits_variant_free). */
 tq_qmatrix **logits_variant_new(const logits_fixture *f, tq_bits bits, size_t group, tq_residual residual);
 void logits_variant_free(const logits_fixture *f, tq_qmatrix **q);
 

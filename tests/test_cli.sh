@@ -103,7 +103,7 @@ json "all(x['group'] == {'4': 128, '4+2': 64, '4+4': 'row'}[x['bits']] for x in 
 json "all(x['rel_mse'] < {'4': 1.1e-2, '4+2': 9e-4, '4+4': 9e-5}[x['bits']] and x['cosine'] > .99 for x in j['layers'])"
 json "j['total']['bytes'] < j['total']['baseline_bytes'] / 2 and abs(j['total']['bpw'] - 8 * j['total']['bytes'] / sum(x['rows'] * x['cols'] for x in j['layers'])) < 1e-9"
 status 0 '' layers $model
-[ "$(wc -l <"$work/out")" -eq 53 ] || fail "the table has $(wc -l <"$work/out") lines, expected 53"
+[ "$(wc -l <"$work/out")" -eq 54 ] || fail "the table has $(wc -l <"$work/out") lines, expected 54"
 
 # --- eval ---
 status 0 '' eval $model --json --tokens 2048
@@ -183,6 +183,32 @@ status 0 '' export $model "${plan[@]}" --format hf --out "$work/hf"
 status 0 '' eval "$work/hf" --json --tokens 2048 --text samples/eval.txt
 json "abs(j['ppl'] / $ppl - 1) < 2e-3" # weights rounded to bf16: 8 bits of mantissa
 [ -z "$(find "$work" -name '*.tmp-*')" ] || fail "temporary files stay: $(find "$work" -name '*.tmp-*')"
+
+# --- embedding and head: named, never meant by a glob that means matrices of blocks ---
+status 0 '' layers $model --json --set '*=4' --set 'model.*=4+2'
+json "[(x['name'], x['bits'], x['use']) for x in j['ends']] == [('model.embed_tokens', 'keep', 'embedding and head')]"
+status 0 '' layers $model --json --set '*embed*=4:64'
+json "[(x['bits'], x['group']) for x in j['ends']] == [('4', 64)] and {x['bits'] for x in j['layers']} == {'keep'}"
+json "j['total']['bytes'] == j['total']['baseline_bytes']"
+status 1 'tied to the embedding: name embed_tokens' layers $model --set 'lm_head=4'
+status 0 '' layers tests/data/logits/llama-untied --json --set 'lm_head=4'
+json "[(x['bits'], x['use']) for x in j['ends']] == [('keep', 'embedding'), ('4', 'head')]"
+status 0 '' eval $model --json --tokens 2048 --set embed_tokens=4+4
+json "0 < j['kld']['mean'] < 1e-3 and j['bpw']['linear'] == 16 and j['bpw']['model'] < 15.5"
+ends=("${plan[@]}" --set embed_tokens=4+2)
+status 0 '' eval $model --json --tokens 2048 "${ends[@]}"
+ppl=$(value "j['ppl']")
+total=$(value "j['bytes']['total']")
+status 0 '' export $model "${ends[@]}" --format tq --out "$work/tq-ends"
+status 0 '' eval "$work/tq-ends" --json --tokens 2048 --text samples/eval.txt
+json "j['ppl'] == $ppl and j['bytes']['total'] == $total and j['kld']['mean'] == 0"
+status 1 'open the original' eval "$work/tq-ends" --set 'embed_tokens=4' --text samples/eval.txt
+status 0 '' export $model "${ends[@]}" --format plan --out "$work/ends.json"
+status 0 '' eval $model --json --tokens 2048 --plan "$work/ends.json"
+json "j['ppl'] == $ppl"
+status 0 '' export $model "${ends[@]}" --format hf --out "$work/hf-ends"
+status 0 '' eval "$work/hf-ends" --json --tokens 2048 --text samples/eval.txt
+json "abs(j['ppl'] / $ppl - 1) < 2e-3"
 
 # --- chat ---
 status 1 'does not offer to switch thinking' chat $model --prompt x --think off

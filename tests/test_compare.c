@@ -204,6 +204,40 @@ static void hybrids_are_plans_of_these_matrices(void **state) {
     tq_session_close(s);
 }
 
+/* A packed embedding that is the head too: a part of the first block and of the last, one matrix where matrices are
+ * tried. */
+static void ends_are_explained(void **state) {
+    tq_session *s = open_session(2);
+    tq_plan *end = plan_with(s, "embed_tokens=4"), *both = plan_with(s, "*=4");
+    const tq_model *m = tq_session_model(s);
+    size_t last = tq_model_matrices(m) - 1, found = 0;
+    tq_err err = {{0}};
+    (void)state;
+    assert_int_equal(tq_plan_rule(both, "embed_tokens=4", NULL, &err), TQ_OK);
+    for (int k = 0; k < 2; k++) {
+        tq_plan *p = k ? both : end;
+        tq_comparison *c = compare(s, NULL, p, PARTS, 0);
+        tq_explanation *x = explain(s, c, NULL, p);
+        assert_same(x->prefix[0], x->a);
+        assert_same(x->prefix[x->blocks], x->b);
+        assert_same(x->b, at_position(s, c, p));
+        for (size_t b = 0; b < x->blocks; b++)
+            assert_int_equal(x->differs[b], k || b == 0 || b + 1 == x->blocks);
+        assert_true(x->alone[0].kld > 0 && x->alone[x->blocks - 1].kld > 0);
+        for (size_t i = 0; i < x->n_matrices; i++) {
+            if (x->matrices[i].matrix != last || x->matrices[i].after_prefix) continue;
+            assert_same(x->matrices[i].hybrid, at_position(s, c, end));
+            found++;
+        }
+        tq_explanation_free(x);
+        tq_comparison_free(c);
+    }
+    assert_true(found > 0);
+    tq_plan_free(end);
+    tq_plan_free(both);
+    tq_session_close(s);
+}
+
 /* The other way round it is the same difference; the number of threads makes none. */
 static void sides_and_threads_do_not_matter(void **state) {
     tq_session *one = open_session(1), *two = open_session(2);
@@ -298,7 +332,8 @@ static void cancelling_leaves_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_sides_do_not_differ),           cmocka_unit_test(candidates_are_the_likeliest),
-        cmocka_unit_test(hybrids_are_plans_of_these_matrices), cmocka_unit_test(sides_and_threads_do_not_matter),
+        cmocka_unit_test(hybrids_are_plans_of_these_matrices),
+        cmocka_unit_test(ends_are_explained), cmocka_unit_test(sides_and_threads_do_not_matter),
         cmocka_unit_test(the_session_stays_as_it_was),         cmocka_unit_test(cancelling_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

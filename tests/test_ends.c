@@ -20,19 +20,6 @@ enum { MODELS = sizeof models / sizeof *models, TOKENS = 24, CTX = 16, WINDOWS =
 /* Packed products against double: what fp32 sums of these lengths cost, relative to the largest logit. */
 #define PRODUCT_TOLERANCE 2e-6
 
-static tq_qmatrix *pack(const logits_fixture *f, size_t i, tq_bits bits, size_t group, tq_residual residual) {
-    tq_common common = tq_common_default();
-    common.residual = residual;
-    tq_qspec spec = tq_qspec_of(bits, group, &common);
-    tq_qmatrix *q = NULL;
-    tq_err err = {{0}};
-    int rc = tq_qmatrix_encode(&tq_model_matrix(f->model, i)->w, &spec, tq_model_rotations(f->model), f->pool, NULL, &q,
-                               NULL, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
-    return q;
-}
-
 /* All rows in the original basis: [rows, cols]. */
 static float *dense(const tq_qmatrix *q) {
     float *w = calloc(tq_qmatrix_rows(q) * tq_qmatrix_cols(q), sizeof *w);
@@ -109,7 +96,7 @@ static void lookup_and_logits_are_the_dequantized_matrix(void **state) {
             assert_int_equal(head == embedding, f.config.tied);
             assert_int_equal(n, tq_model_block_matrices(f.model) + (f.config.tied ? 1 : 2));
             for (size_t i = embedding; i < n; i++)
-                q[i] = pack(&f, i, specs[k].bits, specs[k].group, specs[k].residual);
+                q[i] = logits_pack(&f, i, specs[k].bits, specs[k].group, specs[k].residual);
             float *w = dense(q[embedding]), *out = head == embedding ? w : dense(q[head]);
             check_lookup(&f, q, w);
             double error = head_error(&f, q, out);
@@ -134,7 +121,7 @@ static void threads_do_not_matter(void **state) {
             logits_fixture_open(&f, models[m], threads);
             tq_qmatrix **q = logits_variant_new(&f, TQ_BITS_4, 64, TQ_RESIDUAL_NESTED);
             for (size_t i = tq_model_block_matrices(f.model); i < tq_model_matrices(f.model); i++)
-                q[i] = pack(&f, i, TQ_BITS_4_2, 64, TQ_RESIDUAL_NESTED);
+                q[i] = logits_pack(&f, i, TQ_BITS_4_2, 64, TQ_RESIDUAL_NESTED);
             float *logits = logits_blocked(&f, q, f.ids, 1, TOKENS);
             size = TOKENS * f.config.vocab * sizeof *logits;
             if (first)
@@ -189,7 +176,7 @@ static void evaluation_follows(void **state) {
         size_t blocks = f.config.blocks, last = tq_model_block_matrices(f.model) - 1;
         tq_qmatrix **all = logits_variant_new(&f, TQ_BITS_4, 64, TQ_RESIDUAL_NESTED);
         for (size_t i = embedding; i < n; i++)
-            all[i] = pack(&f, i, TQ_BITS_4, 64, TQ_RESIDUAL_NESTED);
+            all[i] = logits_pack(&f, i, TQ_BITS_4, 64, TQ_RESIDUAL_NESTED);
         tq_qmatrix **mix = calloc(n, sizeof(tq_qmatrix *));
         tq_evaluator *e = new_evaluator(&f);
         (void)run(e, mix);
@@ -227,7 +214,7 @@ static void more_bits_diverge_less(void **state) {
             double before = INFINITY;
             for (size_t k = 0; k < 3; k++) {
                 tq_qmatrix **q = calloc(n, sizeof(tq_qmatrix *));
-                q[i] = pack(&f, i, bits[k], 64, TQ_RESIDUAL_NESTED);
+                q[i] = logits_pack(&f, i, bits[k], 64, TQ_RESIDUAL_NESTED);
                 double kld = fresh(&f, q);
                 assert_true(kld > 0 && kld < before / 2);
                 before = kld;
@@ -275,7 +262,7 @@ static void embeddings_are_not_calibrated(void **state) {
         tq_eval_options o = {.ctx = 128, .tokens = 1024};
         assert_int_equal(tq_session_load_text(s, "samples/eval.txt", &err), TQ_OK);
         assert_int_equal(
-            tq_session_set_calibration(s, "samples/calib.txt", &(tq_calib_options){.tokens = 4096}, NULL, &err), TQ_OK);
+            tq_session_set_calibration(s, "samples/calib.txt", &(tq_calib_options){.tokens = 2048}, NULL, &err), TQ_OK);
         set(s, rules, 2, TQ_CALIBRATE_NONE);
         assert_int_equal(tq_session_eval(s, &o, NULL, NULL, NULL, &plain, &err), TQ_OK);
         tq_distortion before = tq_session_figures(s, tq_model_embedding(m)).distortion;

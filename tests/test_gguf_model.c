@@ -134,6 +134,8 @@ static void test_quantized(void **state) {
     logits_fixture f, g;
     logits_fixture_open(&f, "llama-untied", 1);
     tq_qmatrix **q = logits_variant_new(&f, TQ_BITS_4, 32, TQ_RESIDUAL_NESTED);
+    for (size_t i = tq_model_block_matrices(f.model); i < tq_model_matrices(f.model); i++)
+        q[i] = logits_pack(&f, i, TQ_BITS_4_2, 64, TQ_RESIDUAL_NESTED); /* embedding and head */
     export_model(f.model, q);
     open_gguf(&g);
     for (size_t i = 0; i < tq_model_matrices(f.model); i++) {

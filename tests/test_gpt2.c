@@ -77,7 +77,7 @@ static void positions_end(void **state) {
     check(tq_forward_append(f.forward, NULL, c, ids, n - 1, logits, NULL, &err), &err);
     assert_int_equal(tq_forward_append(f.forward, NULL, c, ids, 1, logits, NULL, &err), TQ_FAIL);
     assert_non_null(strstr(err.msg, "161 tokens: the model has learned 160 positions"));
-    check(tq_forward_embed(f.forward, ids, n, h, &err), &err);
+    check(tq_forward_embed(f.forward, NULL, ids, n, h, &err), &err);
     assert_int_equal(tq_forward_block(f.forward, NULL, 0, h, 1, n, NULL, &err), TQ_FAIL);
     tq_cache_free(c);
     free(ids);

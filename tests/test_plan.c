@@ -105,6 +105,69 @@ static void later_rules_win_and_groups_stay(void **state) {
     tq_plan_free(p);
 }
 
+/* The tied pair is one row, by the embedding's name. */
+static void tied_heads_have_the_embedding_s_name(void **state) {
+    tq_err err = {{0}};
+    tq_plan *p = tq_plan_new(model_of(state), &err);
+    assert_int_equal(tq_plan_rule(p, "lm_head=4", NULL, &err), TQ_FAIL);
+    assert_non_null(strstr(err.msg, "tied"));
+    assert_non_null(strstr(err.msg, "embed_tokens"));
+    tq_plan_free(p);
+}
+
+/* One function says what cannot be; what it lets through is coded. */
+static void blocked_is_what_cannot_be_coded(void **state) {
+    static const size_t shapes[][2] = {{256, 256}, {64, 96},  {128, 4099 * 2}, {16, 20}, {8, 16},  {1, 4096},
+                                       {130, 33},  {16, 4095}, {48, 8198},      {3, 32},  {200, 8}};
+    tq_pool *pool = tq_pool_new(1, NULL);
+    size_t blocked = 0, coded = 0;
+    (void)state;
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        size_t rows = shapes[k][0], cols = shapes[k][1];
+        float *w = calloc(rows * cols, sizeof *w);
+        for (size_t i = 0; i < rows * cols; i++)
+            w[i] = (float)((i * 2654435761U) % 1000) - 500;
+        tq_matrix m = {.name = "m", .label = "m", .w = {.data = w, .dtype = TQ_F32, .rows = rows, .cols = cols}};
+        for (int b = TQ_BITS_4; b < TQ_BITS_COUNT; b++)
+            for (size_t g = 0; g < tq_groups_count; g++)
+                for (int r = 0; r < TQ_ROTATION_COUNT; r++) {
+                    if (r == TQ_ROTATION_QR && cols > 600 && cols < 4097) continue; /* slow, and possible */
+                    tq_choice c = {(tq_bits)b, tq_groups[g]};
+                    const char *why = tq_choice_blocked(&m, c, (tq_rotation_kind)r);
+                    tq_common common = tq_common_default();
+                    common.rotation = (tq_rotation_kind)r;
+                    tq_qspec spec = tq_qspec_of(c.bits, c.group, &common);
+                    bool possible = tq_rotation_possible(spec.rotation, cols, c.group);
+                    if (!possible) assert_non_null(why);
+                    if (!possible || why) {
+                        blocked++;
+                        continue;
+                    }
+                    tq_rotation_cache *cache = tq_rotation_cache_new();
+                    tq_qmatrix *q = NULL;
+                    tq_err err = {{0}};
+                    int rc = tq_qmatrix_encode(&m.w, &spec, cache, pool, NULL, &q, NULL, &err);
+                    if (rc != TQ_OK) fail_msg("%zu x %zu: %s", rows, cols, err.msg);
+                    assert_true(tq_qmatrix_bytes(q) < rows * cols * sizeof(float));
+                    coded++;
+                    tq_qmatrix_free(q);
+                    tq_rotation_cache_free(cache);
+                }
+        free(w);
+    }
+    assert_true(blocked > 50 && coded > 50);
+    tq_matrix long_rows = {.w = {.rows = 128, .cols = 2 * 4099}}, small = {.w = {.rows = 8, .cols = 16}};
+    tq_matrix few = {.w = {.rows = 64, .cols = 256}};
+    assert_non_null(strstr(tq_choice_blocked(&long_rows, (tq_choice){TQ_BITS_4, TQ_GROUP_ROW}, TQ_ROTATION_HADAMARD),
+                           "take a group"));
+    assert_null(tq_choice_blocked(&long_rows, (tq_choice){TQ_BITS_4, 128}, TQ_ROTATION_HADAMARD));
+    assert_null(tq_choice_blocked(&long_rows, (tq_choice){TQ_BITS_4, TQ_GROUP_ROW}, TQ_ROTATION_NONE));
+    assert_non_null(strstr(tq_choice_blocked(&small, (tq_choice){TQ_BITS_4_4, 32}, TQ_ROTATION_NONE), "too small"));
+    assert_non_null(strstr(tq_choice_blocked(&few, (tq_choice){TQ_BITS_4T, 32}, TQ_ROTATION_NONE), "trellis"));
+    assert_null(tq_choice_blocked(&small, (tq_choice){TQ_BITS_KEEP, 32}, TQ_ROTATION_NONE));
+    tq_pool_free(pool);
+}
+
 static size_t rule_count(const char *json) {
     const char *rules = strstr(json, "\"rules\""), *end = strchr(rules, ']');
     size_t n = 0;
@@ -223,6 +286,8 @@ int main(void) {
         cmocka_unit_test(globs_match_names_labels_and_blocks),
         cmocka_unit_test(rules_are_refused_with_a_reason),
         cmocka_unit_test(later_rules_win_and_groups_stay),
+        cmocka_unit_test(tied_heads_have_the_embedding_s_name),
+        cmocka_unit_test(blocked_is_what_cannot_be_coded),
         cmocka_unit_test(regular_plans_take_few_rules),
         cmocka_unit_test(random_plans_come_back),
         cmocka_unit_test(broken_plans_are_refused),

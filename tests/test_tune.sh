@@ -55,7 +55,7 @@ def journal(state):
 start = time.time()
 whole = json_of("whole", "sweep", model, *quick)
 seconds = time.time() - start
-check(whole["measurements"] == 150 and whole["found"] == 0, "a whole sweep takes 150 measurements")
+check(whole["measurements"] == 153 and whole["found"] == 0, "a whole sweep takes 153 measurements")
 startup = time.time()
 run("whole", "sweep", model, *quick)
 startup = time.time() - startup
@@ -75,16 +75,16 @@ finished = json_of("killed", "sweep", model, *quick)
 lines = journal("killed")
 measured = [tuple(l.split()[1:4]) for l in lines if l.startswith("kld ")]
 check(finished["found"] == sum(l.startswith("kld ") for l in before), "all that was kept was found")
-check(len(measured) == 150 and len(set(measured)) == 150, "%d measurements, %d different" % (len(measured), len(set(measured))))
+check(len(measured) == 153 and len(set(measured)) == 153, "%d measurements, %d different" % (len(measured), len(set(measured))))
 check(finished["matrices"] == whole["matrices"], "the same is found as without kills")
-check(json_of("killed", "sweep", model, *quick)["found"] == 150, "a finished sweep is not taken again")
+check(json_of("killed", "sweep", model, *quick)["found"] == 153, "a finished sweep is not taken again")
 
 # --- what is damaged is dropped, not trusted ---
 path = [os.path.join(folder, n) for n in os.listdir(folder) if not n.endswith(".lock")][0]
 text = open(path).read().replace("4+4", "4+2", 1)[:-7]
 open(path, "w").write(text)
 again = json_of("killed", "sweep", model, *quick)
-check(again["found"] == 148 and again["matrices"] == whole["matrices"], "found %d of 148" % again["found"])
+check(again["found"] == 151 and again["matrices"] == whole["matrices"], "found %d of 151" % again["found"])
 
 # --- auto ---
 common = ["auto", model, *quick, "--tokens", "128"]
@@ -118,6 +118,14 @@ for option, target in (("--bpw", "3"), ("--size", "4MiB"), ("--kld", "1e-9")):
     check(j is None or j["measured"] > 0, "the nearest possible %s %s" % (option, nearest))
 j = json_of("a", *common, "--size", "7.5MiB")
 check(7.45 < j["bytes"]["total"] / 2**20 <= 7.5, "7.5 MiB of the whole model: %d bytes" % j["bytes"]["total"])
+check(all(m["bits"] == "keep" for m in j["matrices"] if "embed" in m["name"]), "an embedding stays unless --ends or a pin says so")
+ends = json_of("a", *common, "--size", "7.5MiB", "--ends")
+check([m["bits"] for m in ends["matrices"] if "embed" in m["name"]] != ["keep"] and 7.45 < ends["bytes"]["total"] / 2**20 <= 7.5,
+      "7.5 MiB with the embedding chosen")
+check(ends["measured"] < j["measured"], "an embedding that is chosen too leaves more to the others")
+pinned = json_of("a", *common, "--size", "7.5MiB", "--pin", "embed_tokens=4+4")
+check([(m["bits"], m["group"]) for m in pinned["matrices"] if "embed" in m["name"]] == [("4+4", 128)] and
+      7.45 < pinned["bytes"]["total"] / 2**20 <= 7.5, "an embedding that is pinned")
 loose = json_of("a", *common, "--kld", "0.05")
 tight = json_of("a", *common, "--kld", "0.01")
 check(loose["measured"] <= 0.05 and tight["measured"] <= 0.01, "a KLD that is asked for is met")
@@ -137,7 +145,7 @@ refused(1, "open the original model", "sweep", packed, *quick, "--tune-text", "s
 pair = [subprocess.Popen([program, "sweep", model, *quick, "--json"], stdout=subprocess.PIPE, text=True,
                          env=environment("pair")) for _ in range(2)]
 found = [json.loads(p.communicate()[0]) for p in pair]
-check(sorted(f["found"] for f in found) == [0, 150], "two at once: found %s" % [f["found"] for f in found])
+check(sorted(f["found"] for f in found) == [0, 153], "two at once: found %s" % [f["found"] for f in found])
 check(found[0]["matrices"] == found[1]["matrices"] == whole["matrices"], "two at once find the same")
 
 shutil.rmtree(work)

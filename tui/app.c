@@ -502,6 +502,7 @@ static bool prepare(tq_app *a, const tq_options *o, char **note, tq_err *err) {
     a->worker = tq_worker_start(o, err);
     if (!a->worker) return false;
     if (tq_worker_wait_open(a->worker, &a->model, &a->tokenizer, &plan, note, err) != TQ_OK) return false;
+    a->machine = o->memory ? o->memory : tq_machine_memory();
     set_name(a, o->model);
     if (o->plan) snprintf(a->plan_path, sizeof a->plan_path, "%s", o->plan);
     size_t n = tq_model_matrices(a->model);

@@ -111,6 +111,7 @@ typedef struct tq_layout {
 typedef struct tq_app {
     const tq_options *options;
     const tq_model *model;
+    size_t machine; /* bytes of memory; 0: not known */
     const tq_tokenizer *tokenizer;
     tq_worker *worker;
     char name[128]; /* of the model, as shown */

@@ -1,4 +1,5 @@
 /* batch_eval.c - eval: perplexity, KL divergence and answers to questions, without a screen. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,6 +41,22 @@ static bool questions_json(cJSON *root, const evaluation *e) {
            tq_json_number(questions, "difference", tq_score_share(e->plan) - tq_score_share(e->base));
 }
 
+static bool memory_json(cJSON *root, const tq_memory_plan *p) {
+    cJSON *o = cJSON_AddObjectToObject(root, "memory");
+    return o && tq_json_number(o, "ctx", (double)p->ctx) && tq_json_number(o, "packed", (double)p->packed) &&
+           tq_json_number(o, "mapped", (double)p->mapped) && tq_json_number(o, "state", (double)p->state) &&
+           tq_json_number(o, "activations", (double)p->activations) && tq_json_number(o, "total", (double)p->total) &&
+           tq_json_number(o, "machine", p->machine ? (double)p->machine : NAN) &&
+           cJSON_AddBoolToObject(o, "streams", p->streams);
+}
+
+static void print_memory(const tq_memory_plan *p) {
+    printf("to answer   %.3f MiB: weights %.3f, cache at %zu tokens %.3f, activations %.3f", tq_mib(p->total),
+           tq_mib(p->packed + p->mapped), p->ctx, tq_mib(p->state), tq_mib(p->activations));
+    if (p->machine) printf("; the machine has %.0f MiB", tq_mib(p->machine));
+    puts(p->streams ? ", the model is streamed" : "");
+}
+
 static void print_score(const char *who, tq_score s) {
     double low, high;
     tq_score_interval(s, &low, &high);
@@ -50,6 +67,7 @@ static void print_score(const char *who, tq_score s) {
 static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluation *e) {
     const tq_eval_result *r = &e->r;
     tq_memory memory = tq_session_memory(s);
+    tq_memory_plan plan = tq_session_memory_plan(s, o->eval.ctx);
     cJSON *root = cJSON_CreateObject();
     bool ok = tq_json_number(root, "tokens", (double)r->tokens) && tq_json_number(root, "ppl_base", r->ppl_base) &&
               tq_json_number(root, "ppl", r->ppl) && tq_json_number(root, "ppl_ratio", r->ppl_ratio) &&
@@ -57,9 +75,9 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
               tq_json_number(root, "same_top", r->same_top);
     cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
-         tq_json_memory(root, &memory) && tq_json_baseline(root, s) && questions_json(root, e) &&
-         tq_json_texts(root, s, &e->texts) && (!o->worst || tq_json_worst(root, s, &e->worst)) &&
-         tq_json_number(root, "seconds", e->seconds) &&
+         tq_json_memory(root, &memory) && memory_json(root, &plan) && tq_json_baseline(root, s) &&
+         questions_json(root, e) && tq_json_texts(root, s, &e->texts) &&
+         (!o->worst || tq_json_worst(root, s, &e->worst)) && tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&
@@ -82,6 +100,8 @@ static void print_eval(const tq_options *o, const tq_session *s, const evaluatio
            100 * r->dp_mean, 100 * r->dp_rms);
     printf("memory      %.3f MiB quantized, %.3f kept, %.3f of %.3f MiB in all (%.1f %%)\n", tq_mib(m.quantized),
            tq_mib(m.kept), tq_mib(m.total), tq_mib(m.baseline), 100 * (double)m.total / (double)m.baseline);
+    tq_memory_plan plan = tq_session_memory_plan(s, o->eval.ctx);
+    print_memory(&plan);
     printf("bits/weight %.4f of the blocks' matrices, %.4f of the model\n", m.bpw_linear, m.bpw_model);
     if (e->plan.of) print_score("questions", e->plan);
     if (e->plan.of) print_score("by the base", e->base);

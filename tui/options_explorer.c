@@ -22,6 +22,13 @@ bool tq_take_ascii(tq_options *o, const char *v) {
     return o->ascii = true;
 }
 
+bool tq_take_memory(tq_options *o, const char *v) {
+    double bytes = 0;
+    if (!tq_size_parse(v, &bytes) || bytes < 1048576 || bytes > 1e18) return false;
+    o->memory = (size_t)bytes;
+    return true;
+}
+
 bool tq_take_resume(tq_options *o, const char *v) {
     (void)v;
     o->resumes++;

@@ -93,8 +93,11 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
 }
 
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
-    tq_session_options options = {
-        .threads = o->threads, .cpu = o->cpu, .exact = o->exact, .chat_template = o->chat_template};
+    tq_session_options options = {.threads = o->threads,
+                                  .cpu = o->cpu,
+                                  .exact = o->exact,
+                                  .memory = o->memory,
+                                  .chat_template = o->chat_template};
     int rc = tq_session_open(o->model, &options, out, err);
     if (rc == TQ_OK) rc = set_calibration(o, *out, err);
     if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);

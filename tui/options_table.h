@@ -40,6 +40,7 @@ bool tq_take_completion(tq_options *o, const char *v);
 bool tq_take_scheme(tq_options *o, const char *v);
 bool tq_take_no_mouse(tq_options *o, const char *v);
 bool tq_take_ascii(tq_options *o, const char *v);
+bool tq_take_memory(tq_options *o, const char *v);
 bool tq_take_resume(tq_options *o, const char *v);
 bool tq_take_no_resume(tq_options *o, const char *v);
 bool tq_take_session(tq_options *o, const char *v);

@@ -110,7 +110,14 @@ static void draw_histograms(tq_app *a, tq_area at, const tq_inspected *f) {
     tq_put_right(&a->canvas, y, right.x, right.x + w, TQ_ST_DIM, high);
 }
 
-/* The bit configs with their cost, from the largest; the plan's has a mark, `chosen` is the row under the cursor. */
+/* NULL, or why the matrix cannot take this. */
+static const char *blocked(const tq_app *a, size_t matrix, tq_choice c) {
+    tq_rotation_kind rotation = tq_plan_common(tq_draft_plan(&a->draft)).rotation;
+    return tq_choice_blocked(tq_model_matrix(a->model, matrix), c, rotation);
+}
+
+/* The bit configs with their cost, from the largest; the plan's has a mark, `chosen` is the row under the cursor. What
+ * is blocked has the reason in place of its cost. */
 static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected *f, long chosen) {
     const tq_plan *plan = tq_draft_plan(&a->draft);
     const tq_matrix *m = tq_model_matrix(a->model, matrix);
@@ -135,16 +142,15 @@ static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected
             tq_fmt_sci(f->figures[bits].distortion.rel_mse, text[3]);
             snprintf(text[4], sizeof text[4], "%.5f", f->figures[bits].distortion.cosine);
         }
-        bool possible = !m->packed || bits == now.bits; /* an export has no weights to make another from */
-        for (int k = 1; k < 5 && !possible; k++)
-            snprintf(text[k], sizeof text[k], "-");
+        const char *why = blocked(a, matrix, (tq_choice){bits, now.group});
         if (bits == now.bits) tq_put(&a->canvas, y, at.x, at.x + 1, TQ_ST_CHOSEN, "▸");
-        for (int k = 0; k < 5; k++) {
-            tq_style s = !possible ? TQ_ST_DIM
-                         : k < 3   ? style
-                         : !known  ? TQ_ST_DIM
-                         : k == 3  ? tq_damage_style(f->figures[bits].distortion.rel_mse)
-                                   : TQ_ST_NORMAL;
+        if (why) tq_putf(&a->canvas, y, at.x + ends[0] + 1, at.x + at.w, TQ_ST_DIM, "× %s", why);
+        for (int k = 0; k < (why ? 1 : 5); k++) {
+            tq_style s = why      ? TQ_ST_DIM
+                         : k < 3  ? style
+                         : !known ? TQ_ST_DIM
+                         : k == 3 ? tq_damage_style(f->figures[bits].distortion.rel_mse)
+                                  : TQ_ST_NORMAL;
             if (ends[k] <= at.w) tq_put_right(&a->canvas, y, at.x + 1, at.x + ends[k], s, text[k]);
         }
         if (row == chosen) {
@@ -154,13 +160,17 @@ static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected
     return at.y + 1 + TQ_BITS_COUNT;
 }
 
-static void draw_groups(tq_app *a, int y, int x, int end, size_t group) {
+/* Those that the matrix cannot take at its config (kept: at 4) have a cross. */
+static void draw_groups(tq_app *a, int y, int x, int end, size_t matrix) {
+    tq_choice at = tq_plan_get(tq_draft_plan(&a->draft), matrix);
+    tq_bits bits = at.bits == TQ_BITS_KEEP ? TQ_BITS_4 : at.bits;
     char name[24];
     x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, "group ");
     for (size_t k = 0; k < tq_groups_count; k++) {
-        bool now = tq_groups[k] == group;
-        x = tq_putf(&a->canvas, y, x, end, now ? TQ_ST_CHOSEN : TQ_ST_DIM, now ? "[%s]" : " %s ",
-                    tq_group_name(tq_groups[k], name));
+        bool now = tq_groups[k] == at.group;
+        const char *before = now ? "[" : blocked(a, matrix, (tq_choice){bits, tq_groups[k]}) ? "×" : " ";
+        x = tq_putf(&a->canvas, y, x, end, now ? TQ_ST_CHOSEN : TQ_ST_DIM, "%s%s%s", before,
+                    tq_group_name(tq_groups[k], name), now ? "]" : " ");
     }
 }
 
@@ -234,7 +244,7 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
         y += rows + (at.h > rows + table + 3);
     }
     y = draw_configs(a, (tq_area){y, at.x + 1, at.y + at.h - y, at.w - 2}, i, f, focus ? (long)a->inspect_row : -1);
-    if (y < at.y + at.h) draw_groups(a, y + (y + 1 < at.y + at.h), at.x + 1, end, group);
+    if (y < at.y + at.h) draw_groups(a, y + (y + 1 < at.y + at.h), at.x + 1, end, i);
     if (y + 2 < at.y + at.h) draw_calibration(a, y + 2, at.x + 1, end, i);
 }
 
@@ -252,7 +262,8 @@ void tq_draw_choice(tq_app *a, tq_area at) {
             marks, tq_long_label(m, label));
     tq_area inner = {box.y + 1, box.x + 2, TQ_BITS_COUNT + 1, 50};
     draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
-    draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, group);
-    tq_put(&a->canvas, box.y + HEIGHT - 2, box.x + 3, box.x + 53, TQ_ST_DIM,
-           "↑↓ Enter choose   0 4 5 6 8   [ ] group   Esc");
+    draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, i);
+    const char *why = blocked(a, i, (tq_choice){(tq_bits)(TQ_BITS_COUNT - 1 - (int)a->menu), group});
+    tq_put(&a->canvas, box.y + HEIGHT - 2, box.x + 3, box.x + 53, why ? TQ_ST_WARN : TQ_ST_DIM,
+           why ? why : "↑↓ Enter choose   0 4 5 6 8   [ ] group   Esc");
 }

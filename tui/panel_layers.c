@@ -41,7 +41,7 @@ typedef struct view {
     tq_app *a;
     tq_area at;
     int x[COLS], end[COLS]; /* end 0: not shown */
-    double most;            /* the largest own KLD, or share of distortion */
+    double most;            /* the largest own KLD, or share of distortion, of the blocks' matrices */
     bool heat;              /* own KLD is known of some */
 } view;
 
@@ -281,7 +281,7 @@ void tq_draw_layers(tq_app *a, tq_area at) {
     tq_put(&a->canvas, at.y, at.x + LEAD - 1, at.x + at.w, TQ_ST_DIM, "matrix");
     for (int c = 0; c < COLS; c++)
         cell(&v, at.y, (column)c, TQ_ST_DIM, columns[c].title);
-    for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(a->model); i++) {
         double share = share_of(&v, i);
         if (share > v.most) v.most = share;
     }

@@ -21,12 +21,32 @@ static figures figures_of(const tq_app *a) {
     return (figures){0};
 }
 
+/* What answering takes beside the weights, and of the machine's memory. What does not fit is said first. */
+static void draw_needs(tq_app *a, int y, int x, int end, const tq_memory *m) {
+    size_t threads = a->status.threads > 0 ? (size_t)a->status.threads : 1;
+    tq_memory_plan p = tq_memory_plan_of(a->model, m->quantized, m->kept, a->eval.ctx, threads, a->machine);
+    double part = p.machine ? (double)p.total / (double)p.machine : 0;
+    tq_text tokens, state, rest;
+    if (part > 0.9) {
+        tq_putf(&a->canvas, y, x + 2, end, TQ_ST_BAD, "! %s of %s MiB of memory%s", tq_fmt_mib(p.total, state),
+                tq_fmt_mib(p.machine, rest), p.streams ? ", streamed" : "");
+        return;
+    }
+    if (end - x < 34) return;
+    x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_DIM, "cache at %s tokens %s MiB", tq_fmt_count(p.ctx, tokens),
+                tq_fmt_mib(p.state, state));
+    if (end - x < 44 || !p.machine) return;
+    x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, ", activations %s MiB", tq_fmt_mib(p.activations, rest));
+    tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, part < 0.01 ? ", < 1 %% of memory" : ", in all %.0f %% of memory",
+            100 * part);
+}
+
 static void draw_memory(tq_app *a, int y, int x, int end) {
     tq_memory m = tq_plan_memory(a->model, tq_draft_plan(&a->draft));
     bool wide = end - x >= 90;
     int bar = end - x >= 130 ? 40 : wide ? 20 : end - x >= 70 ? 14 : 8;
     double part = m.baseline ? (double)m.total / (double)m.baseline : 0;
-    tq_text total, base, cache;
+    tq_text total, base;
     x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "memory") + 2;
     tq_bar(&a->canvas, y, x, bar, part > 1 ? 1 : part, TQ_ST_BAR_USED);
     const char *stored = tq_model_baseline(a->model);
@@ -38,10 +58,7 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     if (how != TQ_CALIBRATE_NONE && end - x >= 10)
         x = tq_putf(&a->canvas, y, x + 1, end, TQ_ST_NORMAL, "%s", tq_calibrate_name(how));
     if (end - x >= 56) x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, "  (model %.2f)", m.bpw_model);
-    size_t state = tq_model_state_bytes(a->model, a->eval.ctx);
-    if (end - x >= 34)
-        tq_putf(&a->canvas, y, x + 3, end, TQ_ST_DIM, "cache at %s tokens %s MiB", tq_fmt_count(a->eval.ctx, total),
-                tq_fmt_mib(state, cache));
+    draw_needs(a, y, x, end, &m);
 }
 
 /* What the worker does, right-aligned in [x, end); false when there is no room. */

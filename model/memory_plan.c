@@ -1,0 +1,145 @@
+/* memory_plan.c - see memory_plan.h. */
+#include "model/memory_plan.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "model/forward_internal.h"
+
+/* A panel of decoded rows of linear.c, for each thread: at most so many floats, and rows. */
+#define PANEL_FLOATS ((size_t)1 << 20)
+#define PANEL_ROWS 256
+/* Tokens of a prompt that go through the blocks together, as in forward.c. */
+#define PIECE 512
+/* Limits of control groups from here on mean that there is none. */
+#define NO_LIMIT (UINT64_MAX >> 2)
+
+/* --- the machine --- */
+
+/* A number in a file; 0: there is none ("max"). */
+static size_t read_number(const char *path) {
+    unsigned long long n = 0;
+    FILE *f = fopen(path, "r");
+    if (!f) return 0;
+    if (fscanf(f, "%llu", &n) != 1) n = 0;
+    fclose(f);
+    return n < NO_LIMIT ? (size_t)n : 0;
+}
+
+static void take_least(size_t *least, size_t n) {
+    if (n && (!*least || n < *least)) *least = n;
+}
+
+/* The limits along a group's path, up to the root: each of them holds. group is cut short. */
+static void take_limits(size_t *least, const char *root, char *group, const char *name) {
+    char path[4300];
+    for (;;) {
+        (void)snprintf(path, sizeof path, "%s%s/%s", root, group, name);
+        take_least(least, read_number(path));
+        char *slash = strrchr(group, '/');
+        if (!slash || !*group) return;
+        *slash = '\0';
+    }
+}
+
+/* Lines of /proc/self/cgroup: "0::/path", and of the older kind "9:memory:/path". */
+static void take_groups(size_t *least) {
+    char line[4200];
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *kind = strchr(line, ':'), *group = kind ? strchr(kind + 1, ':') : NULL;
+        if (!group) continue;
+        *group++ = '\0';
+        if (!kind[1])
+            take_limits(least, "/sys/fs/cgroup", group, "memory.max");
+        else if (strcmp(kind + 1, "memory") == 0)
+            take_limits(least, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+    }
+    if (f) fclose(f);
+}
+
+size_t tq_machine_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t least = 0;
+    if (pages > 0 && page > 0) least = (size_t)pages * (size_t)page;
+    take_groups(&least);
+    return least;
+}
+
+bool tq_needs_streaming(const tq_model *m, size_t machine) {
+    return machine && tq_model_stored_bytes(m) > machine / 2;
+}
+
+/* --- the plan --- */
+
+static size_t most(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Floats a token of what mixers, MLP and norms hold, and the widest input of a matrix. */
+static size_t floats_a_token(const tq_config *c, size_t *widest) {
+    size_t attention = 0, deltanet = 0, attended = tq_dim_of(c, TQ_DIM_ATTENTION);
+    for (size_t b = 0; b < c->blocks; b++) {
+        if (c->mixer[b] == TQ_MIXER_ATTENTION)
+            attention = tq_dim_of(c, TQ_DIM_QUERY) + 2 * tq_dim_of(c, TQ_DIM_KV) + attended;
+        else
+            deltanet = tq_dim_of(c, TQ_DIM_CONV_CHANNELS) + 2 * tq_dim_of(c, TQ_DIM_VALUE) + 2 * c->linear_value_heads;
+    }
+    *widest = most(most(c->hidden, c->intermediate), most(attended, tq_dim_of(c, TQ_DIM_VALUE)));
+    return 4 * c->hidden + most(attention, deltanet) + 3 * c->intermediate;
+}
+
+size_t tq_activation_bytes(const tq_model *m, size_t n, size_t total, size_t threads) {
+    const tq_config *c = tq_model_config(m);
+    size_t widest = 0, floats = n * floats_a_token(c, &widest);
+    floats += n * (widest + c->hidden); /* inputs rotated, of two lengths */
+    size_t panel = PANEL_ROWS * widest < PANEL_FLOATS ? PANEL_ROWS * widest : PANEL_FLOATS;
+    floats += c->vocab + threads * most(panel, total);
+    return floats * sizeof(float);
+}
+
+tq_memory_plan tq_memory_plan_of(const tq_model *m, size_t packed, size_t kept, size_t ctx, size_t threads,
+                                 size_t machine) {
+    tq_memory_plan p = {.ctx = ctx, .packed = packed, .mapped = kept, .machine = machine};
+    p.state = tq_model_state_bytes(m, ctx);
+    p.activations = tq_activation_bytes(m, ctx < PIECE ? ctx : PIECE, ctx, threads);
+    p.total = p.packed + p.mapped + p.state + p.activations;
+    p.streams = tq_needs_streaming(m, machine);
+    return p;
+}
+
+/* --- streaming --- */
+
+/* The whole pages of a tensor. */
+static void advise(const tq_matrix *x, int advice) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!x->tensor) return;
+    uintptr_t begin = ((uintptr_t)x->tensor->data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)x->tensor->data + x->tensor->bytes) / page * page;
+    if (end > begin) (void)madvise((void *)begin, end - begin, advice); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static void advise_block(const tq_model *m, size_t block, int advice) {
+    if (!tq_model_streams(m) || block >= tq_model_config(m)->blocks) return;
+    for (int role = 0; role < TQ_ROLE_COUNT; role++) {
+        size_t i = tq_model_block(m, block)->matrix[role];
+        if (i != SIZE_MAX) advise(tq_model_matrix(m, i), advice);
+    }
+}
+
+void tq_model_block_ahead(const tq_model *m, size_t block) {
+    advise_block(m, block, MADV_WILLNEED);
+}
+
+void tq_model_block_done(const tq_model *m, size_t block) {
+    advise_block(m, block, MADV_DONTNEED);
+}
+
+void tq_model_matrix_done(const tq_model *m, size_t i) {
+    if (tq_model_streams(m)) advise(tq_model_matrix(m, i), MADV_DONTNEED);
+}
