@@ -131,7 +131,7 @@ static void exports_keep_the_layout(void **state) {
     (void)snprintf(path, sizeof path, "%s/hf", dir);
     check(tq_session_export(s, TQ_EXPORT_HF, path, false, NULL, &err), &err);
     back = open_session(path);
-    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
         const tq_matrix *x = tq_model_matrix(m, i), *y = tq_model_matrix(tq_session_model(back), i);
         const tq_qmatrix *q = tq_session_variant(s)[i];
         assert_int_equal(y->tensor->shape[0], x->w.cols);
