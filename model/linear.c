@@ -6,11 +6,12 @@
 
 #include "kernels/kernels.h"
 
-/* Rows that one task multiplies with one vector: whole tiles, about so many bytes, which are read in half a
- * microsecond. Threads wait for each other as long as the last task takes. */
-#define VECTOR_ROWS 256
+/* A task of one vector is whole tiles of about so many bytes, which are read in half a microsecond: threads wait for
+ * each other as long as the last task takes. Tasks that follow each other are multiplied together, up to VECTOR_ROWS.
+ */
+#define VECTOR_BYTES ((size_t)16 << 10)
 #define VECTOR_TASK_ROWS 64
-#define VECTOR_BYTES ((size_t)32 << 10)
+#define VECTOR_ROWS 256
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
 /* Inputs that one task multiplies with one panel of rows. */
@@ -252,6 +253,7 @@ static size_t rows_at(const tq_linear_job *job, size_t r0, tq_ahead out[TQ_POOL_
 /* While inputs are prepared all threads ask for the first rows that they will multiply. */
 static void tell_rows(const linear_run *run) {
     size_t tasks = run->first[run->count];
+    if (!run->jobs[0].q) return; /* nothing to prepare */
     for (int thread = 0; thread < tq_pool_threads(run->f->pool); thread++) {
         size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, tasks, thread);
         if (task == tasks) break;
