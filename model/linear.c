@@ -58,7 +58,9 @@ static bool takes_half(const linear_run *run, const tq_linear_job *job) {
 static size_t vector_rows(const tq_linear_job *job) {
     size_t bytes = job->q ? tq_qmatrix_bytes(job->q) : tq_matrix_bytes(job->w);
     size_t fit = VECTOR_BYTES / (bytes / job->w->rows + 1) / TQ_TILE_ROWS * TQ_TILE_ROWS;
-    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit < VECTOR_TASK_ROWS ? fit : VECTOR_TASK_ROWS;
+    bool trellis = job->q && tq_qmatrix_packed(job->q, 0)->trellis; /* looks at the tiles before its first, too */
+    if (trellis || fit > VECTOR_TASK_ROWS) return VECTOR_TASK_ROWS;
+    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit;
 }
 
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
