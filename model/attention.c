@@ -20,6 +20,7 @@ typedef struct attention {
     float *out;
     size_t ldq, ldkv;
     size_t query, kv, stride; /* stride: from one head's query to the next */
+    size_t share;             /* heads that share keys and values */
     size_t window;            /* positions that a query sees, itself among them; 0: all before it */
     const tq_rope *rope;
     const tq_rope_table *angles;
@@ -43,7 +44,7 @@ static void norm_wide(const attention *a, size_t i) {
 static void prepare_heads(const attention *a, size_t i, size_t kv_head) {
     const tq_config *c = a->c;
     const tq_block_run *r = a->r;
-    size_t position = r->position + i % r->len, d = c->head_dim, share = c->heads / c->kv_heads;
+    size_t position = r->position + i % r->len, d = c->head_dim, share = a->share;
     for (size_t h = kv_head * share; h < (kv_head + 1) * share; h++) {
         float *q = a->q + i * a->ldq + h * a->stride;
         norm_and_rotate(a, r->w->vec[TQ_VEC_Q_NORM], position, q);
@@ -72,7 +73,7 @@ static void prepare_tokens(void *ctx, size_t begin, size_t end, int thread) {
 /* The keys and values that head h of a sequence sees, from position 0 on, and the distance between positions. */
 static void history(const attention *a, size_t seq, size_t h, const float **k, const float **v, size_t *ld) {
     const tq_config *c = a->c;
-    size_t kv_head = h / (c->heads / c->kv_heads);
+    size_t kv_head = h * c->kv_heads / c->heads;
     if (a->r->cache) {
         const tq_block_state *s = &a->r->cache->blocks[a->r->block];
         size_t at = kv_head * a->r->cache->capacity * c->head_dim;
@@ -109,7 +110,7 @@ static void attend_one(void *ctx, size_t begin, size_t end, int thread) {
     const attention *a = ctx;
     const tq_config *c = a->c;
     size_t position = a->r->position, lo = window_start(a, position), n = position + 1 - lo, d = c->head_dim;
-    size_t share = c->heads / c->kv_heads;
+    size_t share = a->share;
     float *scores = a->r->f->work[thread].data;
     for (size_t kv_head = begin; kv_head < end; kv_head++) {
         const float *k = NULL, *v = NULL;
@@ -169,8 +170,8 @@ static int attend(attention *a, tq_err *err) {
     const tq_block_run *r = a->r;
     size_t total = r->position + r->len, heads = a->c->heads;
     if (r->cache && r->len == 1) {
-        size_t per_task = 2 * total * a->c->head_dim * (heads / a->c->kv_heads), grain = SMALL_TASK / per_task + 1;
-        int rc = tq_forward_work(r->f, total * (heads / a->c->kv_heads), err);
+        size_t per_task = 2 * total * a->c->head_dim * a->share, grain = SMALL_TASK / per_task + 1;
+        int rc = tq_forward_work(r->f, total * a->share, err);
         if (rc != TQ_OK) return rc;
         norm_wide(a, 0);
         if (a->c->kv_heads > grain)
@@ -216,6 +217,7 @@ int tq_attention_run(const tq_block_run *r, tq_err *err) {
     size_t n = r->seqs * r->len, attention_dim = tq_dim_of(c, TQ_DIM_ATTENTION);
     attention a = {.r = r, .c = c, .query = tq_dim_of(c, TQ_DIM_QUERY), .kv = tq_dim_of(c, TQ_DIM_KV)};
     a.stride = a.query / c->heads;
+    a.share = c->heads / c->kv_heads;
     bool local = c->local[r->block];
     a.window = local ? c->sliding_window : 0;
     a.rope = local ? &c->local_rope : &c->rope;

@@ -6,11 +6,12 @@
 
 #include "kernels/kernels.h"
 
-/* Rows that one task multiplies with one vector: whole tiles, about so many bytes, which are read in half a
- * microsecond. Threads wait for each other as long as the last task takes. */
-#define VECTOR_ROWS 256
+/* A task of one vector is whole tiles of about so many bytes, which are read in half a microsecond: threads wait for
+ * each other as long as the last task takes. Tasks that follow each other are multiplied together, up to VECTOR_ROWS.
+ */
+#define VECTOR_BYTES ((size_t)16 << 10)
 #define VECTOR_TASK_ROWS 64
-#define VECTOR_BYTES ((size_t)32 << 10)
+#define VECTOR_ROWS 256
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
 /* Rows of a matrix that is not flat, converted together. */
@@ -59,7 +60,9 @@ static bool takes_half(const linear_run *run, const tq_linear_job *job) {
 static size_t vector_rows(const tq_linear_job *job) {
     size_t bytes = job->q ? tq_qmatrix_bytes(job->q) : tq_matrix_bytes(job->w);
     size_t fit = VECTOR_BYTES / (bytes / job->w->rows + 1) / TQ_TILE_ROWS * TQ_TILE_ROWS;
-    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit < VECTOR_TASK_ROWS ? fit : VECTOR_TASK_ROWS;
+    bool trellis = job->q && tq_qmatrix_packed(job->q, 0)->trellis; /* looks at the tiles before its first, too */
+    if (trellis || fit > VECTOR_TASK_ROWS) return VECTOR_TASK_ROWS;
+    return fit < TQ_TILE_ROWS ? TQ_TILE_ROWS : fit;
 }
 
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
@@ -255,6 +258,7 @@ static size_t rows_at(const tq_linear_job *job, size_t r0, tq_ahead out[TQ_POOL_
 /* While inputs are prepared all threads ask for the first rows that they will multiply. */
 static void tell_rows(const linear_run *run) {
     size_t tasks = run->first[run->count];
+    if (!run->jobs[0].q) return; /* nothing to prepare */
     for (int thread = 0; thread < tq_pool_threads(run->f->pool); thread++) {
         size_t chunk = 0, task = tq_pool_stream_begin(run->f->pool, tasks, thread);
         if (task == tasks) break;

@@ -314,6 +314,10 @@ static void test_model_facts(void **state) {
     assert_int_equal(tq_model_matrix_bytes(f.model), weights * 2);
     assert_int_equal(tq_model_kept_bytes(f.model), tq_model_kept_weights(f.model) * 2);
     /* keys and values of one block; convolution, state and scales of two */
+    tq_cache *full = tq_cache_new(f.model, 100, NULL);
+    assert_non_null(full);
+    assert_int_equal(tq_cache_token_bytes(full), tq_model_state_bytes(f.model, 1));
+    tq_cache_free(full);
     assert_int_equal(tq_model_state_bytes(f.model, 100), 4 * (2 * 64 * 100 + 2 * (3 * 160 + 4 * 24 * 16 + 4)));
     logits_fixture_close(&f);
 
