@@ -429,6 +429,9 @@ static int export_run_all(const tq_export_job *job, export_kind kind, const tq_p
     if (kind == KIND_HF && tq_model_config(job->model)->rope.divisors)
         return tq_fail(err, "%s: not exported: its rotary frequencies are a table, which config.json cannot say",
                        tq_source_path(r.source));
+    if (kind == KIND_HF && tq_model_config(job->model)->linear_converted)
+        return tq_fail(err, "%s: not exported: its DeltaNet is as llama.cpp has it, export the original model",
+                       tq_source_path(r.source));
     r.total = (double)bytes;
     int rc = tq_outdir_new(job->path, job->force, bytes + SPARE_BYTES, &r.dir, err);
     if (rc != TQ_OK) return rc;
