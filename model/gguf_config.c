@@ -190,13 +190,14 @@ static int add_qwen3_5(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     }
     if (!tq_gguf_size(find(j, "ssm.inner_size"), 1, 1 << 24, &inner) || inner % heads)
         return tq_fail(err, "%s: %s.ssm.inner_size must be a multiple of ssm.time_step_rank", j->file, j->arch);
+    size_t value = inner / heads;
     const tq_gguf_value *every = find(j, "full_attention_interval"), *more = find(j, "nextn_predict_layers");
     if ((every && !tq_gguf_size(every, 1, 1 << 20, &interval)) ||
         !tq_gguf_size(find(j, "block_count"), 1, 1 << 20, &blocks) ||
         (more && !tq_gguf_size(more, 0, blocks - 1, &extra)))
         return tq_fail(err, "%s: %s.full_attention_interval and nextn_predict_layers must be sizes", j->file, j->arch);
     ok =
-        ok && cJSON_AddNumberToObject(root, "linear_value_head_dim", (double)(inner / heads)) &&
+        ok && cJSON_AddNumberToObject(root, "linear_value_head_dim", (double)value) &&
         cJSON_AddNumberToObject(root, "full_attention_interval", (double)interval) &&
         cJSON_ReplaceItemInObjectCaseSensitive(root, "num_hidden_layers", cJSON_CreateNumber((double)(blocks - extra)));
     return ok ? TQ_OK : tq_fail(err, "%s: out of memory", j->file);
