@@ -44,20 +44,24 @@ const tq_matrix_rule tq_matrix_rules[] = {
 };
 const size_t tq_matrix_rules_count = sizeof tq_matrix_rules / sizeof tq_matrix_rules[0];
 
-/* transformers writes one tensor an expert; Qwen3.5's published checkpoints have them stacked, gate above up. */
+/* transformers writes one tensor an expert; Qwen3.5's published checkpoints have them stacked, gate above up; GGUF
+ * files each kind by itself. */
 const tq_expert_rule tq_expert_rules[TQ_EXPERT_ROLES] = {
     [TQ_EXPERT_GATE] = {"gate_proj",
                         "mlp.experts.*.gate_proj",
                         TQ_DIM_EXPERT,
                         TQ_DIM_HIDDEN,
-                        {{"mlp.experts.gate_up_proj", 0, 2}, {"mlp.experts.gate_proj", 0, 1}}},
+                        {{"mlp.experts.gate_up_proj", 0, 2}, {"mlp.experts.gate_proj.weight", 0, 1}}},
     [TQ_EXPERT_UP] = {"up_proj",
                       "mlp.experts.*.up_proj",
                       TQ_DIM_EXPERT,
                       TQ_DIM_HIDDEN,
-                      {{"mlp.experts.gate_up_proj", 1, 2}, {"mlp.experts.up_proj", 0, 1}}},
-    [TQ_EXPERT_DOWN] =
-        {"down_proj", "mlp.experts.*.down_proj", TQ_DIM_HIDDEN, TQ_DIM_EXPERT, {{"mlp.experts.down_proj", 0, 1}}},
+                      {{"mlp.experts.gate_up_proj", 1, 2}, {"mlp.experts.up_proj.weight", 0, 1}}},
+    [TQ_EXPERT_DOWN] = {"down_proj",
+                        "mlp.experts.*.down_proj",
+                        TQ_DIM_HIDDEN,
+                        TQ_DIM_EXPERT,
+                        {{"mlp.experts.down_proj", 0, 1}, {"mlp.experts.down_proj.weight", 0, 1}}},
 };
 
 const tq_side_rule tq_side_rules[TQ_SIDE_COUNT] = {

@@ -84,7 +84,9 @@ typedef struct tq_config {
     size_t shared_width;         /* of the expert that every token goes through; 0: none */
     bool norm_topk;              /* the weights of a token's experts are made to add up to one */
     bool mixture[TQ_MAX_BLOCKS]; /* the block's MLP is a mixture of experts */
-    int eos[TQ_MAX_EOS];         /* from config.json and generation_config.json */
+    bool linear_converted; /* DeltaNet as GGUF files have it: rates as such, value heads in turn over the key heads, not
+                            * those of one key head together */
+    int eos[TQ_MAX_EOS];   /* from config.json and generation_config.json */
     size_t n_eos;
     int bos;         /* -1: none */
     char prefix[64]; /* of the text tensors, e.g. "model." or "model.language_model." is found at binding */

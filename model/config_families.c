@@ -83,8 +83,9 @@ static int read_qwen3_5(const tq_settings *s, const tq_family *f, tq_config *c, 
     if (gate_type && strcmp(gate_type, "swish") != 0 && strcmp(gate_type, "silu") != 0)
         return tq_fail(err, "%s: output_gate_type %s is not supported, only swish", s->file, gate_type);
     c->output_gate = true;
-    c->norm_plus_one = true;
-    if (tq_setting_size(s, "linear_num_key_heads", 16, 1, MAX_HEADS, &c->linear_key_heads, err) ||
+    if (tq_setting_bool(s, "norm_plus_one", true, &c->norm_plus_one, err) ||
+        tq_setting_bool(s, "linear_attention_converted", false, &c->linear_converted, err) ||
+        tq_setting_size(s, "linear_num_key_heads", 16, 1, MAX_HEADS, &c->linear_key_heads, err) ||
         tq_setting_size(s, "linear_num_value_heads", 32, 1, MAX_HEADS, &c->linear_value_heads, err) ||
         tq_setting_size(s, "linear_key_head_dim", 128, 1, MAX_HEAD_DIM, &c->linear_key_dim, err) ||
         tq_setting_size(s, "linear_value_head_dim", 128, 1, MAX_HEAD_DIM, &c->linear_value_dim, err) ||

@@ -103,7 +103,8 @@ static void scan_rows(const deltanet *d, size_t seq, size_t head, size_t r0, siz
     const tq_kernels *k = tq_k();
     const tq_config *c = d->c;
     size_t len = d->r->len, dim = c->linear_key_dim, heads = c->linear_value_heads;
-    size_t key_head = head / (heads / c->linear_key_heads), at = head * c->linear_value_dim + r0;
+    size_t key_head = c->linear_converted ? head % c->linear_key_heads : head / (heads / c->linear_key_heads);
+    size_t at = head * c->linear_value_dim + r0;
     float divisor = *scale, recalled[TQ_STATE_ROWS];
     for (size_t i = seq * len; i < (seq + 1) * len; i++) {
         const float *q = d->qkv + i * d->channels + key_head * dim, *key = q + d->keys;

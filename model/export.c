@@ -447,6 +447,8 @@ int tq_export_hf(const tq_export_job *job, const tq_progress *p, tq_err *err) {
 }
 
 int tq_export_hf_check(const tq_plan *plan, tq_err *err) {
-    if (!tq_model_config(tq_plan_model(plan))->rope.divisors) return TQ_OK;
-    return tq_fail(err, "its rotary frequencies are a table, which config.json cannot say");
+    const tq_config *c = tq_model_config(tq_plan_model(plan));
+    if (c->rope.divisors) return tq_fail(err, "its rotary frequencies are a table, which config.json cannot say");
+    if (c->linear_converted) return tq_fail(err, "its DeltaNet is as llama.cpp has it, export the original model");
+    return TQ_OK;
 }

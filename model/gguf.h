@@ -89,7 +89,7 @@ void tq_gguf_rename(const tq_gguf_arch *a, const char *name, char *out, size_t s
 const char *tq_gguf_paired(const tq_gguf_arch *a, const char *name);
 /* The reverse; false when such a file has no place for the tensor. Our names begin with "model." here. */
 bool tq_gguf_name_of(const tq_gguf_arch *a, const char *ours, char *out, size_t size);
-const tq_gguf_arch *tq_gguf_arch_of(const tq_config *c); /* NULL: none */
+const tq_gguf_arch *tq_gguf_arch_of(const tq_config *c); /* NULL: none that is written */
 const char *tq_gguf_arch_name(const tq_gguf_arch *a);    /* general.architecture */
 /* The model_type of config.json that the architecture has. */
 const char *tq_gguf_model_type(const tq_gguf_arch *a);

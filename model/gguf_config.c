@@ -28,6 +28,9 @@ static const struct setting_row {
     {"sliding_window", "attention.sliding_window", false},
     /* of other models */
     {"num_experts", "expert_count", false},
+    {"num_experts_per_tok", "expert_used_count", false},
+    {"moe_intermediate_size", "expert_feed_forward_length", false},
+    {"shared_expert_intermediate_size", "expert_shared_feed_forward_length", false},
     {"attn_logit_softcapping", "attn_logit_softcapping", false},
     {"final_logit_softcapping", "final_logit_softcapping", false},
     {"logit_scale", "logit_scale", false},
@@ -50,7 +53,8 @@ static int add_settings(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         const struct setting_row *row = &settings[i];
         const tq_gguf_value *v = find(j, row->gguf);
-        if (!v && row->required) return tq_fail(err, "%s: %s.%s is missing", j->file, j->arch, row->gguf);
+        bool required = row->required && !(strcmp(row->json, "intermediate_size") == 0 && find(j, "expert_count"));
+        if (!v && required) return tq_fail(err, "%s: %s.%s is missing", j->file, j->arch, row->gguf);
         if (v && (v->array || v->kind == TQ_GGUF_STRING))
             return tq_fail(err, "%s: %s.%s is no single number: blocks that differ in it are not supported", j->file,
                            j->arch, row->gguf);
@@ -164,13 +168,48 @@ static int add_phi3(const tq_gguf_job *j, cJSON *root, tq_err *err) {
     return tq_fail(err, "%s: rope type longrope is not supported", j->file);
 }
 
+/* llama.cpp always makes the weights of a token's experts add up to one. */
+static int add_qwen3_moe(const tq_gguf_job *j, cJSON *root, tq_err *err) {
+    return cJSON_AddTrueToObject(root, "norm_topk_prob") ? TQ_OK : tq_fail(err, "%s: out of memory", j->file);
+}
+
+/* Qwen3.5. Blocks that predict further tokens are counted by the file, and are not read. */
+static int add_qwen3_5(const tq_gguf_job *j, cJSON *root, tq_err *err) {
+    static const char *const names[][2] = {{"ssm.group_count", "linear_num_key_heads"},
+                                           {"ssm.time_step_rank", "linear_num_value_heads"},
+                                           {"ssm.state_size", "linear_key_head_dim"},
+                                           {"ssm.conv_kernel", "linear_conv_kernel_dim"}};
+    size_t inner = 0, heads = 1, blocks = 0, extra = 0, interval = 4;
+    bool ok = cJSON_AddFalseToObject(root, TQ_NORM_PLUS_ONE) && cJSON_AddTrueToObject(root, TQ_LINEAR_CONVERTED);
+    for (size_t i = 0; i < sizeof names / sizeof *names && ok; i++) {
+        size_t n = 0;
+        if (!tq_gguf_size(find(j, names[i][0]), 1, 1 << 20, &n))
+            return tq_fail(err, "%s: %s.%s must be a size", j->file, j->arch, names[i][0]);
+        ok = cJSON_AddNumberToObject(root, names[i][1], (double)n) != NULL;
+        if (i == 1) heads = n;
+    }
+    if (!tq_gguf_size(find(j, "ssm.inner_size"), 1, 1 << 24, &inner) || inner % heads)
+        return tq_fail(err, "%s: %s.ssm.inner_size must be a multiple of ssm.time_step_rank", j->file, j->arch);
+    size_t value = inner / heads;
+    const tq_gguf_value *every = find(j, "full_attention_interval"), *more = find(j, "nextn_predict_layers");
+    if ((every && !tq_gguf_size(every, 1, 1 << 20, &interval)) ||
+        !tq_gguf_size(find(j, "block_count"), 1, 1 << 20, &blocks) ||
+        (more && !tq_gguf_size(more, 0, blocks - 1, &extra)))
+        return tq_fail(err, "%s: %s.full_attention_interval and nextn_predict_layers must be sizes", j->file, j->arch);
+    ok =
+        ok && cJSON_AddNumberToObject(root, "linear_value_head_dim", (double)value) &&
+        cJSON_AddNumberToObject(root, "full_attention_interval", (double)interval) &&
+        cJSON_ReplaceItemInObjectCaseSensitive(root, "num_hidden_layers", cJSON_CreateNumber((double)(blocks - extra)));
+    return ok ? TQ_OK : tq_fail(err, "%s: out of memory", j->file);
+}
+
 /* What an architecture has besides. */
 static const struct more_row {
     const char *model_type;
     int (*add)(const tq_gguf_job *j, cJSON *root, tq_err *err);
 } more[] = {
-    {"gemma3_text", add_gemma3},
-    {"phi3", add_phi3},
+    {"gemma3_text", add_gemma3},       {"phi3", add_phi3}, {"qwen3_moe", add_qwen3_moe}, {"qwen3_5_text", add_qwen3_5},
+    {"qwen3_5_moe_text", add_qwen3_5},
 };
 
 int tq_gguf_config(const tq_gguf_job *j, cJSON *root, tq_err *err) {

@@ -7,6 +7,8 @@
 
 /* A setting of config.json that only these documents have: norms are stored as they are, though the family adds one. */
 #define TQ_NORM_PLUS_ONE "norm_plus_one"
+/* And DeltaNet is as llama.cpp's converter leaves it (tq_config.linear_converted). */
+#define TQ_LINEAR_CONVERTED "linear_attention_converted"
 
 /* Gemma 3 of so many blocks (27B) scales queries by hidden / heads, smaller ones by the head; no key says it. */
 #define TQ_GGUF_GEMMA3_LARGEST 62

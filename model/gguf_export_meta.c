@@ -27,10 +27,10 @@ static float expected_scale(const tq_config *c) {
 
 const char *tq_gguf_blocked(const tq_model *m) {
     const tq_config *c = tq_model_config(m);
+    if (!tq_gguf_arch_of(c)) return "the architecture is not among those that are written";
     if (tq_gguf_of(tq_model_source(m))) return NULL;
     for (size_t i = 0; i < tq_model_matrices(m); i++)
         if (tq_model_matrix(m, i)->packed) return "it is a packed export: open the original model";
-    if (!tq_gguf_arch_of(c)) return "the architecture is not among those that are written";
     if (c->rope.type == TQ_ROPE_DYNAMIC) return "rope type dynamic cannot be said there";
     if (fabsf(c->query_scale / expected_scale(c) - 1) > 1e-6F) return "its query_pre_attn_scalar cannot be said there";
     if (c->arch != TQ_ARCH_GEMMA3 && is_local(c)) return "a sliding window cannot be said there for this architecture";

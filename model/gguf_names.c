@@ -47,18 +47,57 @@ static const name_row fused[] = {
     {NULL, NULL},
 };
 
+/* Mixtures of experts. */
+#define EXPERTS                                                                                                        \
+    {"ffn_gate_inp", "mlp.gate"}, {"ffn_gate_exps", "mlp.experts.gate_proj"}, {"ffn_up_exps", "mlp.experts.up_proj"},  \
+    {                                                                                                                  \
+        "ffn_down_exps", "mlp.experts.down_proj"                                                                       \
+    }
+
+static const name_row experts[] = {
+    EXPERTS,
+    {NULL, NULL},
+};
+
+/* Qwen3.5: attention and DeltaNet in turn. Names with a suffix stand for those of another one here. */
+static const name_row hybrid[] = {
+    EXPERTS,
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"attn_qkv", "linear_attn.in_proj_qkv"},
+    {"attn_gate", "linear_attn.in_proj_z"},
+    {"ssm_alpha", "linear_attn.in_proj_a"},
+    {"ssm_beta", "linear_attn.in_proj_b"},
+    {"ssm_conv1d", "linear_attn.conv1d"},
+    {"ssm_dt.bias", "linear_attn.dt_bias"},
+    {"ssm_a", "linear_attn.A_log"},
+    {"ssm_norm", "linear_attn.norm"},
+    {"ssm_out", "linear_attn.out_proj"},
+    {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
+    {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
+    {"ffn_down_shexp", "mlp.shared_expert.down_proj"},
+    {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
+    {NULL, NULL},
+};
+
 struct tq_gguf_arch {
     tq_arch arch;
     const char *name;       /* general.architecture */
     const char *model_type; /* of config.json */
     const name_row *own;    /* looked at before the common ones; NULL: none */
     bool paired;            /* rows of q and k lie so that neighbours are rotated together */
+    bool written;           /* exported, too */
 };
 
 static const tq_gguf_arch archs[] = {
-    {TQ_ARCH_LLAMA, "llama", "llama", NULL, true},   {TQ_ARCH_QWEN2, "qwen2", "qwen2", NULL, false},
-    {TQ_ARCH_QWEN3, "qwen3", "qwen3", NULL, false},  {TQ_ARCH_GEMMA3, "gemma3", "gemma3_text", sandwich, false},
-    {TQ_ARCH_OLMO2, "olmo2", "olmo2", after, false}, {TQ_ARCH_PHI3, "phi3", "phi3", fused, false},
+    {TQ_ARCH_LLAMA, "llama", "llama", NULL, true, true},
+    {TQ_ARCH_QWEN2, "qwen2", "qwen2", NULL, false, true},
+    {TQ_ARCH_QWEN3, "qwen3", "qwen3", NULL, false, true},
+    {TQ_ARCH_GEMMA3, "gemma3", "gemma3_text", sandwich, false, true},
+    {TQ_ARCH_OLMO2, "olmo2", "olmo2", after, false, true},
+    {TQ_ARCH_PHI3, "phi3", "phi3", fused, false, true},
+    {TQ_ARCH_QWEN3_MOE, "qwen3moe", "qwen3_moe", experts, false, false},
+    {TQ_ARCH_QWEN3_5, "qwen35", "qwen3_5_text", hybrid, false, false},
+    {TQ_ARCH_QWEN3_5_MOE, "qwen35moe", "qwen3_5_moe_text", hybrid, false, false},
 };
 
 const tq_gguf_arch *tq_gguf_arch_find(tq_gguf_text name) {
@@ -68,12 +107,12 @@ const tq_gguf_arch *tq_gguf_arch_find(tq_gguf_text name) {
 }
 
 const char *tq_gguf_arch_names(void) {
-    return "llama, qwen2, qwen3, gemma3, olmo2 or phi3";
+    return "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma3, olmo2 or phi3";
 }
 
 const tq_gguf_arch *tq_gguf_arch_of(const tq_config *c) {
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
-        if (archs[i].arch == c->arch) return &archs[i];
+        if (archs[i].arch == c->arch && archs[i].written) return &archs[i];
     return NULL;
 }
 
@@ -111,7 +150,9 @@ void tq_gguf_rename(const tq_gguf_arch *a, const char *name, char *out, size_t s
     const char *part, *suffix;
     size_t n;
     cut(name, block, &part, &n, &suffix);
-    const char *ours = block[0] ? look_up(a->own, part, n) : look_up(ends, part, n);
+    const char *ours = block[0] ? look_up(a->own, part, strlen(part)) : NULL;
+    if (ours && *suffix) suffix = "";
+    if (!ours) ours = block[0] ? look_up(a->own, part, n) : look_up(ends, part, n);
     if (!ours && block[0]) ours = look_up(common, part, n);
     if (!ours)
         (void)snprintf(out, size, "%s", name);

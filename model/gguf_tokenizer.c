@@ -59,6 +59,12 @@ static const struct pre_row {
     {"dbrx", false, false, false, {LLAMA3("\\p{N}{1,3}")}},
     {"smaug-bpe", false, false, false, {LLAMA3("\\p{N}{1,3}")}},
     {"qwen2", true, false, false, {LLAMA3("\\p{N}")}},
+    {"qwen35",
+     true,
+     false,
+     false,
+     {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"
+      "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
     {"stablelm2", false, false, false, {LLAMA3("\\p{N}")}},
     {"tekken",
      false,

@@ -73,7 +73,9 @@ static void count_kept(tq_model *m, const tq_tensor *t) {
 }
 
 static int bind_kept_matrix(tq_model *m, const char *name, size_t rows, size_t cols, tq_matrix_view *out, tq_err *err) {
-    const tq_tensor *t = find_tensor(m, name, (const size_t[]){rows, cols}, 2, err);
+    const tq_tensor *t = tq_source_find(m->source, name);
+    bool vector = t && rows == 1 && t->rank == 1; /* as GGUF files have it */
+    t = find_tensor(m, name, vector ? &cols : (const size_t[]){rows, cols}, vector ? 1 : 2, err);
     if (!t) return TQ_FAIL;
     count_kept(m, t);
     *out = tq_tensor_view(t);
@@ -249,11 +251,13 @@ static int bind_block(tq_model *m, size_t block, tq_err *err) {
     for (size_t i = 0; i < tq_vector_rules_count && rc == TQ_OK; i++) {
         const tq_vector_rule *rule = &tq_vector_rules[i];
         if (!is_in(rule->mixers, w->mixer) || !is_in(rule->archs, c->arch)) continue;
-        size_t shape[3];
+        size_t shape[3], rank = 0;
+        bool converted = c->linear_converted && (rule->vec == TQ_VEC_CONV || rule->vec == TQ_VEC_RATE);
         for (size_t d = 0; d < rule->rank; d++)
-            shape[d] = tq_dim_of(c, rule->shape[d]);
+            if (!converted || rule->shape[d] != TQ_DIM_ONE) shape[rank++] = tq_dim_of(c, rule->shape[d]);
+        tq_take take = converted && rule->take == TQ_TAKE_MINUS_EXP ? TQ_TAKE_AS_IS : rule->take;
         (void)snprintf(name, sizeof name, "%s%s.%zu.%s", m->prefix->text, m->prefix->block, block, rule->name);
-        rc = bind_vector(m, name, shape, rule->rank, rule->take, &w->vec[rule->vec], err);
+        rc = bind_vector(m, name, shape, rank, take, &w->vec[rule->vec], err);
     }
     for (int i = 0; i < TQ_SIDE_COUNT && rc == TQ_OK; i++) {
         const tq_side_rule *rule = &tq_side_rules[i];

@@ -13,11 +13,28 @@
 #include "model/tensor_writer.h"
 
 const char *const logits_fixtures[] = {
-    "qwen3_5-tied",    "qwen3_5-untied",        "qwen3_5-multimodal", "qwen3-tied",
-    "qwen3-untied",    "llama-untied",          "llama-rope-llama3",  "llama-rope-linear",
-    "llama-rope-yarn", "llama-rope-dynamic",    "smollm2-f16",        "mistral-window-f32",
-    "gemma3-small",    "qwen2-small",           "olmo2-small",        "phi3-small",
-    "qwen3_moe-small", "qwen3_moe-fused-small", "qwen3_5_moe-small",  "qwen3_5_moe-fused-multimodal-small",
+    "qwen3_5-tied",
+    "qwen3_5-untied",
+    "qwen3_5-multimodal",
+    "qwen3-tied",
+    "qwen3-untied",
+    "llama-untied",
+    "llama-rope-llama3",
+    "llama-rope-linear",
+    "llama-rope-yarn",
+    "llama-rope-dynamic",
+    "smollm2-f16",
+    "mistral-window-f32",
+    "gemma3-small",
+    "qwen2-small",
+    "olmo2-small",
+    "phi3-small",
+    "qwen3_5-small",
+    "qwen3_moe-small",
+    "qwen3_moe-sparse-small",
+    "qwen3_moe-fused-small",
+    "qwen3_5_moe-small",
+    "qwen3_5_moe-fused-multimodal-small",
     "gpt2-small",
 };
 const size_t logits_fixtures_count = sizeof logits_fixtures / sizeof logits_fixtures[0];

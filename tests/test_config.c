@@ -95,7 +95,14 @@ static void check_config(const char *label, const cJSON *want, const tq_config *
     assert_int_equal(c->n_eos, cJSON_GetArraySize(eos));
     for (size_t i = 0; i < c->n_eos; i++)
         assert_int_equal(c->eos[i], cJSON_GetArrayItem(eos, (int)i)->valueint);
-    if (c->arch != TQ_ARCH_QWEN3_5) return;
+    const char *mixtures = tq_json_text(want, "mixtures");
+    const size_t moe[] = {c->experts, c->experts_used, c->expert_width, c->shared_width};
+    for (size_t b = 0; b < c->blocks && mixtures && *mixtures; b++)
+        assert_int_equal(c->mixture[b], mixtures[b] == 'm');
+    for (int i = 0; i < 4 && mixtures && *mixtures; i++)
+        assert_int_equal(moe[i], cJSON_GetArrayItem(tq_json_get(want, "moe"), i)->valueint);
+    assert_true(mixtures && (*mixtures != 0) == (c->experts > 0));
+    if (c->arch != TQ_ARCH_QWEN3_5 && c->arch != TQ_ARCH_QWEN3_5_MOE) return;
     const char *linear = tq_json_text(want, "linear");
     assert_int_equal(strlen(linear), c->blocks);
     for (size_t b = 0; b < c->blocks; b++)

@@ -75,6 +75,39 @@ static void check_logits(const logits_fixture *reference, logits_fixture *f, con
     free(logits);
 }
 
+/* As llama.cpp's converter writes them (tests/make/make_gguf_models.py): DeltaNet's heads in another order, experts
+ * stacked by kind. They are read, not written. */
+static void test_converted(void **state) {
+    static const char *const names[][2] = {
+        {"qwen3_moe-sparse-small", "qwen3moe"}, {"qwen3_5-small", "qwen35"}, {"qwen3_5_moe-small", "qwen35moe"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        logits_fixture f, g = {0};
+        tq_err err = {""};
+        char path[128];
+        logits_fixture_open(&f, names[i][0], 1);
+        (void)snprintf(path, sizeof path, "tests/data/gguf/%s.gguf", names[i][1]);
+        if (tq_source_open(path, &g.source, &err) || tq_config_of(g.source, &g.config, &err) ||
+            tq_model_bind(g.source, &g.config, &g.model, &err))
+            fail_msg("%s", err.msg);
+        g.pool = tq_pool_new(1, &err);
+        g.forward = tq_forward_new(g.model, g.pool, &err);
+        assert_non_null(g.forward);
+        assert_string_equal(tq_model_note(g.model), "");
+        assert_int_equal(tq_model_matrices(g.model), tq_model_matrices(f.model));
+        check_logits(&f, &g, names[i][1]);
+        const tq_export_job job = {.model = g.model, .path = path_of("x.gguf"), .force = true};
+        assert_int_equal(tq_export_gguf(&job, NULL, &err), TQ_FAIL);
+        assert_non_null(strstr(err.msg, "architecture"));
+        if (g.config.linear_converted) {
+            assert_int_equal(tq_export_hf(&job, NULL, &err), TQ_FAIL);
+            assert_non_null(strstr(err.msg, "export the original model"));
+        }
+        logits_fixture_close(&f);
+        logits_fixture_close(&g);
+    }
+}
+
 /* Pairs of rows, norms with one added, biases, windows, frequencies: all there and back. */
 static void test_round_trip(void **state) {
     static const char *const names[] = {"llama-untied", "llama-rope-llama3", "llama-rope-linear", "llama-rope-yarn",
@@ -420,9 +453,9 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_quantized),  cmocka_unit_test(test_altered),
-        cmocka_unit_test(test_refused_exports), cmocka_unit_test(test_tokenizers), cmocka_unit_test(test_sentencepiece),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_converted),     cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_altered),       cmocka_unit_test(test_refused_exports), cmocka_unit_test(test_tokenizers),
+        cmocka_unit_test(test_sentencepiece), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests_name("gguf_model", tests, make_scratch, remove_scratch);
 }

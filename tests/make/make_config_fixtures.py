@@ -74,7 +74,33 @@ CASES = {
                                 "rope_parameters": {"mrope_interleaved": True, "mrope_section": [3, 3, 2],
                                                     "rope_type": "default", "rope_theta": 10000000,
                                                     "partial_rotary_factor": 0.25}}},
+    "qwen3_moe, defaults": {"model_type": "qwen3_moe", **SMALL},
+    "qwen3 30B-A3B": {"model_type": "qwen3_moe", "vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 6144,
+                      "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+                      "max_position_embeddings": 40960, "rope_theta": 1000000.0, "rope_scaling": None,
+                      "decoder_sparse_step": 1, "mlp_only_layers": [], "moe_intermediate_size": 768,
+                      "num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": True,
+                      "router_aux_loss_coef": 0.001, "use_sliding_window": False, "max_window_layers": 48,
+                      "sliding_window": None, "tie_word_embeddings": False, "bos_token_id": 151643,
+                      "eos_token_id": 151645},
+    "qwen3_moe, some dense": {"model_type": "qwen3_moe", **SMALL, "num_local_experts": 16, "decoder_sparse_step": 2,
+                              "mlp_only_layers": [1, 6], "use_sliding_window": True, "sliding_window": 64},
+    "qwen3_5_moe_text, defaults": {"model_type": "qwen3_5_moe_text", **SMALL},
+    "qwen3_5_moe, multimodal": {"model_type": "qwen3_5_moe", "tie_word_embeddings": False, "vision_config": {"depth": 2},
+                                "text_config": {
+                                    "model_type": "qwen3_5_moe_text", **SMALL, "num_key_value_heads": 2,
+                                    "head_dim": 64, "num_experts": 64, "num_experts_per_tok": 4,
+                                    "moe_intermediate_size": 96, "shared_expert_intermediate_size": 128,
+                                    "full_attention_interval": 4}},
 }
+
+
+def mixtures(config):
+    """Which blocks are mixtures of experts, as Qwen3MoeDecoderLayer and its like decide it."""
+    if not getattr(config, "num_experts", None):
+        return ""
+    step, dense = getattr(config, "decoder_sparse_step", 1), getattr(config, "mlp_only_layers", None) or []
+    return "".join("m" if (b + 1) % step == 0 and b not in dense else "d" for b in range(config.num_hidden_layers))
 
 
 def understood(given):
@@ -115,6 +141,9 @@ def understood(given):
         "delta": [getattr(config, k, 0) for k in ("linear_num_key_heads", "linear_num_value_heads",
                                                   "linear_key_head_dim", "linear_value_head_dim",
                                                   "linear_conv_kernel_dim")],
+        "moe": [getattr(config, k, None) or 0 for k in ("num_experts", "num_experts_per_tok", "moe_intermediate_size",
+                                                        "shared_expert_intermediate_size")],
+        "mixtures": mixtures(config),
         "bos": -1 if config.bos_token_id is None else config.bos_token_id,
         "eos": [] if eos is None else eos if isinstance(eos, list) else [eos],
     }

@@ -103,18 +103,24 @@ MODELS |= {
 MOE = dict(SMALL, num_hidden_layers=3, num_key_value_heads=1, head_dim=16, moe_intermediate_size=24, num_experts=6,
            num_experts_per_tok=2, rope_parameters=rope(rope_type="default"))
 LINEAR_MOE = dict(MOE, layer_types=["linear_attention", "full_attention", "linear_attention"],
-                  linear_num_key_heads=1, linear_num_value_heads=2, linear_key_head_dim=16, linear_value_head_dim=12,
+                  linear_num_key_heads=1, linear_num_value_heads=2, linear_key_head_dim=16, linear_value_head_dim=16,
                   shared_expert_intermediate_size=40, rope_parameters=dict(rope_type="default", rope_theta=10000.0,
                                                                            partial_rotary_factor=0.5,
                                                                            mrope_section=[2, 1, 1],
                                                                            mrope_interleaved=True))
 LINEAR_MOE.pop("intermediate_size")
+LINEAR_DENSE = {k: v for k, v in LINEAR_MOE.items() if "expert" not in k and "moe" not in k}
 MODELS |= {
+    "qwen3_5-small": ("Qwen3_5TextConfig", dict(LINEAR_DENSE, intermediate_size=48, linear_num_value_heads=6,
+                                                linear_num_key_heads=2, tie_word_embeddings=False), torch.bfloat16),
     "qwen3_moe-small": ("Qwen3MoeConfig", dict(MOE, norm_topk_prob=True, mlp_only_layers=[1],
                                                tie_word_embeddings=False), torch.bfloat16),
     "qwen3_moe-fused-small": ("Qwen3MoeConfig", dict(MOE, norm_topk_prob=False, decoder_sparse_step=2,
                                                      num_experts_per_tok=3, use_sliding_window=True, sliding_window=24,
                                                      tie_word_embeddings=True), torch.bfloat16),
+    "qwen3_moe-sparse-small": ("Qwen3MoeConfig", dict(MOE, num_hidden_layers=2, norm_topk_prob=True, num_experts=8,
+                                                      num_experts_per_tok=3, tie_word_embeddings=False),
+                               torch.bfloat16),
     "qwen3_5_moe-small": ("Qwen3_5MoeTextConfig", dict(LINEAR_MOE, tie_word_embeddings=True), torch.bfloat16),
     "qwen3_5_moe-fused-multimodal-small": ("Qwen3_5MoeConfig", dict(text_config=dict(LINEAR_MOE, num_experts_per_tok=4,
                                                                                      tie_word_embeddings=False),
