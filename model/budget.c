@@ -242,9 +242,9 @@ static int impossible(const tq_costs *c, const tq_target *t, const bool *pinned,
         return tq_fail(err, "%g bits/weight cannot be reached, the nearest possible is %.4f", t->value,
                        ceil(tq_bits_per_weight(least, tq_budget_weights(c->model, pinned)) * 1e4) / 1e4);
     if (t->kind == TQ_TARGET_BYTES)
-        return tq_fail(
-            err, "%.3f MiB cannot be reached, the nearest possible is %.3f MiB (of which %.3f stay as stored)",
-            t->value / 1048576, ceil(whole / 1048.576) / 1000, rest / 1048576);
+        return tq_fail(err,
+                       "%.3f MiB cannot be reached, the nearest possible is %.3f MiB (of which %.3f stay as stored)",
+                       t->value / 1048576, ceil(whole / 1048.576) / 1000, rest / 1048576);
     return tq_fail(err, "a KLD of %g cannot be reached, the nearest possible is %.3g", t->value,
                    tq_costs_foretell(c, least) * 1.005);
 }

@@ -44,8 +44,8 @@ typedef struct tq_target {
     double value; /* bytes of the whole model; bits a weight over what the budget covers; nats a token */
 } tq_target;
 
-/* A budget covers the blocks' matrices, and of embedding and head those that are not pinned; the others stay as the plan
- * has them. pinned: [matrices]; NULL: embedding and head alone. */
+/* A budget covers the blocks' matrices, and of embedding and head those that are not pinned; the others stay as the
+ * plan has them. pinned: [matrices]; NULL: embedding and head alone. */
 bool tq_budget_covers(const tq_model *m, const bool *pinned, size_t i);
 size_t tq_budget_weights(const tq_model *m, const bool *pinned); /* of what is covered */
 

@@ -31,7 +31,8 @@ size_t tq_calibration_tokens(const tq_calibration *c);
 /* Makes the moments of all inputs known, from the cache or by a pass over the text. Progress in blocks. */
 int tq_calibration_gather(tq_calibration *c, const tq_progress *p, tq_err *err);
 
-/* The moment of matrix i's input; gathers when it must. An embedding has no input, also when it is the head. Valid until the next call. */
+/* The moment of matrix i's input; gathers when it must. An embedding has no input, also when it is the head. Valid
+ * until the next call. */
 int tq_calibration_moment(tq_calibration *c, size_t matrix, const tq_progress *p, tq_moment *out, tq_err *err);
 
 /* Calls encode for every matrix in the order of the forward pass, with the moments between what the base model's layers

@@ -34,7 +34,7 @@ struct tq_evaluator {
     tq_forward *forward;
     tq_forward *against; /* of another base model; NULL: the base is the model as stored */
     const tq_model *against_model;
-    int *ids;            /* [tokens] */
+    int *ids; /* [tokens] */
     size_t ctx, windows, tokens, hidden, blocks;
     bool score_half, fast;
     size_t limit;       /* bytes of memory for hidden states */

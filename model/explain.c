@@ -18,8 +18,8 @@ typedef struct explain_run {
     tq_explanation *x;
     tq_forward *forward;
     size_t size, hidden, blocks, vocab; /* size: floats of a state, n * hidden */
-    float **states[2]; /* [blocks + 1]: at the input of each block; b's up to the first difference are a's */
-    size_t first;      /* the first block that differs; blocks: none */
+    float **states[2];    /* [blocks + 1]: at the input of each block; b's up to the first difference are a's */
+    size_t first;         /* the first block that differs; blocks: none */
     bool embedding, head; /* these differ: the one belongs to the first block, the other to the last */
     float *work, *base, *logits, *drawn; /* a state; [vocab] of a, of a hybrid, and what the sampler may overwrite */
     tq_qmatrix **mixed;                  /* [matrices]: a with one matrix of b */
@@ -151,7 +151,7 @@ static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
     float **s = r->states[side], *own = s[0];
     int rc = TQ_OK;
     if (side) memcpy(s, r->states[0], (from + 1) * sizeof *s);
-    if (own) s[0] = own;
+    if (side && r->embedding) s[0] = own;
     for (size_t b = from; rc == TQ_OK && b < r->blocks; b++) {
         s[b + 1] = malloc(r->size * sizeof **s);
         if (!s[b + 1]) return tq_fail(err, "out of memory: hidden states");

@@ -12,7 +12,7 @@ typedef enum rule_axis { AXIS_LABEL, AXIS_BLOCK, AXIS_COUNT } rule_axis;
 typedef struct rule_writer {
     const tq_plan *plan;
     const tq_model *model;
-    size_t matrices; /* of blocks */
+    size_t matrices;  /* of blocks */
     tq_choice *given; /* [matrices]: what the rules so far give */
     char **rules;
     size_t count, capacity;

@@ -16,7 +16,7 @@ struct tq_block_weights {
 /* Indices for tq_model_matrix, [vocab, hidden] both; the same when tied. */
 size_t tq_model_embedding(const tq_model *m);
 size_t tq_model_head(const tq_model *m);
-const float *tq_model_final_norm(const tq_model *m);         /* [hidden] */
+const float *tq_model_final_norm(const tq_model *m); /* [hidden] */
 
 /* baseline.c: what the matrices are stored as when some are quantized already, "Q4_1 GGUF", the kinds with the most
  * weights first; else "". */

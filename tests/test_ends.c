@@ -144,8 +144,8 @@ static tq_evaluator *new_evaluator(const logits_fixture *f) {
     tq_err err = {{0}};
     for (size_t i = 0; i < WINDOWS * CTX; i++)
         ids[i] = f->ids[(i * 7 + i / 5) % f->n_ids];
-    assert_int_equal(tq_evaluator_new(f->model, f->pool, ids, WINDOWS * CTX, &(tq_eval_options){.ctx = CTX}, 0, &e, &err),
-                     TQ_OK);
+    assert_int_equal(
+        tq_evaluator_new(f->model, f->pool, ids, WINDOWS * CTX, &(tq_eval_options){.ctx = CTX}, 0, &e, &err), TQ_OK);
     return e;
 }
 

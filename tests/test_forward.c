@@ -492,7 +492,7 @@ static void test_large_model_opens_at_once(void **state) {
     double seconds = tq_now() - start;
     print_message("%.1f GB opened and bound in %.1f ms\n", (double)at / 1e9, seconds * 1e3);
     assert_int_equal(tq_model_matrices(m), 7 * BLOCKS + 1); /* embedding and head are one */
-    assert_true(seconds < 0.2); /* as long as drawing the table may take */
+    assert_true(seconds < 0.2);                             /* as long as drawing the table may take */
     tq_model_free(m);
     tq_source_close(s);
     unlink(path);

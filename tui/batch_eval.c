@@ -74,8 +74,8 @@ static cJSON *eval_json(const tq_options *o, const tq_session *s, const evaluati
     cJSON *dp = ok ? cJSON_AddObjectToObject(root, "dp") : NULL;
     ok = dp && tq_json_number(dp, "mean", r->dp_mean) && tq_json_number(dp, "rms", r->dp_rms) &&
          tq_json_memory(root, &memory) && memory_json(root, &plan) && tq_json_baseline(root, s) &&
-         questions_json(root, e) &&
-         (!o->worst || tq_json_worst(root, s, &e->worst)) && tq_json_number(root, "seconds", e->seconds) &&
+         questions_json(root, e) && (!o->worst || tq_json_worst(root, s, &e->worst)) &&
+         tq_json_number(root, "seconds", e->seconds) &&
          cJSON_AddStringToObject(root, "text", tq_session_text_name(s)) &&
          (!o->against || cJSON_AddStringToObject(root, "against", o->against)) &&
          tq_json_number(root, "ctx", (double)o->eval.ctx) &&

@@ -68,8 +68,8 @@ static void drop_row(const tq_bench_models *m, bench_row *row) {
     row->own = NULL;
 }
 
-/* Where the plan says nothing of the head it is at 4+4 beside packed matrices, as other programs pack theirs, and beside
- * stored ones as stored; --head decides otherwise. */
+/* Where the plan says nothing of the head it is at 4+4 beside packed matrices, as other programs pack theirs, and
+ * beside stored ones as stored; --head decides otherwise. */
 static int pack_head(const tq_bench_models *m, const bench_row *row, const tq_options *o, tq_bits *head, tq_err *err) {
     tq_common common = tq_plan_common(tq_session_plan(m->s));
     bool packed = tq_session_is_packed(m->s);

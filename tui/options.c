@@ -282,7 +282,9 @@ const tq_option tq_option_table[] = {
     {"pin", "GLOB=BITS[:GROUP]", IN(TQ_CMD_AUTO), true, tq_take_pin,
      "these matrices have this config, the others are chosen; repeatable", "GLOB=BITS[:GROUP]"},
     {"ends", NULL, IN(TQ_CMD_AUTO), false, tq_take_ends,
-     "choose for embedding and output head too (default: as the plan\nhas them); bits/weight are then over these as well", NULL},
+     "choose for embedding and output head too (default: as the plan\nhas them); bits/weight are then over these as "
+     "well",
+     NULL},
     {"config", "BITS[:GROUP]", IN(TQ_CMD_SWEEP), true, tq_take_config,
      "measure every matrix at this (default 4t, 4+2 and 4+4); repeatable", "4, 4t, 4+2 or 4+4, and a group"},
     {"tune-text", "FILE", IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_tune_text,
@@ -625,8 +627,11 @@ int tq_options_text(const tq_options *o, tq_session *s, tq_err *err) {
 }
 
 int tq_options_open(const tq_options *o, tq_session **out, tq_err *err) {
-    tq_session_options options = {
-        .threads = o->threads, .cpu = o->cpu, .exact = o->exact, .memory = o->memory, .chat_template = o->chat_template};
+    tq_session_options options = {.threads = o->threads,
+                                  .cpu = o->cpu,
+                                  .exact = o->exact,
+                                  .memory = o->memory,
+                                  .chat_template = o->chat_template};
     int rc = tq_session_open(o->model, &options, out, err);
     if (rc == TQ_OK) rc = set_calibration(o, *out, err);
     if (rc == TQ_OK) rc = tq_options_plan(o, *out, err);

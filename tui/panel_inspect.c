@@ -116,8 +116,8 @@ static const char *blocked(const tq_app *a, size_t matrix, tq_choice c) {
     return tq_choice_blocked(tq_model_matrix(a->model, matrix), c, rotation);
 }
 
-/* The bit configs with their cost, from the largest; the plan's has a mark, `chosen` is the row under the cursor. What is
- * blocked has the reason in place of its cost. */
+/* The bit configs with their cost, from the largest; the plan's has a mark, `chosen` is the row under the cursor. What
+ * is blocked has the reason in place of its cost. */
 static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected *f, long chosen) {
     const tq_plan *plan = tq_draft_plan(&a->draft);
     const tq_matrix *m = tq_model_matrix(a->model, matrix);
@@ -217,8 +217,8 @@ void tq_draw_inspect(tq_app *a, tq_area at) {
     bool focus = a->focus == TQ_FOCUS_INSPECT;
     int end = at.x + at.w;
     char title[64];
-    tq_putf(&a->canvas, at.y - 1, at.x + 1, end - 1, focus ? TQ_ST_CHOSEN : TQ_ST_TITLE,
-            focus ? "[%s]" : " %s ", full_title(m, title));
+    tq_putf(&a->canvas, at.y - 1, at.x + 1, end - 1, focus ? TQ_ST_CHOSEN : TQ_ST_TITLE, focus ? "[%s]" : " %s ",
+            full_title(m, title));
     int x = tq_putf(&a->canvas, at.y, at.x + 1, end, TQ_ST_NORMAL, "%zu x %zu   %s", m->w.rows, m->w.cols,
                     m->packed ? "packed" : m->tensor->dtype_name);
     if (f && f->has_histogram) {
@@ -256,8 +256,8 @@ void tq_draw_choice(tq_app *a, tq_area at) {
     char label[64];
     tq_clear(&a->canvas, box);
     tq_frame(&a->canvas, box);
-    tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE,
-            marks ? " %zu marked, figures of %s " : " %.0zu%s ", marks, tq_long_label(m, label));
+    tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE, marks ? " %zu marked, figures of %s " : " %.0zu%s ",
+            marks, tq_long_label(m, label));
     tq_area inner = {box.y + 1, box.x + 2, TQ_BITS_COUNT + 1, 50};
     draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
     draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, i);

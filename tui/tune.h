@@ -31,7 +31,7 @@ void tq_tune_lever(tq_app *a, int by); /* -1: less memory, 1: more */
 void tq_tune_pin(tq_app *a);
 void tq_tune_sort(tq_app *a);
 
-size_t tq_tune_pins(const tq_app *a); /* by p, so without embedding and head */
+size_t tq_tune_pins(const tq_app *a);              /* by p, so without embedding and head */
 bool tq_tune_held(const tq_app *a, size_t matrix); /* do budgets leave it as it is? */
 void tq_tune_event(tq_app *a, tq_event *e);
 void tq_tune_forget(tq_app *a); /* another text */
