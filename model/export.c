@@ -69,6 +69,12 @@ static size_t kept_tensor_bytes(const tq_model *m, export_kind kind, const tq_te
     return is_copied(m, kind, t) ? t->bytes : t->count * sizeof(float);
 }
 
+bool tq_is_idle_head(const tq_model *m, const tq_tensor *t) {
+    static const char head[] = "lm_head.weight";
+    size_t n = strlen(t->name);
+    return tq_model_config(m)->tied && n >= sizeof head - 1 && strcmp(t->name + n - (sizeof head - 1), head) == 0;
+}
+
 /* All tensors that are no quantizable matrix. */
 static size_t other_bytes(const tq_model *m, export_kind kind) {
     const tq_source *s = tq_model_source(m);
@@ -228,7 +234,8 @@ static int put_dense(export_run *r, const tq_matrix *m, const tq_qmatrix *q, exp
 
 static int put_tensor(export_run *r, size_t i, export_pass pass, tq_err *err) {
     const tq_tensor *t = tq_source_at(r->source, i);
-    if (r->owner[i] == SIZE_MAX) return is_packed_part(t->name) ? TQ_OK : copy_tensor(r, t, pass, err);
+    bool left_out = is_packed_part(t->name) || tq_is_idle_head(r->job->model, t);
+    if (r->owner[i] == SIZE_MAX) return left_out ? TQ_OK : copy_tensor(r, t, pass, err);
     const tq_matrix *m = tq_model_matrix(r->job->model, r->owner[i]);
     const tq_qmatrix *q = packed_of(r->job->model, r->job->q, r->owner[i]);
     if (!q) return copy_tensor(r, t, pass, err);
