@@ -151,7 +151,7 @@ static int keep_states(explain_run *r, int side, size_t from, tq_err *err) {
     float **s = r->states[side], *own = s[0];
     int rc = TQ_OK;
     if (side) memcpy(s, r->states[0], (from + 1) * sizeof *s);
-    if (own) s[0] = own;
+    if (side && r->embedding) s[0] = own;
     for (size_t b = from; rc == TQ_OK && b < r->blocks; b++) {
         s[b + 1] = malloc(r->size * sizeof **s);
         if (!s[b + 1]) return tq_fail(err, "out of memory");

@@ -47,6 +47,12 @@ static size_t kept_tensor_bytes(const tq_model *m, tq_export_kind kind, const tq
     return is_copied(m, kind, t) ? t->bytes : t->count * sizeof(float);
 }
 
+bool tq_is_idle_head(const tq_model *m, const tq_tensor *t) {
+    static const char head[] = "lm_head.weight";
+    size_t n = strlen(t->name);
+    return tq_model_config(m)->tied && n >= sizeof head - 1 && strcmp(t->name + n - (sizeof head - 1), head) == 0;
+}
+
 /* A matrix as stored; it may be a part of its tensor. */
 static size_t kept_matrix_bytes(const tq_matrix *x) {
     size_t element = x->tensor->codec || x->tensor->paired ? sizeof(float) : tq_dtype_size(x->tensor->dtype);
@@ -324,8 +330,8 @@ static int put_stacked(tq_export_run *r, const tq_tensor *t, tq_dtype dtype, tq_
 
 static int put_tensor(tq_export_run *r, size_t i, tq_export_pass pass, tq_err *err) {
     const tq_tensor *t = tq_source_at(r->source, i);
-    if (r->owner[i] == SIZE_MAX)
-        return tq_export_is_packed_part(t->name) ? TQ_OK : tq_export_tensor(r, t->name, t, pass, err);
+    bool left_out = tq_export_is_packed_part(t->name) || tq_is_idle_head(r->job->model, t);
+    if (r->owner[i] == SIZE_MAX) return left_out ? TQ_OK : tq_export_tensor(r, t->name, t, pass, err);
     const tq_matrix *m = tq_model_matrix(r->job->model, r->owner[i]);
     if (is_stacked(m)) {
         bool all, some = some_packed(r->job->model, r->job->q, t, &all), split = is_split(r->job->model, r->kind);

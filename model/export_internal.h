@@ -6,6 +6,10 @@
 #include "model/json.h"
 #include "model/tensor_writer.h"
 
+/* A head that a file holds beside the embedding that it is tied to. Nobody reads it; where the embedding goes out as
+ * something else, some readers would take it for a head of its own. */
+bool tq_is_idle_head(const tq_model *m, const tq_tensor *t);
+
 /* A directory under a temporary name that becomes `path`, or vanishes. */
 typedef struct tq_outdir {
     char *path; /* as asked for, without slashes at its end */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "model/export_internal.h"
 #include "model/gguf_export.h"
 #include "model/rope.h"
 #include "model/tensor_writer.h"
@@ -80,6 +81,7 @@ static bool plan_tensor(const gguf_run *r, const tq_tensor *t, outgoing *o) {
     char ours[NAME_SIZE];
     tq_gguf_plain_name(c, t->name, ours, sizeof ours);
     *o = (outgoing){.t = t};
+    if (tq_is_idle_head(m, t)) return false;
     if (!tq_gguf_name_of(r->arch, ours, o->name, sizeof o->name)) return false;
     size_t i = find_matrix(m, t);
     o->q = i != SIZE_MAX && r->job->q ? r->job->q[i] : NULL;

@@ -34,7 +34,8 @@ void logits_fixture_close(logits_fixture *f);
 
 /* One matrix packed; the caller's. */
 tq_qmatrix *logits_pack(const logits_fixture *f, size_t matrix, tq_bits bits, size_t group, tq_residual residual);
-/* Every matrix of the blocks under one bit config, embedding and head as stored; entries are owned by the caller (logits_variant_free). */
+/* Every matrix of the blocks under one bit config, embedding and head as stored; entries are owned by the caller
+ * (logits_variant_free). */
 tq_qmatrix **logits_variant_new(const logits_fixture *f, tq_bits bits, size_t group, tq_residual residual);
 void logits_variant_free(const logits_fixture *f, tq_qmatrix **q);
 

@@ -332,9 +332,9 @@ static void cancelling_leaves_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_sides_do_not_differ),           cmocka_unit_test(candidates_are_the_likeliest),
-        cmocka_unit_test(hybrids_are_plans_of_these_matrices),
-        cmocka_unit_test(ends_are_explained), cmocka_unit_test(sides_and_threads_do_not_matter),
-        cmocka_unit_test(the_session_stays_as_it_was),         cmocka_unit_test(cancelling_leaves_nothing_behind),
+        cmocka_unit_test(hybrids_are_plans_of_these_matrices), cmocka_unit_test(ends_are_explained),
+        cmocka_unit_test(sides_and_threads_do_not_matter),     cmocka_unit_test(the_session_stays_as_it_was),
+        cmocka_unit_test(cancelling_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,11 +51,11 @@ static void plans_add_up(void **state) {
     assert_int_equal(p.packed + p.mapped, m.total);
     assert_int_equal(p.total, p.packed + p.mapped + p.state + p.activations);
     assert_int_equal(p.state, tq_model_state_bytes(tq_session_model(s), 512));
-    assert_true(longer.state > 4 * p.state / 2 && longer.activations >= p.activations);
+    assert_true(longer.state > 2 * p.state && longer.activations >= p.activations);
     assert_true(p.machine > 0 && p.machine == tq_machine_memory() && !p.streams);
     tq_session_close(s);
-    assert_int_equal(
-        tq_session_open(LOGITS_SAMPLE, &(tq_session_options){.threads = 1, .memory = m.total}, &s, &err), TQ_OK);
+    assert_int_equal(tq_session_open(LOGITS_SAMPLE, &(tq_session_options){.threads = 1, .memory = m.total}, &s, &err),
+                     TQ_OK);
     p = tq_session_memory_plan(s, 512);
     assert_true(p.machine == m.total && p.streams);
     tq_session_close(s);
@@ -102,9 +102,9 @@ static tq_eval_result evaluate(size_t memory, const tq_shape *shape, size_t *mos
     assert_int_equal(tq_plan_rule(plan, "*=4", NULL, &err), TQ_OK);
     assert_int_equal(tq_session_set_plan(s, plan, &err), TQ_OK);
     assert_int_equal(tq_session_apply(s, &p, NULL, NULL, &err), TQ_OK);
-    assert_int_equal(tq_evaluator_new(tq_session_model(s), tq_session_pool(s), ids, N, &(tq_eval_options){.ctx = CTX}, 0,
-                                      &e, &err),
-                     TQ_OK);
+    assert_int_equal(
+        tq_evaluator_new(tq_session_model(s), tq_session_pool(s), ids, N, &(tq_eval_options){.ctx = CTX}, 0, &e, &err),
+        TQ_OK);
     assert_int_equal(tq_evaluator_run(e, tq_session_variant(s), &p, NULL, NULL, &r, &err), TQ_OK);
     *most = w.most;
     *stored = tq_model_matrix_bytes(tq_session_model(s));
@@ -116,8 +116,8 @@ static tq_eval_result evaluate(size_t memory, const tq_shape *shape, size_t *mos
 }
 
 static void larger_than_memory_goes_through(void **state) {
-    static const tq_shape shape = {.hidden = 512, .intermediate = 2048, .blocks = 12, .heads = 8, .kv_heads = 8,
-                                   .vocab = 1024};
+    static const tq_shape shape = {
+        .hidden = 512, .intermediate = 2048, .blocks = 12, .heads = 8, .kv_heads = 8, .vocab = 1024};
     size_t all = 0, streamed = 0, stored = 0, mib = 1048576;
     (void)state;
     if (!status_of("RssFile:")) {

@@ -117,7 +117,7 @@ static void tied_heads_have_the_embedding_s_name(void **state) {
 
 /* One function says what cannot be; what it lets through is coded. */
 static void blocked_is_what_cannot_be_coded(void **state) {
-    static const size_t shapes[][2] = {{256, 256}, {64, 96},  {128, 4099 * 2}, {16, 20}, {8, 16},  {1, 4096},
+    static const size_t shapes[][2] = {{256, 256}, {64, 96},   {128, 4099 * 2}, {16, 20}, {8, 16}, {1, 4096},
                                        {130, 33},  {16, 4095}, {48, 8198},      {3, 32},  {200, 8}};
     tq_pool *pool = tq_pool_new(1, NULL);
     size_t blocked = 0, coded = 0;

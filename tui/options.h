@@ -68,7 +68,7 @@ typedef struct tq_options {
     const char **pins; /* [n_pins] --pin */
     size_t n_pins;
     size_t memory; /* --memory; 0: the machine's */
-    bool ends; /* budgets choose for embedding and head too */
+    bool ends;     /* budgets choose for embedding and head too */
 
     /* compare: "base", "plan" or a file; NULL: base and plan */
     const char *side[2];
