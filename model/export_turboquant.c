@@ -88,8 +88,9 @@ int tq_export_turboquant_check(const tq_plan *plan, tq_err *err) {
         if (check_spec(b, &y, err) != TQ_OK || (a && check_pair(a, &x, b, &y, err) != TQ_OK) ||
             (fine && check_pair(fine, &f, b, &y, err) != TQ_OK))
             return TQ_FAIL;
-        if (b->end == TQ_END_EMBEDDING || b->end == TQ_END_TIED)
-            return tq_fail(err, "%s is looked up: its reader knows packed matrices as linear layers alone", b->name);
+        if (b->end != TQ_END_NONE)
+            return tq_fail(err, "%s is at %s: embedding and head stay as stored in it", b->name,
+                           tq_bits_get(y.bits)->name);
         if (b->tensor && b->tensor->count != b->w.rows * b->w.cols)
             return tq_fail(err, "%s is one of several in its tensor", b->name);
         a = b;

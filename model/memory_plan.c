@@ -83,15 +83,22 @@ static size_t most(size_t a, size_t b) {
 
 /* Floats a token of what mixers, MLP and norms hold, and the widest input of a matrix. */
 static size_t floats_a_token(const tq_config *c, size_t *widest) {
-    size_t attention = 0, deltanet = 0, attended = tq_dim_of(c, TQ_DIM_ATTENTION);
+    size_t attention = 0, deltanet = 0, attended = tq_dim_of(c, TQ_DIM_ATTENTION), mlp = 0, routes = 0;
     for (size_t b = 0; b < c->blocks; b++) {
         if (c->mixer[b] == TQ_MIXER_ATTENTION)
             attention = tq_dim_of(c, TQ_DIM_QUERY) + 2 * tq_dim_of(c, TQ_DIM_KV) + attended;
         else
             deltanet = tq_dim_of(c, TQ_DIM_CONV_CHANNELS) + 2 * tq_dim_of(c, TQ_DIM_VALUE) + 2 * c->linear_value_heads;
     }
-    *widest = most(most(c->hidden, c->intermediate), most(attended, tq_dim_of(c, TQ_DIM_VALUE)));
-    return 4 * c->hidden + most(attention, deltanet) + 3 * c->intermediate;
+    for (size_t b = 0; b < c->blocks; b++)
+        if (!c->mixture[b])
+            mlp = most(mlp, c->intermediate);
+        else { /* one expert may get all tokens: copies of their states, what it gives, who goes where */
+            mlp = most(mlp, most(c->expert_width, c->shared_width));
+            routes = 2 * c->hidden + c->experts + 4 * c->experts_used;
+        }
+    *widest = most(most(c->hidden, mlp), most(attended, tq_dim_of(c, TQ_DIM_VALUE)));
+    return 4 * c->hidden + most(attention, deltanet) + 3 * mlp + routes;
 }
 
 size_t tq_activation_bytes(const tq_model *m, size_t n, size_t total, size_t threads) {

@@ -16,7 +16,7 @@ int tq_recipe_bits(tq_choice c) {
 }
 
 tq_choice tq_recipe_common(const tq_plan *plan) {
-    size_t n = tq_model_matrices(tq_plan_model(plan)), best = 0;
+    size_t n = tq_model_block_matrices(tq_plan_model(plan)), best = 0;
     tq_choice common = {TQ_BITS_KEEP, TQ_GROUP_DEFAULT};
     for (size_t i = 0; i < n; i++) {
         tq_choice c = tq_plan_get(plan, i);
@@ -32,9 +32,14 @@ tq_choice tq_recipe_common(const tq_plan *plan) {
     return common;
 }
 
-int tq_recipe_not_empty(const tq_plan *plan, tq_err *err) {
+int tq_recipe_fits(const tq_plan *plan, tq_err *err) {
+    const tq_model *m = tq_plan_model(plan);
+    for (size_t i = tq_model_block_matrices(m); i < tq_model_matrices(m); i++)
+        if (tq_plan_get(plan, i).bits != TQ_BITS_KEEP)
+            return tq_fail(err, "%s is at %s: recipes are of the blocks' matrices, embedding and head stay as stored",
+                           tq_model_matrix(m, i)->name, tq_bits_get(tq_plan_get(plan, i).bits)->name);
     if (tq_recipe_common(plan).bits != TQ_BITS_KEEP) return TQ_OK;
-    return tq_fail(err, "the plan quantizes nothing");
+    return tq_fail(err, "the plan quantizes nothing in its blocks");
 }
 
 int tq_recipe_plain_names(const tq_plan *plan, tq_err *err) {

@@ -9,8 +9,8 @@
 int tq_recipe_bits(tq_choice c);
 /* What most quantized matrices of the plan have; keep when none is quantized. */
 tq_choice tq_recipe_common(const tq_plan *plan);
-/* Fails when no matrix is quantized. */
-int tq_recipe_not_empty(const tq_plan *plan, tq_err *err);
+/* Fails when no matrix of a block is quantized, or embedding or head is. */
+int tq_recipe_fits(const tq_plan *plan, tq_err *err);
 /* Fails unless matrices are named as modules of a text model are: "model.layers...". */
 int tq_recipe_plain_names(const tq_plan *plan, tq_err *err);
 /* "made by tqexplore for NAME: a hint on bit widths, not an equivalent ...", in one line; out: [size]. */

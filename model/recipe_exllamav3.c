@@ -16,7 +16,7 @@ int tq_recipe_exllamav3_check(const tq_plan *plan, tq_err *err) {
     const tq_config *c = tq_model_config(tq_plan_model(plan));
     if (c->arch == TQ_ARCH_OLMO2) return tq_fail(err, "exllamav3 does not know OLMo 2");
     if (strcmp(c->prefix, "model.language_model.") != 0 && tq_recipe_plain_names(plan, err) != TQ_OK) return TQ_FAIL;
-    return tq_recipe_not_empty(plan, err);
+    return tq_recipe_fits(plan, err);
 }
 
 static const char *source_of(tq_choice c) {
@@ -27,7 +27,7 @@ static const char *source_of(tq_choice c) {
 
 /* Is the conversion at these bits needed beside the one that most matrices come from? */
 static bool is_used(const tq_plan *plan, int bits) {
-    for (size_t i = 0; i < tq_model_matrices(tq_plan_model(plan)); i++)
+    for (size_t i = 0; i < tq_model_block_matrices(tq_plan_model(plan)); i++)
         if (tq_recipe_bits(tq_plan_get(plan, i)) == bits) return bits != tq_recipe_bits(tq_recipe_common(plan));
     return false;
 }
@@ -53,7 +53,7 @@ int tq_recipe_exllamav3(const tq_export_job *job, const tq_progress *p, tq_err *
     }
     if (!used) tq_recipe_line(&t, "  []");
     tq_recipe_line(&t, "overrides:");
-    for (size_t i = 0; i < tq_model_matrices(job->model); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(job->model); i++) {
         tq_choice c = tq_plan_get(job->plan, i);
         if (tq_recipe_bits(c) == common) continue;
         tq_recipe_line(&t, "  - key: \"%s.*\"", tq_model_matrix(job->model, i)->name);

@@ -13,7 +13,7 @@ enum { KEY_SIZE = 1024 };
 
 static int check_divides(const tq_plan *plan, size_t most, const char *who, const char *groups, tq_err *err) {
     const tq_model *m = tq_plan_model(plan);
-    for (size_t i = 0; i < tq_model_matrices(m); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
         tq_choice c = tq_plan_get(plan, i);
         const tq_matrix *x = tq_model_matrix(m, i);
         char name[24];
@@ -24,7 +24,7 @@ static int check_divides(const tq_plan *plan, size_t most, const char *who, cons
             return tq_fail(err, "%s has %zu columns, which groups of %zu do not divide as %s's have to", x->name,
                            x->w.cols, c.group, who);
     }
-    return tq_recipe_not_empty(plan, err);
+    return tq_recipe_fits(plan, err);
 }
 
 static bool same_width(tq_choice a, tq_choice b) {
@@ -73,7 +73,7 @@ int tq_recipe_gptqmodel(const tq_export_job *job, const tq_progress *p, tq_err *
               cJSON_AddNumberToObject(root, "group_size", gptq_group(common));
     cJSON *dynamic = ok ? cJSON_AddObjectToObject(root, "dynamic") : NULL;
     ok = dynamic != NULL;
-    for (size_t i = 0; i < tq_model_matrices(job->model) && ok; i++)
+    for (size_t i = 0; i < tq_model_block_matrices(job->model) && ok; i++)
         ok = add_dynamic(dynamic, tq_model_matrix(job->model, i), tq_plan_get(job->plan, i), common);
     cJSON *meta = ok ? cJSON_AddObjectToObject(root, "meta") : NULL;
     ok = meta && cJSON_AddStringToObject(meta, "note", label);
@@ -104,7 +104,7 @@ int tq_recipe_mlx_lm(const tq_export_job *job, const tq_progress *p, tq_err *err
     cJSON *q = ok ? cJSON_AddObjectToObject(root, "quantization") : NULL;
     ok = q && put_width(q, common) && cJSON_AddFalseToObject(q, "model.embed_tokens") &&
          cJSON_AddFalseToObject(q, "lm_head");
-    for (size_t i = 0; i < tq_model_matrices(job->model) && ok; i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(job->model) && ok; i++) {
         const char *name = tq_model_matrix(job->model, i)->name;
         tq_choice c = tq_plan_get(job->plan, i);
         if (c.bits == TQ_BITS_KEEP) {

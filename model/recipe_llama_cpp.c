@@ -43,13 +43,13 @@ int tq_recipe_llama_cpp_check(const tq_plan *plan, tq_err *err) {
     if (!tq_gguf_arch_of(tq_model_config(model)))
         return tq_fail(err, "what its tensors are called in GGUF is not known for %s",
                        tq_model_config(model)->model_type);
-    for (size_t i = 0; i < tq_model_matrices(model); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(model); i++) {
         const tq_matrix *m = tq_model_matrix(model, i);
         if (!file_name(plan, m, name)) return tq_fail(err, "%s has no name of its own in GGUF", m->name);
         if (tq_plan_get(plan, i).bits != TQ_BITS_KEEP && m->w.cols % BLOCK)
             return tq_fail(err, "%s has %zu columns, llama.cpp's types have blocks of %d", m->name, m->w.cols, BLOCK);
     }
-    return tq_recipe_not_empty(plan, err);
+    return tq_recipe_fits(plan, err);
 }
 
 /* A name as a regular expression that finds it alone. */
@@ -86,7 +86,7 @@ int tq_recipe_llama_cpp(const tq_export_job *job, const tq_progress *p, tq_err *
     tq_recipe_line(&t, "# tqexplore export --format gguf without a plan makes it; an --imatrix may be added.");
     tq_recipe_line(&t, "exec llama-quantize \\");
     put_ends(&t, job->model);
-    for (size_t i = 0; i < tq_model_matrices(job->model); i++) {
+    for (size_t i = 0; i < tq_model_block_matrices(job->model); i++) {
         const tq_matrix *m = tq_model_matrix(job->model, i);
         const char *quantized = type_of(m, tq_plan_get(job->plan, i));
         stored_type(m->tensor, type);
