@@ -100,8 +100,11 @@ static void test_converted(void **state) {
         assert_int_equal(tq_export_gguf(&job, NULL, &err), TQ_FAIL);
         assert_non_null(strstr(err.msg, "architecture"));
         if (g.config.linear_converted) {
-            assert_int_equal(tq_export_hf(&job, NULL, &err), TQ_FAIL);
+            tq_plan *plan = tq_plan_new(g.model, &err);
+            assert_non_null(plan);
+            assert_int_equal(tq_export_check(TQ_EXPORT_HF, plan, &err), TQ_FAIL);
             assert_non_null(strstr(err.msg, "export the original model"));
+            tq_plan_free(plan);
         }
         logits_fixture_close(&f);
         logits_fixture_close(&g);
