@@ -25,7 +25,8 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     wait_for 'the uniform plan that fits' && settled
     compare "tour-$look-1-budget"
     keys g j j p j p && settled
-    keys '>' '>'
+    keys '>' && settled # each is evaluated to its end: the curve of KLD shows how many were
+    keys '>'
     wait_for '5.20 b' && settled
     compare "tour-$look-2-lever"
     [ "$look" = ascii ] || compare "tour-$look-2-lever-looks" coloured
@@ -36,7 +37,9 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     compare "tour-$look-3-plans"
     keys Home Enter
     wait_for 'restored:' && settled
-    keys u u '*' 4
+    keys u && settled
+    keys u && settled
+    keys '*' 4
     wait_for '4.13 b' && settled
     keys U
     wait_for 'go there' && settled
