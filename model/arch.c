@@ -105,12 +105,12 @@ const tq_vector_rule tq_vector_rules[] = {
 const size_t tq_vector_rules_count = sizeof tq_vector_rules / sizeof tq_vector_rules[0];
 
 const tq_prefix tq_prefixes[] = {
-    {"model.language_model.", "lm_head.weight", "embed_tokens", "layers", "norm"},
-    {"language_model.model.", "language_model.lm_head.weight", "embed_tokens", "layers", "norm"},
-    {"model.", "lm_head.weight", "embed_tokens", "layers", "norm"},
-    {"", "lm_head.weight", "embed_tokens", "layers", "norm"},
-    {"transformer.", "lm_head.weight", "wte", "h", "ln_f"}, /* GPT-2 */
-    {"", "lm_head.weight", "wte", "h", "ln_f"},
+    {"model.language_model.", "lm_head.weight", "embed_tokens", "layers", "norm", false},
+    {"language_model.model.", "language_model.lm_head.weight", "embed_tokens", "layers", "norm", false},
+    {"model.", "lm_head.weight", "embed_tokens", "layers", "norm", false},
+    {"", "lm_head.weight", "embed_tokens", "layers", "norm", false},
+    {"transformer.", "lm_head.weight", "wte", "h", "ln_f", true}, /* GPT-2 */
+    {"", "lm_head.weight", "wte", "h", "ln_f", true},
 };
 const size_t tq_prefixes_count = sizeof tq_prefixes / sizeof tq_prefixes[0];
 

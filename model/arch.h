@@ -147,6 +147,7 @@ typedef struct tq_prefix {
     const char *text;
     const char *head;                     /* the output head; without ".weight" from here on: */
     const char *embedding, *block, *norm; /* "embed_tokens", "layers" and "norm" */
+    bool layer_norm;                      /* norms with biases, and learned positions: GPT-2 */
 } tq_prefix;
 extern const tq_prefix tq_prefixes[];
 extern const size_t tq_prefixes_count;

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "model/calibration_internal.h"
 #include "model/gather.h"
@@ -229,7 +228,7 @@ static void finish_block(tq_calibration *c, size_t first) {
 static int check_room(const tq_calibration *c, tq_err *err) {
     const tq_config *config = tq_model_config(c->model);
     size_t block = config->experts * (square_bytes(config->hidden) + square_bytes(config->expert_width)), all = 0;
-    size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    size_t memory = tq_machine_memory();
     for (size_t b = 0; b < config->blocks; b++)
         all += config->mixture[b] ? block : 0;
     if (!all) return TQ_OK;

@@ -64,14 +64,12 @@ static void escape(const char *name, char out[2 * NAME_SIZE]) {
 
 /* What is before and behind the blocks stays as stored. */
 static void put_ends(tq_recipe_text *t, const tq_model *m) {
-    char name[NAME_SIZE], type[32];
-    (void)snprintf(name, sizeof name, "%sembed_tokens.weight", tq_model_config(m)->prefix);
-    stored_type(tq_source_find(tq_model_source(m), name), type);
-    tq_recipe_line(t, "  --token-embedding-type %s \\", type);
-    const tq_tensor *head = tq_source_find(tq_model_source(m), "lm_head.weight");
-    if (!head) return;
-    stored_type(head, type);
-    tq_recipe_line(t, "  --output-tensor-type %s \\", type);
+    char type[32];
+    for (size_t i = tq_model_block_matrices(m); i < tq_model_matrices(m); i++) {
+        const tq_matrix *x = tq_model_matrix(m, i);
+        stored_type(x->tensor, type);
+        tq_recipe_line(t, "  --%s-type %s \\", x->end == TQ_END_HEAD ? "output-tensor" : "token-embedding", type);
+    }
 }
 
 int tq_recipe_llama_cpp(const tq_export_job *job, const tq_progress *p, tq_err *err) {

@@ -36,12 +36,13 @@ bool tq_session_calibrates_on_text(const tq_session *s) {
            strcmp(s->text_hash, s->calibration.text_hash) == 0;
 }
 
-int tq_session_read_ids(const tq_session *s, const char *path, int **ids, size_t *n, char hash[17], tq_err *err) {
+int tq_session_read_ids(const tq_session *s, const char *path, bool add_bos, int **ids, size_t *n, char hash[17],
+                        tq_err *err) {
     char *text = NULL;
     size_t bytes = 0;
     tq_err inner = {{0}};
     if (tq_read_file(path, TQ_SESSION_MAX_TEXT, &text, &bytes, err) != TQ_OK) return TQ_FAIL;
-    int rc = tq_tokenizer_encode(s->tokenizer, text, bytes, false, true, ids, n, &inner);
+    int rc = tq_tokenizer_encode(s->tokenizer, text, bytes, false, add_bos, ids, n, &inner);
     (void)snprintf(hash, 17, "%016" PRIx64, tq_hash_bytes(TQ_HASH_SEED, text, bytes));
     free(text);
     return rc == TQ_OK ? TQ_OK : tq_fail(err, "%s: %s", path, inner.msg);
@@ -57,7 +58,7 @@ static int open_calibration(tq_session *s, tq_err *err) {
     if (!c->path)
         return tq_fail(err, "%s: no text to calibrate on, give one with --calib FILE", tq_source_path(s->source));
     if (!s->tokenizer) return tq_fail(err, "%s: no tokenizer.json: no text to calibrate on", tq_source_path(s->source));
-    int rc = tq_session_read_ids(s, c->path, &ids, &n, c->text_hash, err);
+    int rc = tq_session_read_ids(s, c->path, true, &ids, &n, c->text_hash, err);
     if (rc != TQ_OK) return rc;
     rc = tq_calibration_new(s->model, s->pool, ids, n, tokens, c->text_hash, c->cache_dir, &c->c, &inner);
     free(ids);

@@ -131,9 +131,10 @@ int tq_session_apply_asym(tq_session *s, const tq_progress *p, void (*after)(voi
 /* q becomes matrix i as quantized. */
 void tq_session_take(tq_session *s, size_t i, tq_qmatrix *q, const tq_calibrated *figures);
 void tq_session_drop_calibration(tq_session *s);
-/* A text to calibrate or compare on, special tokens as such: *ids ([*n], the caller's) and the hash of its bytes. The
- * session has a tokenizer. */
-int tq_session_read_ids(const tq_session *s, const char *path, int **ids, size_t *n, char hash[17], tq_err *err);
+/* A text as plain text, add_bos: after the begin token where the model has one: *ids ([*n], the caller's) and the hash
+ * of its bytes. The session has a tokenizer. */
+int tq_session_read_ids(const tq_session *s, const char *path, bool add_bos, int **ids, size_t *n, char hash[17],
+                        tq_err *err);
 
 /* session_sides.c: nothing is packed yet; puts one in force in the other's place, the evaluators not told. */
 int tq_packing_new(const tq_session *s, const tq_plan *plan, tq_packing *out, tq_err *err);

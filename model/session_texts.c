@@ -1,12 +1,8 @@
 /* session_texts.c - texts beside the one that is evaluated: each with its own evaluator, as incremental as that one. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/session_internal.h"
-#include "model/source_internal.h"
-#include "model/tensor_writer.h"
 
 static void side_text_free(tq_side_text *t) {
     tq_evaluator_free(t->evaluator);
@@ -35,17 +31,10 @@ void tq_session_drop_text_evaluators(tq_session *s) {
 }
 
 static int read_side_text(tq_session *s, const char *path, tq_side_text *t, tq_err *err) {
-    char *text = NULL;
-    size_t bytes = 0;
-    tq_err inner = {{0}};
     const char *slash = strrchr(path, '/');
     if (!s->tokenizer)
         return tq_fail(err, "%s: no tokenizer.json: a text cannot be evaluated", tq_source_path(s->source));
-    if (tq_read_file(path, TQ_SESSION_MAX_TEXT, &text, &bytes, err) != TQ_OK) return TQ_FAIL;
-    int rc = tq_tokenizer_encode(s->tokenizer, text, bytes, false, false, &t->ids, &t->tokens, &inner);
-    (void)snprintf(t->hash, sizeof t->hash, "%016" PRIx64, tq_hash_bytes(TQ_HASH_SEED, text, bytes));
-    free(text);
-    if (rc != TQ_OK) return tq_fail(err, "%s: %s", path, inner.msg);
+    if (tq_session_read_ids(s, path, false, &t->ids, &t->tokens, t->hash, err) != TQ_OK) return TQ_FAIL;
     t->name = strdup(slash ? slash + 1 : path);
     t->path = realpath(path, NULL);
     return t->name && t->path ? TQ_OK : tq_fail(err, "%s: out of memory", path);

@@ -47,7 +47,7 @@ const char *tq_session_tuning_name(const tq_session *s) {
 static int read_text(tq_session *s, const char *path, tq_err *err) {
     tq_session_tuning *t = &s->tuning;
     const char *slash = strrchr(path, '/');
-    if (tq_session_read_ids(s, path, &t->ids, &t->tokens, t->hash, err) != TQ_OK) return TQ_FAIL;
+    if (tq_session_read_ids(s, path, true, &t->ids, &t->tokens, t->hash, err) != TQ_OK) return TQ_FAIL;
     t->name = strdup(slash ? slash + 1 : path);
     return t->name ? TQ_OK : tq_fail(err, "%s: out of memory", path);
 }

@@ -282,7 +282,7 @@ static int find_prefix(tq_model *m, tq_err *err) {
         (void)snprintf(name, sizeof name, "%s%s.weight", p->text, p->embedding);
         (void)snprintf(packed, sizeof packed, "%s%s" TQ_PACKED_INFIX "spec", p->text, p->embedding);
         bool there = tq_source_find(m->source, name) || tq_source_find(m->source, packed);
-        if (!there || (strcmp(p->norm, "ln_f") == 0) != m->config.layer_norm) continue;
+        if (!there || p->layer_norm != m->config.layer_norm) continue;
         m->prefix = &tq_prefixes[i];
         (void)snprintf(m->config.prefix, sizeof m->config.prefix, "%s", m->prefix->text);
         return TQ_OK;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "model/tensor_writer.h"
+#include "tests/scratch.h"
 
 const char *const logits_fixtures[] = {
     "qwen3_5-tied",
@@ -42,11 +43,6 @@ const size_t logits_fixtures_count = sizeof logits_fixtures / sizeof logits_fixt
 static void *checked(void *p) {
     assert_non_null(p);
     return p;
-}
-
-static void check(int rc, const tq_err *err) {
-    if (rc != TQ_OK) print_error("%s\n", err->msg);
-    assert_int_equal(rc, TQ_OK);
 }
 
 void logits_fixture_open_dir(logits_fixture *f, const char *dir, int threads) {

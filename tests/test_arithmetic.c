@@ -11,6 +11,7 @@
 
 #include "kernels/kernels.h"
 #include "model/session.h"
+#include "tests/scratch.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define TEXT "samples/eval.txt"
@@ -23,11 +24,6 @@ typedef struct fixture {
     int *ids;
     float *logits[2]; /* [TOKENS, vocab] */
 } fixture;
-
-static void check(int rc, const tq_err *err) {
-    if (rc != TQ_OK) print_error("%s\n", err->msg);
-    assert_int_equal(rc, TQ_OK);
-}
 
 static void open_at(fixture *f, const char *rule, int threads) {
     tq_err err = {{0}};

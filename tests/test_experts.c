@@ -14,29 +14,11 @@
 #include "model/packed.h"
 #include "model/session.h"
 #include "tests/logits_fixture.h"
+#include "tests/scratch.h"
 #include "tui/table.h"
 
 #define FUSED "qwen3_5_moe-fused-multimodal-small"
 enum { EXPERTS = 6, TOKENS = 1024 };
-
-static char dir[] = "/tmp/tq-test-experts-XXXXXX";
-
-static int make_dir(void **state) {
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state) {
-    char command[128];
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
-static void check(int rc, const tq_err *err) {
-    if (rc != TQ_OK) print_error("%s\n", err->msg);
-    assert_int_equal(rc, TQ_OK);
-}
 
 /* Both layouts give the same matrices: names, order, shapes, and bytes in their places. */
 static void matrices_are_those_of_experts(void **state) {
@@ -162,7 +144,7 @@ static void tq_exports_come_back(void **state) {
         char path[256];
         tq_err err = {{0}};
         tq_session *s = open_planned(names[k], rules, 4);
-        (void)snprintf(path, sizeof path, "%s/tq-%s", dir, names[k]);
+        (void)snprintf(path, sizeof path, "%s/tq-%s", scratch_dir, names[k]);
         check(tq_session_export(s, TQ_EXPORT_TQ, path, false, NULL, &err), &err);
         tq_session *back = open_session(path);
         size_t n = tq_model_matrices(tq_session_model(s)), vocab = tq_model_config(tq_session_model(s))->vocab;
@@ -194,7 +176,7 @@ static void hf_exports_hold_the_effect(void **state) {
         char path[256];
         tq_err err = {{0}};
         tq_session *s = open_planned(names[k], rules, 3);
-        (void)snprintf(path, sizeof path, "%s/hf-%s", dir, names[k]);
+        (void)snprintf(path, sizeof path, "%s/hf-%s", scratch_dir, names[k]);
         check(tq_session_export(s, TQ_EXPORT_HF, path, false, NULL, &err), &err);
         tq_session *back = open_session(path);
         const tq_source *from = tq_model_source(tq_session_model(s)), *to = tq_model_source(tq_session_model(back));
@@ -237,7 +219,7 @@ static void gguf_export_is_refused(void **state) {
     tq_err err = {{0}};
     (void)state;
     tq_session *s = open_session(LOGITS_DATA "/qwen3_moe-small");
-    (void)snprintf(path, sizeof path, "%s/x.gguf", dir);
+    (void)snprintf(path, sizeof path, "%s/x.gguf", scratch_dir);
     assert_int_equal(tq_session_export(s, TQ_EXPORT_GGUF, path, false, NULL, &err), TQ_FAIL);
     print_message("%s\n", err.msg);
     assert_non_null(strstr(err.msg, "architecture"));
@@ -294,10 +276,10 @@ static void check_moment(logits_fixture *f, tq_calibration *c, const int *ids, s
 
 /* An expert's moment is that of the tokens which reach it; gathered, and again from the cache. */
 static void experts_see_their_tokens(void **state) {
-    char cache[64];
+    char cache[96];
     int ids[TOKENS];
     (void)state;
-    (void)snprintf(cache, sizeof cache, "%s/cache", dir);
+    (void)snprintf(cache, sizeof cache, "%s/cache", scratch_dir);
     for (int round = 0; round < 2; round++) {
         logits_fixture f;
         tq_err err = {""};
@@ -314,11 +296,11 @@ static void experts_see_their_tokens(void **state) {
 
 /* One token over and over reaches few experts: the others have no moment, and no file of the cache says otherwise. */
 static void rare_experts_have_no_moment(void **state) {
-    char cache[64];
+    char cache[96];
     int ids[TQ_CALIB_CTX];
     size_t known[2] = {0}, unknown[2] = {0};
     (void)state;
-    (void)snprintf(cache, sizeof cache, "%s/rare", dir);
+    (void)snprintf(cache, sizeof cache, "%s/rare", scratch_dir);
     for (int round = 0; round < 2; round++) {
         logits_fixture f;
         tq_err err = {""};
@@ -481,5 +463,5 @@ int main(void) {
         cmocka_unit_test(rare_experts_have_no_moment),   cmocka_unit_test(asym_meets_all),
         cmocka_unit_test(plans_have_rules_for_kinds),    cmocka_unit_test(kinds_are_rows),
     };
-    return cmocka_run_group_tests_name("experts", tests, make_dir, remove_dir);
+    return cmocka_run_group_tests_name("experts", tests, scratch_make, scratch_remove);
 }

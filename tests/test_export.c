@@ -14,25 +14,12 @@
 #include "model/packed.h"
 #include "model/session.h"
 #include "model/tensor_writer.h"
+#include "tests/scratch.h"
 
 #define FIXTURES "tests/data/logits/"
 static const char *const models[] = {"qwen3_5-tied", "qwen3_5-multimodal", "llama-untied", "mistral-window-f32",
                                      "smollm2-f16"};
 enum { N_MODELS = sizeof models / sizeof *models, TOKENS = 24 };
-
-static char dir[] = "/tmp/tq-test-export-XXXXXX";
-
-static int make_dir(void **state) {
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state) {
-    char command[128];
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
 
 static tq_session *open_path(const char *path) {
     tq_session *s = NULL;
@@ -91,7 +78,7 @@ static float *logits_of(tq_session *s) {
 }
 
 static void out_path(char path[256], const char *kind, const char *model) {
-    (void)snprintf(path, 256, "%s/%s-%s", dir, kind, model);
+    (void)snprintf(path, 256, "%s/%s-%s", scratch_dir, kind, model);
 }
 
 static void export_to(tq_session *s, tq_export_format format, const char *path, bool force) {
@@ -228,7 +215,7 @@ static void nothing_else_is_overwritten(void **state) {
     refuse(s, TQ_EXPORT_HF, path, false, "--force");
     export_to(s, TQ_EXPORT_TQ, path, true);
 
-    (void)snprintf(other, sizeof other, "%s/other", dir);
+    (void)snprintf(other, sizeof other, "%s/other", scratch_dir);
     assert_int_equal(mkdir(other, 0777), 0);
     (void)snprintf(file, sizeof file, "%s/model.safetensors", other);
     assert_int_equal(tq_write_file(file, "mine", 4, &err), TQ_OK);
@@ -241,17 +228,17 @@ static void nothing_else_is_overwritten(void **state) {
     assert_true(exists(file));
     assert_int_equal(unlink(file), 0);
 
-    (void)snprintf(target, sizeof target, "%s/link", dir);
+    (void)snprintf(target, sizeof target, "%s/link", scratch_dir);
     assert_int_equal(symlink(path, target), 0);
     refuse(s, TQ_EXPORT_TQ, target, true, "no export of tqexplore");
     refuse(s, TQ_EXPORT_PLAN, target, true, "no regular file");
     refuse(s, TQ_EXPORT_PLAN, path, true, "no regular file");
 
-    (void)snprintf(target, sizeof target, "%s/plan.json", dir);
+    (void)snprintf(target, sizeof target, "%s/plan.json", scratch_dir);
     export_to(s, TQ_EXPORT_PLAN, target, false);
     refuse(s, TQ_EXPORT_PLAN, target, false, "--force");
     export_to(s, TQ_EXPORT_PLAN, target, true);
-    (void)snprintf(target, sizeof target, "%s/nowhere/x", dir);
+    (void)snprintf(target, sizeof target, "%s/nowhere/x", scratch_dir);
     refuse(s, TQ_EXPORT_TQ, target, false, "cannot make");
     tq_session_close(s);
 }
@@ -271,7 +258,7 @@ static void cancelling_leaves_nothing(void **state) {
     out_path(path, "cancelled", models[0]);
     assert_int_equal(tq_session_export(s, TQ_EXPORT_TQ, path, false, &p, &err), TQ_CANCELLED);
     assert_false(exists(path));
-    (void)snprintf(command, sizeof command, "! ls '%s' | grep -q tmp", dir);
+    (void)snprintf(command, sizeof command, "! ls '%s' | grep -q tmp", scratch_dir);
     assert_int_equal(system(command), 0);
     tq_session_close(s);
 }
@@ -315,5 +302,5 @@ int main(void) {
         cmocka_unit_test(hf_holds_the_effect),       cmocka_unit_test(nothing_else_is_overwritten),
         cmocka_unit_test(cancelling_leaves_nothing), cmocka_unit_test(damaged_parts_are_refused),
     };
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

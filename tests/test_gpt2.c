@@ -11,27 +11,9 @@
 #include "model/session.h"
 #include "model/tensor_writer.h"
 #include "tests/logits_fixture.h"
+#include "tests/scratch.h"
 
 #define FIXTURE LOGITS_DATA "/gpt2-small"
-
-static char dir[] = "/tmp/tq-test-gpt2-XXXXXX";
-
-static int make_dir(void **state) {
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state) {
-    char command[128];
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
-static void check(int rc, const tq_err *err) {
-    if (rc != TQ_OK) print_error("%s\n", err->msg);
-    assert_int_equal(rc, TQ_OK);
-}
 
 /* One by one and together, from any row on, in each dtype. */
 static void rows_are_gathered(void **state) {
@@ -119,7 +101,7 @@ static void exports_keep_the_layout(void **state) {
     check(tq_session_set_plan(s, p, &err), &err);
     check(tq_session_apply(s, NULL, NULL, NULL, &err), &err);
     tq_plan_free(p);
-    (void)snprintf(path, sizeof path, "%s/tq", dir);
+    (void)snprintf(path, sizeof path, "%s/tq", scratch_dir);
     check(tq_session_export(s, TQ_EXPORT_TQ, path, false, NULL, &err), &err);
     tq_session *back = open_session(path);
     float *a = logits_of(s), *b = logits_of(back);
@@ -128,7 +110,7 @@ static void exports_keep_the_layout(void **state) {
     free(b);
     tq_session_close(back);
 
-    (void)snprintf(path, sizeof path, "%s/hf", dir);
+    (void)snprintf(path, sizeof path, "%s/hf", scratch_dir);
     check(tq_session_export(s, TQ_EXPORT_HF, path, false, NULL, &err), &err);
     back = open_session(path);
     for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
@@ -167,7 +149,7 @@ static void old_names_are_read(void **state) {
     tq_writer *w = NULL;
     float mask[4] = {1, 0, 1, 1};
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/old.safetensors", dir);
+    (void)snprintf(path, sizeof path, "%s/old.safetensors", scratch_dir);
     check(tq_source_open(FIXTURE, &s, &err), &err);
     check(tq_writer_new(path, NULL, &w, &err), &err);
     for (int pass = 0; pass < 2; pass++) {
@@ -200,5 +182,5 @@ int main(void) {
         cmocka_unit_test(exports_keep_the_layout),
         cmocka_unit_test(old_names_are_read),
     };
-    return cmocka_run_group_tests_name("gpt2", tests, make_dir, remove_dir);
+    return cmocka_run_group_tests_name("gpt2", tests, scratch_make, scratch_remove);
 }

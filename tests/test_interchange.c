@@ -13,27 +13,14 @@
 
 #include "model/session.h"
 #include "model/tensor_writer.h"
+#include "tests/scratch.h"
 
 #define FIXTURES "tests/data/logits/"
 enum { RULES = 4 };
 
-static char dir[64] = "/tmp/tq-test-interchange-XXXXXX";
-
-static int make_dir(void **state) {
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state) {
-    char command[128];
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
 static const char *path_of(const char *name) {
     static char path[256];
-    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    (void)snprintf(path, sizeof path, "%s/%s", scratch_dir, name);
     return path;
 }
 
@@ -132,7 +119,8 @@ static void check_export(tq_session *s) {
     tq_err err = {{0}};
     if (tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("out"), true, NULL, &err)) fail_msg("%s", err.msg);
     write_ours(s, path_of("ours.safetensors"));
-    (void)snprintf(command, sizeof command, "python3 tests/reconstruct.py '%s/out' '%s/ours.safetensors'", dir, dir);
+    (void)snprintf(command, sizeof command, "python3 tests/reconstruct.py '%s/out' '%s/ours.safetensors'", scratch_dir,
+                   scratch_dir);
     assert_int_equal(system(command), 0);
     check_kept(s, path_of("out"));
 }
@@ -270,7 +258,7 @@ static int leave(int argc, char **argv) {
     common.residual = TQ_RESIDUAL_INDEPENDENT;
     for (int i = 3; i < argc && i < 3 + RULES; i++)
         rules[i - 3] = argv[i];
-    (void)snprintf(dir, sizeof dir, "%s", argv[2]);
+    (void)snprintf(scratch_dir, sizeof scratch_dir, "%s", argv[2]);
     tq_session *s = open_planned(argv[1], &common, rules);
     int rc = tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("out"), true, NULL, &err);
     if (rc == TQ_OK)
@@ -289,5 +277,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(from_other_sources),
         cmocka_unit_test(what_it_cannot_say_is_refused),
     };
-    return cmocka_run_group_tests_name("interchange", tests, make_dir, remove_dir);
+    return cmocka_run_group_tests_name("interchange", tests, scratch_make, scratch_remove);
 }

@@ -255,9 +255,8 @@ bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s) {
     if (eval && !tq_eval_unpack(eval, &s->eval)) return false;
     s->eval_known = eval != NULL;
     size_t parent = 0;
-    if (!take_score(o, &s->score)) return false;
-    if (member(o, "parent") && !tq_take_whole(o, "parent", SIZE_MAX, &parent)) return false;
-    s->parent = member(o, "parent") ? parent : TQ_NO_PARENT;
+    if (!take_score(o, &s->score) || !tq_take_whole(o, "parent", SIZE_MAX, &parent)) return false;
+    s->parent = parent;
     s->plan = tq_plan_unpack(m, member(o, "plan"));
     return s->plan != NULL;
 }

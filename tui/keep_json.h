@@ -28,8 +28,7 @@ cJSON *tq_eval_pack(const tq_eval_result *r);
 bool tq_eval_unpack(const cJSON *o, tq_eval_result *r);
 
 cJSON *tq_state_pack(const tq_state *s, uint64_t base); /* serials count from base in the file */
-/* All but the serial; the parent as the file counts, TQ_NO_PARENT when it does not say. s owns its plan. */
-#define TQ_NO_PARENT UINT64_MAX
+/* All but the serial; the parent as the file counts. s owns its plan. */
 bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s);
 cJSON *tq_point_pack(const tq_point *p);
 bool tq_point_unpack(const tq_model *m, const cJSON *o, tq_point *p); /* p owns its plan */

@@ -188,7 +188,7 @@ void tq_draw_bar(tq_app *a, int y) {
                 s->tone == TQ_REFUSES ? "! " : "", s->text);
         return;
     }
-    if (a->hint) {
+    if (a->hint && a->overlay == TQ_OVER_NONE) {
         tq_put(&a->canvas, y, 1, cols, TQ_ST_KEY, "press 4: quantize this matrix and watch KLD      ? help");
         return;
     }

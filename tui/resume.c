@@ -167,17 +167,18 @@ static void put_questions(tq_app *a, const cJSON *o) {
     tq_resume_questions(a, NULL);
 }
 
+static void forget_scores(tq_app *a) {
+    tq_draft_forget_scores(&a->draft);
+    tq_points_forget_scores(&a->points);
+}
+
 void tq_resume_questions(tq_app *a, const tq_event *e) {
     tq_keep *k = &a->keep;
-    if (e && e->rc == TQ_OK && k->questions_step == TEXT_CHECKED) { /* others, by a command */
-        tq_draft_forget_scores(&a->draft);
-        tq_points_forget_scores(&a->points);
-    }
+    if (e && e->rc == TQ_OK && k->questions_step == TEXT_CHECKED) forget_scores(a); /* others, by a command */
     if (k->questions_step != (e ? TEXT_ASKED : TEXT_FIRST) || (!e && !a->status.questions_read)) return;
     k->questions_step = TEXT_CHECKED;
     if (strcmp(a->status.questions_hash, k->questions_hash) == 0) return;
-    tq_draft_forget_scores(&a->draft);
-    tq_points_forget_scores(&a->points);
+    forget_scores(a);
     if (*k->questions_hash) tq_say(a, TQ_SAYS, "the scores of the session are forgotten: the questions are others");
 }
 

@@ -38,12 +38,11 @@ static int by_id(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The tree: sessions of before it say nothing of it, there each state is a change of the one before. */
-static bool find_parents(tq_resumed *r) {
+/* Serials rise, and a state is a change of one before it. */
+static bool is_tree(const tq_resumed *r) {
     for (size_t i = 0; i < r->n_states; i++) {
-        tq_state *s = &r->states[i];
-        if (s->parent == TQ_NO_PARENT) s->parent = i ? r->states[i - 1].serial : 0;
-        if (s->parent >= s->serial || (i && s->serial == r->states[i - 1].serial)) return false;
+        const tq_state *s = &r->states[i];
+        if (s->parent >= s->serial || (i && s->serial == s[-1].serial)) return false;
     }
     return true;
 }
@@ -73,7 +72,7 @@ static bool read_many(const tq_app *a, const tq_records *f, tq_resumed *r, const
     qsort(r->states, r->n_states, sizeof *r->states, by_serial);
     qsort(r->points, r->n_points, sizeof *r->points, by_id);
     *bad = "s";
-    return find_parents(r);
+    return is_tree(r);
 }
 
 static bool read_plan(const tq_app *a, const tq_records *f, tq_resumed *r) {
