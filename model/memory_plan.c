@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "model/forward_internal.h"
+#include "model/arch.h"
 
 /* A panel of decoded rows of linear.c, for each thread: at most so many floats, and rows. */
 #define PANEL_FLOATS ((size_t)1 << 20)
@@ -122,7 +122,7 @@ tq_memory_plan tq_memory_plan_of(const tq_model *m, size_t packed, size_t kept, 
 
 /* --- streaming --- */
 
-/* The whole pages of a tensor. */
+/* The whole pages of a matrix's tensor. */
 static void advise(const tq_matrix *x, int advice) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (!x->tensor) return;
@@ -133,9 +133,12 @@ static void advise(const tq_matrix *x, int advice) {
 
 static void advise_block(const tq_model *m, size_t block, int advice) {
     if (!tq_model_streams(m) || block >= tq_model_config(m)->blocks) return;
-    for (int role = 0; role < TQ_ROLE_COUNT; role++) {
-        size_t i = tq_model_block(m, block)->matrix[role];
-        if (i != SIZE_MAX) advise(tq_model_matrix(m, i), advice);
+    const tq_tensor *last = NULL; /* experts may lie in one */
+    for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
+        const tq_matrix *x = tq_model_matrix(m, i);
+        if (x->block != block || x->tensor == last) continue;
+        advise(x, advice);
+        last = x->tensor;
     }
 }
 
