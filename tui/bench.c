@@ -6,12 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant/pages.h"
 #include "tui/bench_model.h"
 
-#define READ_BYTES ((size_t)512 << 20) /* more than the caches of a large machine */
-#define READ_CHUNK ((size_t)1 << 20)
-enum { READ_TIMES = 3, ENCODE_ROWS = 1024, ENCODE_COLS = 3072 };
+enum { ENCODE_ROWS = 1024, ENCODE_COLS = 3072 };
 #define ENCODE_SECONDS 0.25 /* at least, over all rounds; the best run of a round counts */
 
 void tq_samples_add(tq_samples *s, double value) {
@@ -28,31 +25,6 @@ double tq_samples_median(const tq_samples *s) {
     if (!s->n) return NAN;
     qsort(sorted.value, sorted.n, sizeof *sorted.value, ascending);
     return 0.5 * (sorted.value[(sorted.n - 1) / 2] + sorted.value[sorted.n / 2]);
-}
-
-/* --- read bandwidth --- */
-
-typedef struct read_run {
-    unsigned char *data;
-    _Atomic uint64_t sum; /* so that reading cannot be left out */
-} read_run;
-
-static void read_some(void *ctx, size_t begin, size_t end, int thread) {
-    read_run *r = ctx;
-    (void)thread;
-    r->sum += tq_k()->read_sum(r->data + begin * READ_CHUNK, (end - begin) * READ_CHUNK);
-}
-
-/* The best of some runs: what the machine can do. */
-static double measure_read(tq_pool *pool, read_run *r) {
-    double best = INFINITY;
-    for (int i = 0; i < READ_TIMES; i++) {
-        double start = tq_now();
-        tq_pool_run(pool, READ_BYTES / READ_CHUNK, 4, read_some, r);
-        double seconds = tq_now() - start;
-        best = seconds < best ? seconds : best;
-    }
-    return (double)READ_BYTES / best * 1e-9;
 }
 
 /* --- encode --- */
@@ -162,14 +134,13 @@ static int open_model(const tq_options *o, tq_session **s, tq_err *err) {
 
 /* One round after the other, everything once in each. */
 static int run_rounds(const encode_run *e, tq_session *s, tq_batch *b, tq_bench_models *models, tq_bench_result *r,
-                      read_run read[2], tq_err *err) {
+                      tq_bench_reader *reader, tq_err *err) {
     int rc = TQ_OK;
     for (size_t i = 0; i < r->rounds && rc == TQ_OK; i++) {
-        double gbps = measure_read(tq_session_pool(s), &read[0]);
-        tq_samples_add(&r->read_gbps, gbps);
-        tq_samples_add(&r->read_huge_gbps, measure_read(tq_session_pool(s), &read[1]));
+        tq_samples_add(&r->read_gbps, tq_bench_read(reader));
+        tq_samples_add(&r->read_huge_gbps, tq_bench_read_huge(reader));
         rc = measure_encodes(e, s, b, r, err);
-        if (rc == TQ_OK) rc = tq_bench_models_round(models, gbps, err);
+        if (rc == TQ_OK) rc = tq_bench_models_round(models, reader, err);
         tq_progress_report(&b->progress, (double)(i + 1), (double)r->rounds);
     }
     return rc;
@@ -186,19 +157,16 @@ static int run_bench(const tq_options *o, tq_session *s, tq_batch *b, tq_bench_r
     r->model_weights = tq_model_weights(m);
     name_machine(r->machine, sizeof r->machine);
     list_encodes(r);
-    read_run read[2] = {{.data = tq_calloc_aligned(READ_BYTES, 1)}, {.data = tq_pages_alloc(READ_BYTES)}};
-    int rc = read[0].data && read[1].data ? TQ_OK : tq_fail(err, "out of memory: %zu MiB to read", READ_BYTES >> 20);
-    for (int i = 0; i < 2; i++)
-        if (read[i].data) memset(read[i].data, 1, READ_BYTES); /* pages never written are all one page of zeros */
+    tq_bench_reader *reader = tq_bench_reader_new(tq_session_pool(s), err);
+    int rc = reader ? TQ_OK : TQ_FAIL;
     tq_batch_step(b, "quantizing");
     if (rc == TQ_OK) rc = tq_bench_models_new(o, s, b, r, &models, err);
     if (rc == TQ_OK) rc = encode_new(s, r->rounds, &e, err);
     tq_batch_step(b, "measuring");
-    if (rc == TQ_OK) rc = run_rounds(&e, s, b, models, r, read, err);
+    if (rc == TQ_OK) rc = run_rounds(&e, s, b, models, r, reader, err);
     encode_free(&e);
     tq_bench_models_free(models);
-    free(read[0].data);
-    tq_pages_free(read[1].data);
+    tq_bench_reader_free(reader);
     return rc;
 }
 

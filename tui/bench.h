@@ -6,6 +6,7 @@
 
 #define TQ_BENCH_ROUNDS 64 /* at most */
 #define TQ_BENCH_ENCODES 64
+#define TQ_BENCH_SLICES 1024 /* later ones are not kept */
 #define TQ_BENCH_SPEEDS (TQ_BITS_COUNT + 1)
 
 /* One figure of every round; all that is compared is measured once a round, one after the other. */
@@ -22,13 +23,22 @@ typedef struct tq_bench_encode {
     tq_samples mweights_per_s;
 } tq_bench_encode;
 
+/* A stretch of decoding between two readings of memory, GB/s: what the machine read (the mean of both), and what
+ * decoding did. Where a host moves its guests about the one changes within seconds, and the other with it. */
+typedef struct tq_bench_slice {
+    double read, decode;
+    bool steady; /* both readings within a tenth of each other */
+} tq_bench_slice;
+
 /* One way to hold the model: its matrices and its output head. */
 typedef struct tq_bench_speed {
     const char *bits;                           /* "4", or "plan" */
     tq_bits head;                               /* keep: as stored */
     size_t token_bytes;                         /* of weights; bandwidth counts keys, values and states too */
-    tq_samples tok_per_s, gbps, share, prefill; /* share: of the bandwidth of ordinary pages in the same round */
-    double part[TQ_PART_COUNT], seconds;        /* of decoding */
+    tq_samples tok_per_s, gbps, share, prefill; /* share: a round's median over its steady slices */
+    tq_bench_slice slice[TQ_BENCH_SLICES];
+    size_t n_slices;
+    double part[TQ_PART_COUNT], seconds; /* of decoding */
 } tq_bench_speed;
 
 /* What KL divergence costs, of the first row with packed matrices; seconds. */
@@ -55,6 +65,14 @@ typedef struct tq_bench_result {
     size_t model_bytes, model_weights;
 } tq_bench_result;
 
+/* Reads memory with the session's threads; owned by who made it. */
+typedef struct tq_bench_reader tq_bench_reader;
+tq_bench_reader *tq_bench_reader_new(tq_pool *pool, tq_err *err); /* NULL: no memory for what is to be read */
+void tq_bench_reader_free(tq_bench_reader *r);
+double tq_bench_read(tq_bench_reader *r);      /* GB/s from ordinary pages, the best of three passes */
+double tq_bench_read_huge(tq_bench_reader *r); /* from huge ones */
+double tq_bench_read_once(tq_bench_reader *r); /* from ordinary ones, one pass: some milliseconds */
+
 /* Every way to hold the model in memory, side by side or, when there is too little of that, one after the other. */
 typedef struct tq_bench_models tq_bench_models;
 
@@ -62,8 +80,8 @@ typedef struct tq_bench_models tq_bench_models;
 int tq_bench_models_new(const tq_options *o, tq_session *s, tq_batch *b, tq_bench_result *r, tq_bench_models **out,
                         tq_err *err);
 void tq_bench_models_free(tq_bench_models *m);
-/* Decode and prefill of every row once, then the evaluation; read_gbps is that of the round. */
-int tq_bench_models_round(tq_bench_models *m, double read_gbps, tq_err *err);
+/* Decode and prefill of every row once, then the evaluation; memory is read in between. */
+int tq_bench_models_round(tq_bench_models *m, tq_bench_reader *reader, tq_err *err);
 
 void tq_bench_print(const tq_bench_result *r);
 cJSON *tq_bench_json(const tq_bench_result *r); /* NULL when memory is short */

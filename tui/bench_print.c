@@ -120,13 +120,25 @@ static bool encode_json(cJSON *root, const tq_bench_result *r) {
     return array != NULL;
 }
 
+/* Every slice: what the machine read, what decoding did. */
+static bool slices_json(cJSON *object, const tq_bench_speed *s) {
+    cJSON *array = cJSON_AddArrayToObject(object, "slices");
+    for (size_t i = 0; i < s->n_slices; i++) {
+        cJSON *e = append_object(array);
+        if (!e || !tq_json_number(e, "read_gbps", s->slice[i].read) || !tq_json_number(e, "gbps", s->slice[i].decode) ||
+            !cJSON_AddBoolToObject(e, "steady", s->slice[i].steady))
+            return false;
+    }
+    return array != NULL;
+}
+
 static bool speed_json(cJSON *decode, cJSON *prefill, const tq_bench_speed *s) {
     cJSON *d = append_object(decode), *p = append_object(prefill);
     const char *head = tq_bits_get(s->head)->name;
     return d && p && cJSON_AddStringToObject(d, "bits", s->bits) && cJSON_AddStringToObject(d, "head", head) &&
            tq_json_number(d, "token_bytes", (double)s->token_bytes) && add_samples(d, "tok_per_s", &s->tok_per_s) &&
            add_samples(d, "gbps", &s->gbps) && add_samples(d, "share_of_read", &s->share) &&
-           add_shares(d, s->part, s->seconds) && cJSON_AddStringToObject(p, "bits", s->bits) &&
+           add_shares(d, s->part, s->seconds) && slices_json(d, s) && cJSON_AddStringToObject(p, "bits", s->bits) &&
            cJSON_AddStringToObject(p, "head", head) && add_samples(p, "tok_per_s", &s->prefill);
 }
 

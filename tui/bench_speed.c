@@ -1,4 +1,5 @@
 /* bench_speed.c - decode and prefill with every bit config, and what an evaluation costs. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 
 enum { PREFILL = 512, PROMPT = 16, CONTEXT = 2048, MIN_TOKENS = 8, HEAD_GROUP = 128 };
 #define DECODE_SECONDS 1.0 /* of a row; with several rounds half of it in each */
+#define SLICE_SECONDS 0.04 /* of decoding between two readings of memory */
+#define STEADY 0.1         /* of what was read before and after, at most the difference */
 
 /* One row: its matrices, which it owns unless they are the session's, and what computes with them. */
 typedef struct bench_row {
@@ -193,25 +196,54 @@ static int measure_prefill(const tq_bench_models *m, const bench_row *row, tq_sa
     return rc;
 }
 
-static int measure_decode(const tq_bench_models *m, const bench_row *row, tq_bench_speed *out, double read_gbps,
+/* Tokens until `seconds` have passed, adding to *tokens and *bytes; stops where the cache is full. */
+static int decode_for(const tq_bench_models *m, const bench_row *row, size_t token_bytes, double *seconds,
+                      size_t *tokens, double *bytes, tq_err *err) {
+    double start = tq_now(), limit = *seconds;
+    int rc = TQ_OK;
+    do {
+        *bytes += (double)(token_bytes + tq_cache_token_bytes(m->cache));
+        rc = tq_forward_append(row->forward, row->q, m->cache, &m->ids[(*tokens)++ % PREFILL], 1, m->logits, NULL, err);
+        if (rc == TQ_OK && tq_progress_cancelled(&m->b->progress)) rc = tq_cancelled(err);
+        *seconds = tq_now() - start;
+    } while (rc == TQ_OK && *seconds < limit && tq_cache_length(m->cache) < tq_cache_capacity(m->cache));
+    return rc;
+}
+
+/* The median over the slices from `first` on; of the steady ones where there are any. */
+static double share_of_slices(const tq_bench_speed *s, size_t first) {
+    tq_samples all = {.n = 0}, steady = {.n = 0};
+    for (size_t i = first; i < s->n_slices; i++) {
+        const tq_bench_slice *x = &s->slice[i];
+        tq_samples_add(&all, x->decode / x->read);
+        if (x->steady) tq_samples_add(&steady, x->decode / x->read);
+    }
+    return tq_samples_median(steady.n ? &steady : &all);
+}
+
+static int measure_decode(const tq_bench_models *m, const bench_row *row, tq_bench_speed *out, tq_bench_reader *reader,
                           tq_err *err) {
-    size_t tokens = 0, context = tq_cache_capacity(m->cache);
+    size_t tokens = 0, context = tq_cache_capacity(m->cache), first = out->n_slices;
     double seconds = 0, bytes = 0, limit = m->r->rounds > 1 ? 0.5 * DECODE_SECONDS : DECODE_SECONDS;
     int rc = append(m, row, context / 2 < PROMPT ? 1 : PROMPT, &seconds, err);
+    double before = tq_bench_read_once(reader);
     tq_forward_reset_seconds(row->forward);
-    double start = tq_now();
     seconds = 0;
     while (rc == TQ_OK && tq_cache_length(m->cache) < context && (tokens < MIN_TOKENS || seconds < limit)) {
-        bytes += (double)(out->token_bytes + tq_cache_token_bytes(m->cache));
-        rc = tq_forward_append(row->forward, row->q, m->cache, &m->ids[tokens++ % PREFILL], 1, m->logits, NULL, err);
-        if (rc == TQ_OK && tq_progress_cancelled(&m->b->progress)) rc = tq_cancelled(err);
-        seconds = tq_now() - start;
+        double slice_seconds = SLICE_SECONDS, slice_bytes = 0;
+        rc = decode_for(m, row, out->token_bytes, &slice_seconds, &tokens, &slice_bytes, err);
+        double after = tq_bench_read_once(reader), read = 0.5 * (before + after);
+        if (out->n_slices < TQ_BENCH_SLICES)
+            out->slice[out->n_slices++] =
+                (tq_bench_slice){read, slice_bytes / slice_seconds * 1e-9, fabs(after - before) <= STEADY * read};
+        seconds += slice_seconds;
+        bytes += slice_bytes;
+        before = after;
     }
     if (rc != TQ_OK) return rc;
-    double gbps = bytes / seconds * 1e-9;
     tq_samples_add(&out->tok_per_s, (double)tokens / seconds);
-    tq_samples_add(&out->gbps, gbps);
-    tq_samples_add(&out->share, gbps / read_gbps);
+    tq_samples_add(&out->gbps, bytes / seconds * 1e-9);
+    tq_samples_add(&out->share, share_of_slices(out, first));
     out->seconds += seconds;
     for (int i = 0; i < TQ_PART_COUNT; i++)
         out->part[i] += tq_forward_seconds(row->forward)[i];
@@ -241,14 +273,14 @@ static int measure_eval(const tq_bench_models *m, const bench_row *row, tq_bench
     return evaluate(m, row, tq_model_config(m->model)->blocks - 1, &out->last, err);
 }
 
-int tq_bench_models_round(tq_bench_models *m, double read_gbps, tq_err *err) {
+int tq_bench_models_round(tq_bench_models *m, tq_bench_reader *reader, tq_err *err) {
     for (size_t i = 0; i < m->r->n_speed; i++) {
         bench_row *row = &m->row[i];
         tq_bench_speed *out = &m->r->speed[i];
         int rc = row->bits == TQ_BITS_COUNT || row->own ? TQ_OK : quantize_row(m, row, err);
         tq_forward_set_arithmetic(row->forward, tq_session_arithmetic(m->s));
         if (rc == TQ_OK) rc = measure_prefill(m, row, &out->prefill, err);
-        if (rc == TQ_OK) rc = measure_decode(m, row, out, read_gbps, err);
+        if (rc == TQ_OK) rc = measure_decode(m, row, out, reader, err);
         if (rc == TQ_OK && m->evaluator && i == m->eval_row) rc = measure_eval(m, row, &m->r->eval, err);
         if (!m->side_by_side) drop_row(m, row);
         if (rc != TQ_OK) return rc;
