@@ -1,11 +1,15 @@
 /* kernels.c - the table of kernels and which of them is in use. */
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "kernels/internal.h"
 
 enum { TABLES_MAX = 4 };
 
 static tq_kernels tables[TABLES_MAX]; /* worst first; each starts as a copy of the one before it */
 static size_t tables_count;
-static const tq_kernels *in_use;
+static pthread_once_t tables_made = PTHREAD_ONCE_INIT; /* the first to ask may be several threads of a pool */
+static const tq_kernels *_Atomic in_use;
 
 static void add_table(const char *name, void (*fill)(tq_kernels *)) {
     tq_kernels *t = &tables[tables_count];
@@ -15,8 +19,7 @@ static void add_table(const char *name, void (*fill)(tq_kernels *)) {
     tables_count++;
 }
 
-static void init_tables(void) {
-    if (tables_count > 0) return;
+static void make_tables(void) {
     unsigned bundles = tq_cpu_bundles();
     (void)bundles;
     add_table("scalar", tq_kernels_fill_scalar);
@@ -28,14 +31,18 @@ static void init_tables(void) {
     if (bundles & TQ_CPU_NEON_DOTPROD) add_table("neon-dotprod", tq_kernels_fill_neon_dotprod);
     if (bundles & TQ_CPU_NEON_I8MM) add_table("neon-i8mm", tq_kernels_fill_neon_i8mm);
 #endif
+    atomic_store(&in_use, &tables[tables_count - 1]);
+}
+
+static void init_tables(void) {
+    (void)pthread_once(&tables_made, make_tables);
 }
 
 const tq_kernels *tq_k(void) {
-    if (!in_use) {
-        init_tables();
-        in_use = &tables[tables_count - 1];
-    }
-    return in_use;
+    const tq_kernels *k = atomic_load_explicit(&in_use, memory_order_acquire);
+    if (k) return k;
+    init_tables();
+    return atomic_load_explicit(&in_use, memory_order_acquire);
 }
 
 const tq_kernels *tq_kernels_find(const char *name) {
@@ -50,7 +57,7 @@ const tq_kernels *tq_kernels_find(const char *name) {
 int tq_kernels_use(const char *name) {
     const tq_kernels *t = tq_kernels_find(name);
     if (!t) return -1;
-    in_use = t;
+    atomic_store(&in_use, t);
     return 0;
 }
 

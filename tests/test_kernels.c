@@ -1,11 +1,16 @@
 /* test_kernels.c - every kernel of every instruction set against the scalar reference.
  * usage: test_kernels [--seed N] [--isa ISA] [--bench [ISA]]      ISA: only this one, which has to be there */
 #include "tests/kernels_tests.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -47,6 +52,49 @@ static void table_selection(void **state) {
     assert_string_equal(tq_k()->name, best);
 }
 
+/* --- the table is made when it is first asked for, which a pool's threads may do together --- */
+
+enum { FIRST_USES = 100 };
+static int first_uses_failed;
+
+static void *ask_together(void *arg) {
+    atomic_int *missing = arg;
+    atomic_fetch_sub(missing, 1);
+    while (atomic_load(missing) > 0)
+        ;
+    return (void *)(uintptr_t)(tq_k()->rmsnorm != NULL);
+}
+
+/* In a process of its own, which has not asked yet. */
+static int first_use(void) {
+    atomic_int missing = 2;
+    pthread_t thread;
+    void *theirs = NULL;
+    if (pthread_create(&thread, NULL, ask_together, &missing)) return 1;
+    bool ours = ask_together(&missing) != NULL;
+    if (pthread_join(thread, &theirs)) return 1;
+    size_t count = 0;
+    while (tq_kernels_name(count))
+        count++;
+    return !ours || !theirs || count == 0 || strcmp(tq_kernels_name(count - 1), "scalar") != 0 ||
+           (count > 1 && !strcmp(tq_kernels_name(count - 2), "scalar"));
+}
+
+/* Before anything else asks. */
+static void try_first_uses(void) {
+    for (int i = 0; i < FIRST_USES; i++) {
+        int status = -1;
+        pid_t child = fork();
+        if (child == 0) _exit(first_use());
+        if (child < 0 || waitpid(child, &status, 0) != child || status) first_uses_failed++;
+    }
+}
+
+static void first_use_by_threads(void **state) {
+    (void)state;
+    assert_int_equal(first_uses_failed, 0);
+}
+
 static void list_tests(bound_test *bound, size_t *count, const char *isa, const kt_test *tests) {
     for (; tests->name; tests++, ++*count) {
         assert_true(*count < TESTS_MAX);
@@ -67,7 +115,7 @@ static void list_isa(bound_test *bound, size_t *count, const char *isa) {
 
 int main(int argc, char **argv) {
     static bound_test bound[TESTS_MAX];
-    static struct CMUnitTest tests[TESTS_MAX + 1];
+    static struct CMUnitTest tests[TESTS_MAX + 2];
     size_t count = 0;
     const char *isa, *only = NULL;
     for (int i = 1; i < argc; i++) {
@@ -86,6 +134,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s [--seed N] [--isa ISA] [--bench [ISA]]\n", argv[0]);
         return 2;
     }
+    try_first_uses();
     if (only && !tq_kernels_find(only)) {
         fprintf(stderr, "%s: no kernels for %s, best here: %s\n", argv[0], only, tq_kernels_name(0));
         return 2;
@@ -93,8 +142,9 @@ int main(int argc, char **argv) {
     for (size_t i = 0; (isa = tq_kernels_name(i)); i++)
         if (!only || !strcmp(only, isa)) list_isa(bound, &count, isa);
     tests[0] = (struct CMUnitTest){"table selection", table_selection, NULL, NULL, NULL};
+    tests[1] = (struct CMUnitTest){"first use by threads", first_use_by_threads, NULL, NULL, NULL};
     for (size_t i = 0; i < count; i++)
-        tests[i + 1] = (struct CMUnitTest){bound[i].name, run_bound, NULL, NULL, &bound[i]};
+        tests[i + 2] = (struct CMUnitTest){bound[i].name, run_bound, NULL, NULL, &bound[i]};
     printf("seed %llu, best here: %s\n", (unsigned long long)seed, tq_kernels_name(0));
-    return _cmocka_run_group_tests("kernels", tests, count + 1, NULL, NULL);
+    return _cmocka_run_group_tests("kernels", tests, count + 2, NULL, NULL);
 }
