@@ -55,6 +55,7 @@ ifeq ($(ARCH),x86_64)
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bf16
 $(BUILD)/kernels/avx2.o $(BUILD)/kernels/avx2_%.o: ISA = $(AVX2)
+$(BUILD)/kernels/avx_vnni_%.o: ISA = $(AVX2) -mavxvnni
 $(BUILD)/kernels/avx512.o $(BUILD)/kernels/avx512_%.o: ISA = $(AVX512)
 endif
 ifeq ($(ARCH),aarch64)

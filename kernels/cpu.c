@@ -29,7 +29,7 @@ unsigned tq_cpu_bundles(void) {
     cpuid_regs one = cpuid(1, 0), seven = cpuid(7, 0), seven_one = {0, 0, 0, 0};
     const unsigned fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29, avx2 = 1u << 5;
     const unsigned avx512_ebx = 1u << 16 /* F */ | 1u << 17 /* DQ */ | 1u << 30 /* BW */ | 1u << 31 /* VL */;
-    const unsigned avx512_ecx = 1u << 1 /* VBMI */ | 1u << 11 /* VNNI */, avx512_bf16 = 1u << 5;
+    const unsigned avx512_ecx = 1u << 1 /* VBMI */ | 1u << 11 /* VNNI */, avx512_bf16 = 1u << 5, avx_vnni = 1u << 4;
     const uint64_t ymm_state = 0x6, zmm_state = 0xe6;
     unsigned bundles = 0;
 
@@ -38,6 +38,7 @@ unsigned tq_cpu_bundles(void) {
     if ((xcr0 & ymm_state) != ymm_state) return 0;
     bundles |= TQ_CPU_AVX2;
     if (seven.eax >= 1) seven_one = cpuid(7, 1);
+    if (has_all(seven_one.eax, avx_vnni)) bundles |= TQ_CPU_AVX_VNNI;
     if ((xcr0 & zmm_state) == zmm_state && has_all(seven.ebx, avx512_ebx) && has_all(seven.ecx, avx512_ecx) &&
         has_all(seven_one.eax, avx512_bf16))
         bundles |= TQ_CPU_AVX512;

@@ -6,7 +6,14 @@
 #include <string.h>
 
 /* A named bundle holds every CPU feature that its files are compiled for. */
-enum { TQ_CPU_AVX2 = 1, TQ_CPU_AVX512 = 2, TQ_CPU_NEON = 4, TQ_CPU_NEON_DOTPROD = 8, TQ_CPU_NEON_I8MM = 16 };
+enum {
+    TQ_CPU_AVX2 = 1,
+    TQ_CPU_AVX_VNNI = 2,
+    TQ_CPU_AVX512 = 4,
+    TQ_CPU_NEON = 8,
+    TQ_CPU_NEON_DOTPROD = 16,
+    TQ_CPU_NEON_I8MM = 32
+};
 
 /* The bundles that both the CPU and the operating system support (cpu.c). */
 unsigned tq_cpu_bundles(void);
@@ -22,6 +29,7 @@ void tq_kernels_fill_avx2_coding(tq_kernels *k);
 void tq_kernels_fill_avx2_pack(tq_kernels *k);
 void tq_kernels_fill_avx2_matvec(tq_kernels *k);
 void tq_kernels_fill_avx2_trellis(tq_kernels *k);
+void tq_kernels_fill_avx_vnni(tq_kernels *k);
 void tq_kernels_fill_avx512(tq_kernels *k);
 void tq_kernels_fill_avx512_exp(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
@@ -53,6 +61,7 @@ void tq_matvec_scalar(float *y, const tq_packed *p, const tq_xq *x, size_t tile0
 /* The same of a trellis. */
 void tq_trellis_tile_avx2(float *out, size_t ld, const tq_packed *p, size_t tile);
 void tq_trellis_matvec_avx2(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
+void tq_trellis_matvec_avx_vnni(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
 void tq_trellis_tile_avx512(float *out, size_t ld, const tq_packed *p, size_t tile);
 void tq_trellis_matvec_avx512(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
 void tq_trellis_pairs_avx512(uint16_t *out, size_t ld, const tq_packed *p, size_t tile);

@@ -25,6 +25,7 @@ static void make_tables(void) {
     add_table("scalar", tq_kernels_fill_scalar);
 #if defined(__x86_64__)
     if (bundles & TQ_CPU_AVX2) add_table("avx2", tq_kernels_fill_avx2);
+    if (bundles & TQ_CPU_AVX_VNNI) add_table("avx-vnni", tq_kernels_fill_avx_vnni);
     if (bundles & TQ_CPU_AVX512) add_table("avx512", tq_kernels_fill_avx512);
 #elif defined(__aarch64__)
     if (bundles & TQ_CPU_NEON) add_table("neon", tq_kernels_fill_neon);

@@ -50,6 +50,7 @@ cases=(
     "arm_kernels cortex-a76 neon-dotprod neon-i8mm"
     "arm_kernels max neon-i8mm avx2"
     "x86_kernels Nehalem scalar avx2"
+    "x86_best Haswell avx2 avx-vnni"
     "x86_best Haswell avx2 avx512"
     "old_program Nehalem scalar avx2"
 )

@@ -106,12 +106,12 @@ def main():
     parser.add_argument("readme")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shape", default=LLAMA_418M)
-    parser.add_argument("--cpu", action="append", help="a table of kernels, repeatable (default: the best, and avx2)")
+    parser.add_argument("--cpu", action="append", help="a table of kernels, repeatable (default: the best, avx-vnni and avx2)")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     runs = [run(args.program, args.shape, args.rounds, cpu) for cpu in args.cpu or [None]]
     if not args.cpu and runs[0]["cpu"] == "avx512":
-        runs.append(run(args.program, args.shape, args.rounds, "avx2"))
+        runs += [run(args.program, args.shape, args.rounds, cpu) for cpu in ("avx-vnni", "avx2")]
     first = runs[0]
     text = [f"Measured on {datetime.date.today().isoformat()}: {first['machine']}, {first['threads']:.0f} threads; a Llama of "
             f"{first['model']['weights'] / 1e6:.0f} M random weights (`--shape {args.shape}`); encoding with groups of 128. "
