@@ -187,6 +187,7 @@ void tq_kernels_fill_avx2(tq_kernels *k) {
     k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
     tq_kernels_fill_avx2_exp(k);
+    tq_kernels_fill_avx2_blocks(k);
     tq_kernels_fill_avx2_coding(k);
     tq_kernels_fill_avx2_pack(k);
     tq_kernels_fill_avx2_matvec(k);

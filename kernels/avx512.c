@@ -205,6 +205,7 @@ void tq_kernels_fill_avx512(tq_kernels *k) {
     k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
     tq_kernels_fill_avx512_exp(k);
+    tq_kernels_fill_avx512_blocks(k);
     tq_kernels_fill_avx512_coding(k);
     tq_kernels_fill_avx512_fit(k);
     tq_kernels_fill_avx512_matvec(k);

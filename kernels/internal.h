@@ -20,11 +20,13 @@ unsigned tq_cpu_bundles(void);
 
 /* Each overwrites the entries that its instruction set does better; on another architecture it does not exist. */
 void tq_kernels_fill_scalar(tq_kernels *k);
+void tq_kernels_fill_scalar_blocks(tq_kernels *k);
 void tq_kernels_fill_scalar_coding(tq_kernels *k);
 void tq_kernels_fill_scalar_trellis(tq_kernels *k);
 void tq_kernels_fill_scalar_gemm(tq_kernels *k);
 void tq_kernels_fill_avx2(tq_kernels *k);
 void tq_kernels_fill_avx2_exp(tq_kernels *k);
+void tq_kernels_fill_avx2_blocks(tq_kernels *k);
 void tq_kernels_fill_avx2_coding(tq_kernels *k);
 void tq_kernels_fill_avx2_pack(tq_kernels *k);
 void tq_kernels_fill_avx2_matvec(tq_kernels *k);
@@ -32,12 +34,14 @@ void tq_kernels_fill_avx2_trellis(tq_kernels *k);
 void tq_kernels_fill_avx_vnni(tq_kernels *k);
 void tq_kernels_fill_avx512(tq_kernels *k);
 void tq_kernels_fill_avx512_exp(tq_kernels *k);
+void tq_kernels_fill_avx512_blocks(tq_kernels *k);
 void tq_kernels_fill_avx512_coding(tq_kernels *k);
 void tq_kernels_fill_avx512_fit(tq_kernels *k);
 void tq_kernels_fill_avx512_matvec(tq_kernels *k);
 void tq_kernels_fill_avx512_trellis(tq_kernels *k);
 void tq_kernels_fill_avx512_gemm(tq_kernels *k);
 void tq_kernels_fill_neon(tq_kernels *k);
+void tq_kernels_fill_neon_blocks(tq_kernels *k);
 void tq_kernels_fill_neon_coding(tq_kernels *k);
 void tq_kernels_fill_neon_matvec(tq_kernels *k);
 void tq_kernels_fill_neon_trellis(tq_kernels *k);

@@ -135,6 +135,52 @@ typedef struct tq_kld_row {
     size_t quant_top;
 } tq_kld_row;
 
+/* Quantized weights as other programs' files hold them: blocks of 32 or 256, one after another, aligned to nothing,
+ * numbers little-endian. d, m, dmin are fp16, q is a code, its bits put together as beside it; each product and each
+ * sum is rounded to fp32 in the order given. "nibbles" of 32 weights are 16 bytes: weights 0 .. 15 low, 16 .. 31 high.
+ *
+ *   Q4_0    d, nibbles:                              d * (q - 8)
+ *   Q4_1    d, m, nibbles:                           d * q + m
+ *   Q5_0    d, fifth bits [4], nibbles:              d * (q - 16), bit i of the little-endian word is of weight i
+ *   Q5_1    d, m, fifth bits [4], nibbles:           d * q + m
+ *   Q8_0    d, int8 [32]:                            d * q
+ *   IQ4_NL  d, nibbles:                              d * uneven[q], levels that are not evenly spaced
+ *
+ * 256 weights, sub-blocks with scales of their own. "planes": byte j of each 32 is of the weights j of 2 (nibbles), 4
+ * (pairs) or 8 (bits) runs of 32 that follow each other, lowest bits first.
+ *
+ *   Q2_K    scales [16], planes of pairs [64], d, dmin; sub-blocks of 16: (d * low nibble) * q - dmin * high nibble
+ *   Q3_K    third bits [32], planes of pairs [64], scales [12], d; sub-blocks of 16: (d * (s - 32)) * (q - 4), s of 6
+ * bits: nibbles of bytes 0 .. 7 (8 low, then 8 high) and pairs of bytes 8 .. 11 (4 of each shift) Q4_K    d, dmin,
+ * scales [12], planes of nibbles [128]; sub-blocks of 32: (d * s) * q - dmin * o, s and o of 6 bits: the first four are
+ * the low bits of bytes 0 .. 3 and 4 .. 7, of the last four bytes 8 .. 11 hold the low four bits, s in low nibbles and
+ * o in high ones, and the tops of bytes 0 .. 3 and 4 .. 7 the high two Q5_K    d, dmin, scales [12] as those, fifth
+ * bits [32], planes of nibbles [128] Q6_K    low nibbles [128], high pairs [64], int8 scales [16], d; sub-blocks of 16:
+ * (d * s) * (q - 32). Of each 128 weights 64 bytes of nibbles hold two runs of 32 low and two high, and 32 bytes of
+ * pairs four runs IQ4_XS  d, high pairs of the scales (16 bits), low nibbles of the scales [4], nibbles [16] of each 32
+ * weights: (d * (s - 32)) * uneven[q] */
+typedef enum tq_blocks {
+    TQ_BLOCKS_Q4_0,
+    TQ_BLOCKS_Q4_1,
+    TQ_BLOCKS_Q5_0,
+    TQ_BLOCKS_Q5_1,
+    TQ_BLOCKS_Q8_0,
+    TQ_BLOCKS_IQ4_NL,
+    TQ_BLOCKS_Q2_K,
+    TQ_BLOCKS_Q3_K,
+    TQ_BLOCKS_Q4_K,
+    TQ_BLOCKS_Q5_K,
+    TQ_BLOCKS_Q6_K,
+    TQ_BLOCKS_IQ4_XS,
+    TQ_BLOCKS /* how many there are */
+} tq_blocks;
+
+/* The weights of a block and its bytes, by tq_blocks. */
+typedef struct tq_block_size {
+    size_t weights, bytes;
+} tq_block_size;
+extern const tq_block_size tq_block_sizes[TQ_BLOCKS];
+
 typedef struct tq_kernels {
     const char *name; /* "scalar", "avx2", "avx512", "neon", "neon-dotprod", "neon-i8mm" */
 
@@ -143,6 +189,9 @@ typedef struct tq_kernels {
     void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
     void (*f32_to_bf16)(uint16_t *dst, const float *src, size_t n);
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
+
+    /* n blocks as floats, by tq_blocks: out: [n * weights]. */
+    void (*unpack_blocks[TQ_BLOCKS])(float *out, const void *blocks, size_t n);
 
     /* Vectors of n floats. Results do not depend on alignment. */
     float (*dot)(const float *a, const float *b, size_t n);

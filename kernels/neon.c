@@ -198,6 +198,7 @@ void tq_kernels_fill_neon(tq_kernels *k) {
     k->hadamard = hadamard;
     k->rotate = rotate;
     k->read_sum = read_sum;
+    tq_kernels_fill_neon_blocks(k);
     tq_kernels_fill_neon_coding(k);
     tq_kernels_fill_neon_matvec(k);
     tq_kernels_fill_neon_trellis(k);

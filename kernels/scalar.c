@@ -204,6 +204,7 @@ void tq_kernels_fill_scalar(tq_kernels *k) {
     k->matvec_f32 = matvec_f32;
     k->matvec_t_f32 = matvec_t_f32;
     k->read_sum = read_sum;
+    tq_kernels_fill_scalar_blocks(k);
     tq_kernels_fill_scalar_coding(k);
     tq_kernels_fill_scalar_gemm(k);
 }

@@ -62,7 +62,7 @@ static int add_tensor(tq_source *s, size_t shard, const tq_gguf_file *f, const t
     const gguf_state *g = s->state;
     char name[NAME_SIZE];
     tq_tensor x = {.dtype = t->type->dtype,
-                   .codec = t->type->codec.decode ? &t->type->codec : NULL,
+                   .codec = t->type->dtype == TQ_CODED ? &t->type->codec : NULL,
                    .rank = t->rank,
                    .count = t->count,
                    .bytes = t->bytes,

@@ -14,8 +14,12 @@
 #define VECTOR_ROWS 256
 /* What a waiting thread asks for at most: it must stay in its second-level cache. */
 #define ASKED_BYTES ((size_t)256 << 10)
-/* Rows of a matrix that is not flat, converted together. */
+/* Rows of a matrix that is not flat, converted together: of one that is gathered at most so many, of others what stays
+ * in the first-level cache with the input. */
 #define GATHERED_ROWS 16
+#define DECODED_FLOATS ((size_t)4096)
+/* How far ahead of them the next bytes are asked for: the machine's own prefetcher stops at the end of a page. */
+#define DECODED_AHEAD ((size_t)8 << 10)
 /* Inputs that one task multiplies with one panel of rows. */
 #define BLOCK_INPUTS 512
 /* Rows of a bf16 panel: with 3072 columns it leaves half of a second-level cache of 1 MiB to the inputs. */
@@ -177,15 +181,23 @@ static const tq_linear_job *job_of(const linear_run *run, size_t task, size_t *w
     return &run->jobs[j];
 }
 
-/* y[0..rows) of a matrix as stored, from row r0. row: [GATHERED_ROWS, cols], scratch of a matrix that is not flat. */
-static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, const float *x, float *y, float *row) {
+/* The product of rows that have to be made first, some at a time; some: [GATHERED_ROWS, cols]. */
+static void made_product(const tq_matrix_view *w, size_t r0, size_t rows, const float *x, float *y, float *some) {
+    size_t fit = DECODED_FLOATS / w->cols ? DECODED_FLOATS / w->cols : 1;
+    size_t most = w->transposed || fit > GATHERED_ROWS ? GATHERED_ROWS : fit, bytes = tq_matrix_bytes(w) / w->rows;
+    for (size_t r = 0, n; r < rows; r += n) {
+        n = rows - r < most ? rows - r : most;
+        if (!w->transposed) tq_prefetch((const char *)w->data + (r0 + r) * bytes + DECODED_AHEAD, n * bytes);
+        tq_matrix_rows(w, r0 + r, n, some);
+        tq_k()->matvec_f32(y + r, some, x, n, w->cols);
+    }
+}
+
+/* y[0..rows) of a matrix as stored, from row r0. some: scratch of made_product. */
+static void stored_product(const tq_matrix_view *w, size_t r0, size_t rows, const float *x, float *y, float *some) {
     const tq_kernels *k = tq_k();
     if (!tq_matrix_is_flat(w)) {
-        for (size_t r = 0, n; r < rows; r += n) {
-            n = rows - r < GATHERED_ROWS ? rows - r : GATHERED_ROWS;
-            tq_matrix_rows(w, r0 + r, n, row);
-            k->matvec_f32(y + r, row, x, n, w->cols);
-        }
+        made_product(w, r0, rows, x, y, some);
         return;
     }
     const char *data = (const char *)w->data + r0 * w->cols * tq_dtype_size(w->dtype);

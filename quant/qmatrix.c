@@ -85,7 +85,7 @@ void tq_matrix_row(const tq_matrix_view *w, size_t r, float *out) {
     }
     const char *row = (const char *)w->data + stored_row(w, r) * row_bytes(w);
     if (w->codec)
-        w->codec->decode(out, row, w->cols / w->codec->block);
+        tq_k()->unpack_blocks[w->codec->layout](out, row, w->cols / w->codec->block);
     else
         take_floats(w, stored_row(w, r) * w->cols, w->cols, out);
 }

@@ -14,12 +14,12 @@ typedef enum tq_dtype { TQ_F32, TQ_F16, TQ_BF16, TQ_U8, TQ_CODED, TQ_DTYPE_OTHER
 size_t tq_dtype_size(tq_dtype t);      /* bytes; 0 for TQ_CODED and TQ_DTYPE_OTHER */
 const char *tq_dtype_name(tq_dtype t); /* "F32", "F16", "BF16", "U8", as safetensors writes them */
 
-/* How another program's quantized weights lie: `block` weights in `bytes` bytes, a row being whole blocks. decode gives
- * the floats of n blocks: out: [n, block]; blocks need no alignment. Rows of a table, never freed. */
+/* How another program's quantized weights lie: `block` weights in `bytes` bytes, a row being whole blocks of a layout
+ * that the kernels unpack (TQ_BLOCKS: of none). Rows of a table, never freed. */
 typedef struct tq_codec {
     const char *name; /* "Q4_1" */
     size_t block, bytes;
-    void (*decode)(float *out, const void *blocks, size_t n);
+    tq_blocks layout;
 } tq_codec;
 
 /* A matrix as it lies in a file: w: [rows, cols] row-major, borrowed. dtype is F32, F16, BF16, or TQ_CODED with a

@@ -31,6 +31,7 @@ typedef struct bench {
     double sums[3];
     tq_kld_row row;
     uint64_t read;
+    tq_blocks layout;
 } bench;
 
 static void do_bf16_to_f32(bench *b) {
@@ -109,6 +110,14 @@ static void do_hadamard128(bench *b) {
 }
 static void do_hadamard1024(bench *b) {
     do_hadamard(b, 1024);
+}
+
+/* Names of the layouts of blocks, in the order of tq_blocks. */
+static const char *const block_names[TQ_BLOCKS] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL",
+                                                   "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"};
+
+static void do_unpack_blocks(bench *b) {
+    b->k->unpack_blocks[b->layout](b->y, b->large, N / tq_block_sizes[b->layout].weights);
 }
 
 static const struct {
@@ -245,6 +254,9 @@ static void bench_table(bench *b) {
         printf("  %-16s %9.0f Mvalues/s\n", small[i].name,
                (double)small[i].values / best_time(b, small[i].call, 0.05) * 1e-6);
     }
+    for (b->layout = 0; b->layout < TQ_BLOCKS; b->layout++)
+        printf("  unpack %-9s %9.0f Mvalues/s\n", block_names[b->layout],
+               N / best_time(b, do_unpack_blocks, 0.05) * 1e-6);
     for (int states = 16; states <= 256; states += 240) {
         b->trellis.states = states;
         printf("  trellis %-8d %9.1f Mvalues/s\n", states, N / best_time(b, do_trellis, 0.2) * 1e-6);

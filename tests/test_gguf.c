@@ -44,9 +44,8 @@ static tq_source *open_ok(const char *path) {
     return s;
 }
 
-/* Every type that is decoded, to the bit. */
-static void test_types(void **state) {
-    (void)state;
+/* Every type that is decoded, to the bit, by the kernels in use. */
+static void check_types(void) {
     tq_source *s = open_ok("tests/data/gguf/types.gguf");
     char *bytes = NULL;
     size_t n = 0, at = 0, seen = 0;
@@ -79,6 +78,23 @@ static void test_types(void **state) {
     assert_int_equal(decoded, seen);
     free(bytes);
     tq_source_close(s);
+}
+
+static void test_types(void **state) {
+    (void)state;
+    for (size_t i = 0; tq_kernels_name(i); i++) {
+        assert_int_equal(tq_kernels_use(tq_kernels_name(i)), 0);
+        check_types();
+    }
+    assert_int_equal(tq_kernels_use("auto"), 0);
+    /* The file's sizes of blocks are those that the kernels take. */
+    const tq_gguf_type *t;
+    for (size_t i = 0; (t = tq_gguf_type_at(i)); i++) {
+        assert_true((t->dtype == TQ_CODED) == (t->codec.layout < TQ_BLOCKS));
+        if (t->dtype != TQ_CODED) continue;
+        assert_int_equal(t->codec.block, tq_block_sizes[t->codec.layout].weights);
+        assert_int_equal(t->codec.bytes, tq_block_sizes[t->codec.layout].bytes);
+    }
 }
 
 static const tq_codec *codec_named(const char *name) {
