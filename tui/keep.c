@@ -48,6 +48,7 @@ static cJSON *view_of(const tq_app *a) {
               tq_put_flags(o, "marked", t->marked, tq_model_matrices(a->model)) &&
               tq_put_flags(o, "folded", t->folded, tq_model_config(a->model)->blocks + 1) &&
               tq_put_bool(o, "sorted", t->order != NULL) && tq_json_number(o, "focus", a->focus) &&
+              (t->order == NULL || tq_put_bool(o, "by_own", a->tune.order == TQ_ORDER_OWN)) &&
               tq_put_bool(o, "inspect", a->inspect_over) && tq_json_number(o, "top", (double)t->top);
     if (ok && row && matrix != SIZE_MAX)
         ok = tq_json_number(o, "matrix", (double)matrix) && tq_put_bool(o, "block", row->matrix == SIZE_MAX);

@@ -261,9 +261,10 @@ void tq_draw_choice(tq_app *a, tq_area at) {
     tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE, marks ? " %zu marked, figures of %s " : " %.0zu%s ",
             marks, tq_long_label(m, label));
     tq_area inner = {box.y + 1, box.x + 2, TQ_BITS_COUNT + 1, 50};
-    draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
+    (void)tq_list_view(&a->menu, TQ_BITS_COUNT, inner.y + 1, TQ_BITS_COUNT);
+    draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu.at);
     draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, i);
-    const char *why = blocked(a, i, (tq_choice){(tq_bits)(TQ_BITS_COUNT - 1 - (int)a->menu), group});
+    const char *why = blocked(a, i, (tq_choice){(tq_bits)(TQ_BITS_COUNT - 1 - (int)a->menu.at), group});
     tq_put(&a->canvas, box.y + HEIGHT - 2, box.x + 3, box.x + 53, why ? TQ_ST_WARN : TQ_ST_DIM,
            why ? why : "↑↓ Enter choose   0 4 5 6 8   [ ] group   Esc");
 }

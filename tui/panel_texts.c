@@ -69,11 +69,13 @@ void tq_draw_texts(tq_app *a, tq_area at) {
     int x = at.x + 2, end = at.x + at.w - 2, y = at.y + 2;
     tq_clear(&a->canvas, at);
     tq_frame(&a->canvas, at);
-    tq_put(&a->canvas, at.y, at.x + 2, end, TQ_ST_TITLE, " texts   any key closes   :text +FILE adds one ");
+    tq_put(&a->canvas, at.y, at.x + 2, end, TQ_ST_TITLE, " texts ");
     tq_put(&a->canvas, at.y + 1, x, end, TQ_ST_DIM,
            "text              role      tokens  KLD               change by last edit");
     for (size_t i = 0; i < n && y < at.y + at.h - 1; i++)
         draw_text(a, y++, x, end, i);
+    tq_put(&a->canvas, y++, x, end, TQ_ST_DIM,
+           n ? ":text +FILE adds one that is held out" : "none: ':text FILE' gives one, ':text sample' the sample's");
     if (y + 4 >= at.y + at.h) return;
     if (tq_texts_only_tuning(a))
         tq_put(&a->canvas, y + 1, x, end, TQ_ST_WARN, "only the tuning text improves: no text that is held out does");

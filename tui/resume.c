@@ -51,12 +51,13 @@ static void put_points(tq_app *a, const tq_resumed *r) {
 static void put_view(tq_app *a, const cJSON *o) {
     tq_table *t = &a->table;
     size_t matrix = SIZE_MAX, top = 0, focus = 0;
-    bool block = false, sorted = false;
+    bool block = false, sorted = false, by_own = false;
     (void)tq_table_filter(t, tq_take_string(o, "filter"));
     (void)tq_take_flags(o, "marked", t->marked, tq_model_matrices(a->model));
     (void)tq_take_whole(o, "matrix", SIZE_MAX, &matrix);
     (void)tq_take_bool(o, "block", &block);
     (void)tq_take_bool(o, "sorted", &sorted);
+    (void)tq_take_bool(o, "by_own", &by_own); /* where it is sorted, and not in older sessions */
     (void)tq_take_bool(o, "inspect", &a->inspect_over);
     (void)tq_take_whole(o, "top", SIZE_MAX, &top);
     (void)tq_take_whole(o, "focus", SIZE_MAX, &focus);
@@ -73,7 +74,7 @@ static void put_view(tq_app *a, const cJSON *o) {
         if (here) t->cursor = i;
     }
     t->top = top < t->count ? top : 0;
-    a->keep.wants_sort = sorted;
+    a->keep.wants_sort = !sorted ? TQ_ORDER_MODEL : by_own ? TQ_ORDER_OWN : TQ_ORDER_GAIN;
     a->keep.sort_cursor = matrix;
     tq_app_focus(a, (tq_focus)focus);
 }
