@@ -207,7 +207,7 @@ p.wait("README.md", "held out", gone=["…"])
 p.key("Escape")
 time.sleep(0.1)
 p.key("*", "4")
-p.wait("50 changed", "of 20")
+p.wait("50 matrices: 4", "of 20")
 p.key("u", "6")
 p.wait("6.13 b", "of 20")
 settled(p)  # the figures of all three are known

@@ -146,6 +146,22 @@ static void note_score(tq_app *a) {
             tq_points_note_score(&a->points, a->model, a->draft.states[i].plan, s->score);
 }
 
+/* Figures of the texts beside the main one: of the state with their serial, and of its plan among those tried. */
+static void note_texts(tq_app *a) {
+    for (size_t i = 0; i < a->status.n_texts; i++) {
+        const tq_text_status *t = &a->status.texts[i];
+        if (!t->figures.known) continue;
+        tq_draft_note_text(&a->draft, t->serial, i, &t->figures);
+        if (i == 0 || a->text_noted[i] == t->serial) continue;
+        tq_point_text text = {.kld = t->figures.kld, .error = t->figures.error};
+        snprintf(text.name, sizeof text.name, "%s", t->name);
+        for (size_t k = 0; k < a->draft.count; k++)
+            if (a->draft.states[k].serial == t->serial &&
+                tq_points_note_text(&a->points, a->model, a->draft.states[k].plan, &text))
+                a->text_noted[i] = t->serial;
+    }
+}
+
 static void take_news(tq_app *a) {
     tq_event *e = tq_worker_snapshot(a->worker, &a->status, a->measured, a->tune.felt);
     for (tq_event *next; e; e = next) {
@@ -155,9 +171,7 @@ static void take_news(tq_app *a) {
     }
     tq_resume_questions(a, NULL);
     note_score(a);
-    for (size_t i = 0; i < a->status.n_texts; i++)
-        if (a->status.texts[i].figures.known)
-            tq_draft_note_text(&a->draft, a->status.texts[i].serial, i, &a->status.texts[i].figures);
+    note_texts(a);
     const tq_eval_result *r = &a->status.eval;
     if (r->tokens == 0) return;
     /* Coarse figures are kept too, until the fine ones replace them. */
@@ -196,6 +210,10 @@ static void prompt_key(tq_app *a, int key) {
     if (key == TQ_KEY_ESC || key == TQ_CTRL('c') || (empty && key == TQ_KEY_BACKSPACE)) {
         a->quit_after_save = false;
         end_prompt(a);
+        return;
+    }
+    if (key == TQ_CTRL('z')) {
+        tq_term_suspend();
         return;
     }
     tq_lineedit_key(key);

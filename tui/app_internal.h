@@ -124,9 +124,10 @@ typedef struct tq_app {
     tq_draft draft;
     tq_table table;
     tq_status status;
-    tq_measured *measured; /* [matrices] */
-    bool *targets;         /* [matrices] scratch */
-    uint64_t eval_seen;    /* serial of the newest final figures */
+    tq_measured *measured;             /* [matrices] */
+    bool *targets;                     /* [matrices] scratch */
+    uint64_t eval_seen;                /* serial of the newest final figures */
+    uint64_t text_noted[TQ_TEXTS_MAX]; /* serial of the plan whose figures on that text the points have */
     double kld_history[TQ_KLD_HISTORY];
     size_t kld_count;
     tq_eval_options eval;

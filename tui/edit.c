@@ -202,6 +202,7 @@ bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err)
 void tq_eval_changed(tq_app *a) {
     tq_draft_forget_evals(&a->draft);
     tq_points_forget(&a->points);
+    memset(a->text_noted, 0, sizeof a->text_noted);
     a->kld_count = 0;
     a->eval_seen = 0;
     tq_worker_want_eval(a->worker, a->eval.ctx, a->eval.tokens, a->eval.score_half);

@@ -125,7 +125,11 @@ static void draw_chosen(tq_app *a, int y, int left, int end) {
     tq_text kld, error, mib, score;
     bool now = tq_points_find(&a->points, a->model, tq_draft_plan(&a->draft)) == a->menu.at;
     x = tq_putf(&a->canvas, y, x, end, TQ_ST_CHOSEN, "%s%s%s", p->named ? "\"" : "", p->name, p->named ? "\"" : "");
-    tq_putf(&a->canvas, y, x, end, TQ_ST_GOOD, "%s%s", p->front ? "   on the front" : "", now ? "   the plan now" : "");
+    x = tq_putf(&a->canvas, y, x, end, TQ_ST_GOOD, "%s%s", p->front ? "   on the front" : "",
+                now ? "   the plan now" : "");
+    x = tq_put(&a->canvas, y, x, end, TQ_ST_NORMAL, "  ");
+    for (size_t i = 0; i < p->n_texts && x + 20 < end; i++)
+        x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, " %.30s %s", p->texts[i].name, tq_fmt_kld(p->texts[i].kld, kld));
     x = left;
     tq_putf(&a->canvas, y + 1, x, end, TQ_ST_NORMAL, "%.3f bits/weight  %s MiB  KLD %s ± %s  PPL %.2f%s", p->bpw,
             tq_fmt_mib(p->bytes, mib), tq_fmt_kld(p->eval.kld_mean, kld),

@@ -39,6 +39,8 @@ static void put_points(tq_app *a, const tq_resumed *r) {
         const tq_point *p = &r->points[i];
         if (!tq_points_add(&a->points, a->model, p->plan, p->name, p->seconds, &p->eval)) continue;
         tq_points_note_score(&a->points, a->model, p->plan, p->score);
+        for (size_t k = 0; k < p->n_texts; k++)
+            (void)tq_points_note_text(&a->points, a->model, p->plan, &p->texts[k]);
         size_t at = p->named ? tq_points_find(&a->points, a->model, p->plan) : SIZE_MAX;
         if (at != SIZE_MAX) tq_points_name(&a->points, at, p->name);
     }
