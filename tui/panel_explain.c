@@ -181,7 +181,7 @@ static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x, wid
     if (!x->n_matrices) return;
     int wide_label = w.label > 9 ? w.label : 17, alone_width = w.label > 9 ? w.alone : w.alone - 3;
     add(l, TQ_ST_DIM, "%-*s %-*s %9s", wide_label, "matrix", alone_width - 1,
-        x->matrices[0].after_prefix ? "after those before" : "alone: margin", "KLD");
+        x->matrices[0].after_prefix ? "with those before" : "alone: margin", "KLD");
     for (size_t i = 0; i < x->n_matrices; i++) {
         char alone[64], wide[128];
         tq_text kld;
