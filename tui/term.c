@@ -320,6 +320,20 @@ static bool take_mouse(void) {
     return true;
 }
 
+/* The rest of a key that the terminal has and we do not (Ctrl-Right, a function key): without this its bytes would be
+ * keys of their own, '[' and '6' among them. False: it was Meta and that character. */
+static bool skip_unknown_key(wint_t first) {
+    enum { PATIENCE_MS = 25 };
+    wint_t ch = 0;
+    size_t n = 0;
+    if (first != '[' && first != 'O') return false;
+    wtimeout(term.keys, PATIENCE_MS);
+    for (bool last = false; !last && wget_wch(term.keys, &ch) == OK; n++)
+        last = first == 'O' ? ch >= '@' : ch >= '@' && !(ch == '[' && n == 0); /* the Linux console has "[[A" */
+    nodelay(term.keys, TRUE);
+    return n > 0;
+}
+
 int tq_term_key(void) {
     wint_t ch = 0;
     if (paste.open && tq_now() - paste.last > PASTE_PATIENCE) {
@@ -356,6 +370,7 @@ int tq_term_key(void) {
     /* Escape and a character in one go is Meta. */
     wint_t next = 0;
     if (wget_wch(term.keys, &next) != OK) return TQ_KEY_ESC;
+    if (skip_unknown_key(next)) return tq_term_key();
     return TQ_KEY_META + (int)next;
 }
 
