@@ -78,6 +78,10 @@ const char *tq_session_text_path(const tq_session *s, size_t i) {
     return i ? s->texts[i - 1].path : "";
 }
 
+size_t tq_session_text_length(const tq_session *s, size_t i) {
+    return i ? s->texts[i - 1].tokens : tq_session_text_tokens(s);
+}
+
 static int side_evaluator(tq_session *s, tq_side_text *t, const tq_eval_options *o, tq_err *err) {
     if (t->evaluator && t->options.ctx == o->ctx && t->options.tokens == o->tokens &&
         t->options.score_half == o->score_half && t->options.fast == o->fast)

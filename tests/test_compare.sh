@@ -53,6 +53,12 @@ differences() { # COLS ROWS
     compare compare-9-control
     keys Escape
     wait_for '[Layers]'
+    head -c 300 LICENSE >"$work/short.txt" # less than a window: one window of its own
+    typed ":text +$work/short.txt" && keys Enter
+    settled && keys T && settled
+    screen | grep -qE 'short.txt +held out +[0-9]+ +0 ± 0' || fail "$size: a short text is not evaluated: $(screen)"
+    keys Escape
+    wait_for '[Layers]'
     keys q # the plan is what was opened
     wait_for 'ready>'
     stop

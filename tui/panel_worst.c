@@ -38,6 +38,18 @@ static char *context_of(const tq_app *a, const tq_worst_item *x, size_t before, 
     return marked;
 }
 
+/* As much of the text as fits, the token in any case. */
+static void put_around(tq_app *a, int y, int x, int end, const char *text, size_t mark_end) {
+    enum { AFTER = 4 };
+    size_t from = 0;
+    while (from < mark_end && tq_text_width(text + from, mark_end - from) > end - x - AFTER)
+        do
+            from++;
+        while ((text[from] & 0xC0) == 0x80);
+    if (from > 0) x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, "…");
+    tq_put(&a->canvas, y, x, end, TQ_ST_DIM, text + from);
+}
+
 static void draw_item(tq_app *a, int y, int x, int end, size_t i) {
     const tq_worst_item *item = &a->worst.list->items[i];
     tq_token_text one, other;
@@ -50,7 +62,7 @@ static void draw_item(tq_app *a, int y, int x, int end, size_t i) {
             tq_token_show(a->tokenizer, item->where.base_top, one),
             tq_token_show(a->tokenizer, item->where.top, other));
     char *text = context_of(a, item, 12, 4, &mark, &mark_end);
-    if (text) tq_put(&a->canvas, y, to + 1, end, TQ_ST_DIM, text);
+    if (text) put_around(a, y, to + 1, end, text, mark_end);
     free(text);
     if (i == a->worst.cursor.at) tq_highlight(&a->canvas, y, x, end);
 }
@@ -89,7 +101,9 @@ static void draw_chosen(tq_app *a, tq_area at) {
     else if (*v->failed)
         tq_putf(&a->canvas, y, at.x, at.x + at.w, TQ_ST_BAD, "! %s", v->failed);
     else if (x)
-        tq_put(&a->canvas, y, at.x, at.x + at.w, TQ_ST_DIM, "x finds the layers that do it");
+        tq_put(&a->canvas, y, at.x, at.x + at.w, TQ_ST_DIM,
+               item->where.base_top == item->where.top ? "x shows what each layer moves there"
+                                                       : "x finds the layers that do it");
 }
 
 void tq_draw_worst(tq_app *a, tq_area at) {
