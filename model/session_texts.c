@@ -75,7 +75,7 @@ const char *tq_session_text_at(const tq_session *s, size_t i, tq_text_role *role
 }
 
 const char *tq_session_text_path(const tq_session *s, size_t i) {
-    return i ? s->texts[i - 1].path : "";
+    return i ? s->texts[i - 1].path : s->text_path ? s->text_path : "";
 }
 
 size_t tq_session_text_length(const tq_session *s, size_t i) {

@@ -91,8 +91,6 @@ typedef struct tq_keep {
     size_t n_turns, turns_capacity;
     size_t points_revision, kld_seen;
     uint64_t eval_seen;
-    char text_shown[128]; /* the name whose real path text_path is */
-    char *text_path;
 
     tq_keeper *claimed; /* of what was found, until it is decided on */
     tq_records found;

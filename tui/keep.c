@@ -65,15 +65,9 @@ static cJSON *tune_of(const tq_app *a) {
     return tq_json_done(o, ok);
 }
 
-static cJSON *text_of(tq_app *a) {
-    if (strcmp(a->keep.text_shown, a->status.text_name) != 0) { /* not at every key: it asks the file system */
-        char *real = realpath(a->status.text_name, NULL);
-        snprintf(a->keep.text_shown, sizeof a->keep.text_shown, "%s", a->status.text_name);
-        free(a->keep.text_path);
-        a->keep.text_path = real;
-    }
+static cJSON *text_of(const tq_app *a) {
     cJSON *o = cJSON_CreateObject();
-    bool ok = o && tq_put_text(o, "path", a->keep.text_path ? a->keep.text_path : a->status.text_name) &&
+    bool ok = o && tq_put_text(o, "path", *a->status.text_path ? a->status.text_path : a->status.text_name) &&
               tq_put_text(o, "hash", a->status.text_hash) && tq_json_number(o, "ctx", (double)a->eval.ctx) &&
               tq_json_number(o, "tokens", (double)a->eval.tokens) && tq_put_bool(o, "score_half", a->eval.score_half);
     return tq_json_done(o, ok);
@@ -242,6 +236,5 @@ void tq_keep_close(tq_app *a) {
     tq_records_free(&a->keep.found);
     free(a->keep.states);
     free(a->keep.turns);
-    free(a->keep.text_path);
     a->keep = (tq_keep){0};
 }

@@ -141,8 +141,8 @@ void tq_resume_text(tq_app *a, const tq_event *e) {
     tq_keep *k = &a->keep;
     bool asked = k->text_step == TEXT_ASKED;
     if (k->text_step == TEXT_CHECKED) return;
-    if (!e && !*a->status.text_hash) return; /* it is still read */
-    if (asked && e && !*e->path) return;     /* the first one, read meanwhile */
+    if (!e && !a->status.text_read) return; /* it comes */
+    if (asked && e && !*e->path) return;    /* the first one, read meanwhile */
     k->text_step = TEXT_CHECKED;
     if (strcmp(a->status.text_hash, k->text_hash) == 0) return;
     if (!asked && !a->options->text && *k->text_wanted) {
