@@ -118,7 +118,7 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
         return;
     }
     name_targets(a, changed, names, sizeof names);
-    snprintf(what, sizeof what, "%.48s %.20s%s%.24s", names, how == with_bits && changed == 1 ? from : "",
+    snprintf(what, sizeof what, "%.44s %.20s%s%.24s", names, how == with_bits && changed == 1 ? from : "",
              how == with_bits ? "→ " : "", to);
     tq_edit_push(a, plan, what);
     if (n > 1 && changed < n)
