@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,6 +203,25 @@ static void the_last_line_is_of_what_is_open(void **state) {
     app_free(a);
 }
 
+/* What has a bar key and text is named on a screen that is wide enough: in the last line or in the frame of the costs.
+ */
+static void keys_are_named(void **state) {
+    tq_app *a = app_new();
+    size_t n;
+    const tq_action *actions = tq_actions(&n);
+    (void)state;
+    tq_draw_screen(a, 50, 300);
+    for (size_t i = 0; i < n; i++) {
+        char hint[64];
+        if (!*actions[i].bar_text) continue;
+        snprintf(hint, sizeof hint, "%s %s", actions[i].bar_key, actions[i].bar_text);
+        bool found = strstr(tq_sample_row(&a->canvas, 49), hint) != NULL;
+        found |= strstr(tq_sample_row(&a->canvas, a->layout.cost.y - 1), hint) != NULL;
+        if (!found) fail_msg("'%s' is named nowhere", hint);
+    }
+    app_free(a);
+}
+
 /* Untouched rows have nothing to save: the most sensitive come first. Then as the model has them. */
 static void rows_are_sorted_by_what_they_cost(void **state) {
     tq_app *a = app_new();
@@ -228,7 +248,8 @@ int main(void) {
         cmocka_unit_test(a_list_keeps_its_cursor_in_view),      cmocka_unit_test(pasted_text_is_no_keys),
         cmocka_unit_test(what_is_typed_while_it_answers_stays), cmocka_unit_test(meta_closes_what_is_open),
         cmocka_unit_test(quitting_says_what_it_stops),          cmocka_unit_test(refused_formats_ask_for_no_path),
-        cmocka_unit_test(the_last_line_is_of_what_is_open),     cmocka_unit_test(rows_are_sorted_by_what_they_cost),
+        cmocka_unit_test(the_last_line_is_of_what_is_open),     cmocka_unit_test(keys_are_named),
+        cmocka_unit_test(rows_are_sorted_by_what_they_cost),
     };
     return cmocka_run_group_tests(tests, tq_sample_open, tq_sample_close);
 }
