@@ -131,7 +131,7 @@ int tq_outdir_new(const char *path, bool force, size_t bytes, tq_outdir *out, tq
     int rc = check_target(out->path, force, err);
     size_t space = rc == TQ_OK ? tq_free_space(out->path) : 0;
     if (space && space < bytes)
-        rc = tq_fail(err, "%s: the export takes %zu MiB, %zu MiB are free there", out->path, (bytes >> 20) + 1,
+        rc = tq_fail(err, "%s: %zu MiB must be free for the export, %zu MiB are", out->path, (bytes >> 20) + 1,
                      space >> 20);
     if (rc == TQ_OK) rc = make_temp(out, err);
     if (rc != TQ_OK) tq_outdir_abort(out);

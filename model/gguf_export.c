@@ -217,7 +217,7 @@ static int check_target(const tq_export_job *job, tq_err *err) {
 static int check_space(const gguf_run *r, tq_err *err) {
     size_t space = tq_free_space(r->job->path), bytes = (size_t)r->total + SPARE_BYTES;
     if (!space || space >= bytes) return TQ_OK;
-    return tq_fail(err, "%s: the export takes %zu MiB, %zu MiB are free there", r->job->path, (bytes >> 20) + 1,
+    return tq_fail(err, "%s: %zu MiB must be free for the export, %zu MiB are", r->job->path, (bytes >> 20) + 1,
                    space >> 20);
 }
 

@@ -160,7 +160,8 @@ int tq_session_add_tuning_text(tq_session *s, tq_err *err);
 void tq_session_drop_texts(tq_session *s);
 size_t tq_session_texts(const tq_session *s); /* how many, 0 when there is none to evaluate; the first is that one */
 const char *tq_session_text_at(const tq_session *s, size_t i, tq_text_role *role); /* its name, borrowed */
-const char *tq_session_text_path(const tq_session *s, size_t i); /* real path, borrowed; "" of the first one */
+const char *tq_session_text_path(const tq_session *s, size_t i);                   /* real path, borrowed; "" of none */
+size_t tq_session_text_length(const tq_session *s, size_t i);                      /* in tokens */
 /* Applies what is stale and evaluates on text i. */
 int tq_session_eval_text(tq_session *s, size_t i, const tq_eval_options *o, const tq_progress *p, tq_text_figures *out,
                          tq_err *err);

@@ -25,8 +25,9 @@ void tq_session_drop_text(tq_session *s) {
     drop_evaluators(s);
     tq_session_drop_costs(s);
     free(s->text_name);
+    free(s->text_path);
     free(s->text_ids);
-    s->text_name = NULL;
+    s->text_name = s->text_path = NULL;
     s->text_ids = NULL;
     s->text_tokens = 0;
     s->text_role = TQ_TEXT_HELD_OUT;
@@ -69,6 +70,7 @@ int tq_session_load_text(tq_session *s, const char *path, tq_err *err) {
     if (tq_read_file(path, TQ_SESSION_MAX_TEXT, &text, &n, err) != TQ_OK) return TQ_FAIL;
     int rc = n ? tq_session_set_text(s, slash ? slash + 1 : path, text, n, err)
                : tq_fail(err, "%s: empty, expected a text to evaluate", path);
+    if (rc == TQ_OK) s->text_path = realpath(path, NULL);
     free(text);
     return rc;
 }

@@ -101,6 +101,7 @@ struct tq_session {
     bool aside;               /* q is of a plan beside the one in force: what is known of that stays */
 
     char *text_name; /* NULL: none */
+    char *text_path; /* real path; NULL: none, or not read from a file */
     char text_hash[17];
     int *text_ids;
     size_t text_tokens;

@@ -75,7 +75,11 @@ const char *tq_session_text_at(const tq_session *s, size_t i, tq_text_role *role
 }
 
 const char *tq_session_text_path(const tq_session *s, size_t i) {
-    return i ? s->texts[i - 1].path : "";
+    return i ? s->texts[i - 1].path : s->text_path ? s->text_path : "";
+}
+
+size_t tq_session_text_length(const tq_session *s, size_t i) {
+    return i ? s->texts[i - 1].tokens : tq_session_text_tokens(s);
 }
 
 static int side_evaluator(tq_session *s, tq_side_text *t, const tq_eval_options *o, tq_err *err) {

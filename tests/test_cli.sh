@@ -63,6 +63,7 @@ status 2 '--temp is no option of eval' eval $model --temp 1
 status 2 '--format is no option of layers' layers $model --format tq
 status 2 '--json is no option of the explorer' $model --json
 status 2 'one argument too many: b' layers $model b
+status 2 'evel: no command and no model' evel $model
 status 2 '--ctx: expected' eval $model --ctx
 status 2 '--ctx 3: expected' eval $model --ctx 3
 status 2 '--ctx -8: expected' eval $model --ctx -8
@@ -96,6 +97,7 @@ status 1 'takes at most' eval $model --ctx 100000
 status 0 '' layers $model --json
 json "len(j['layers']) == 50 and all(x['bits'] == 'keep' and x['rel_mse'] == 0 and x['bpw'] == 16 for x in j['layers'])"
 json "j['total']['bytes'] == j['total']['baseline_bytes'] == sum(x['bytes'] for x in j['layers'])"
+json "[(x['name'], x['use']) for x in j['ends']] == [('model.embed_tokens', 'embedding and head')]" # the screen's 51st row
 status 0 '' layers $model --json --set '*=4' --set 'mlp.*=4+2:64' --set '3.*=4+4:row'
 json "set(x['bits'] for x in j['layers']) == {'4', '4+2', '4+4'}"
 json "[x['bits'] for x in j['layers'] if '.3.' in x['name']] == 7 * ['4+4']"

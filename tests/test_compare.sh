@@ -14,7 +14,7 @@ differences() { # COLS ROWS
     typed "clear; $tq $model --no-resume --text $text --text $root/samples/calib.txt --calib $root/samples/calib.txt --tokens 1024 --ctx 128 --questions $work/questions.jsonl" && keys Enter
     wait_for 'KLD     0 ± 0' && settled
     keys '*' 4
-    wait_for '50 changed' 'KLD     0.' 'exact 9' && settled
+    wait_for '50 matrices: ' 'KLD     0.' 'exact 9' && settled
     compare compare-1-cost
     typed ':snapshot four' && keys Enter
     wait_for 'snapshot: four'
@@ -45,12 +45,18 @@ differences() { # COLS ROWS
     keys Escape v && settled
     compare compare-8-plans
     keys Escape '*' 0
-    wait_for '50 changed' 'KLD     0 ± 0' && settled
+    wait_for '50 matrices: ' 'KLD     0 ± 0' && settled
     keys W
     wait_for 'none: the plan predicts every token' && settled
     keys Escape A a a r # base again
     wait_for 'no difference at all' && settled
     compare compare-9-control
+    keys Escape
+    wait_for '[Layers]'
+    head -c 300 LICENSE >"$work/short.txt" # less than a window: one window of its own
+    typed ":text +$work/short.txt" && keys Enter
+    settled && keys T && settled
+    screen | grep -qE 'short.txt +held out +[0-9]+ +0 ± 0' || fail "$size: a short text is not evaluated: $(screen)"
     keys Escape
     wait_for '[Layers]'
     keys q # the plan is what was opened

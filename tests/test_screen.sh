@@ -113,6 +113,14 @@ files() {
     keys '!'
     wait_for 'loaded: ../80x24/tour.json' 'exported: packed' 'nothing.like.this'
     keys q
+    printf 'q\ny\n' | t load-buffer - # pasted text is no keys, even of a terminal that says where it ends
+    t paste-buffer -p -t 0
+    wait_for 'pasted text is not taken for keys'
+    keys :
+    printf 'set nothing=4\nq\ny\n' | t load-buffer -
+    t paste-buffer -p -t 0
+    wait_for ':set nothing=4 q y'
+    keys C-c && settled
     keys C-z
     wait_for 'Stopped'
     typed 'clear; stty -a >stopped; fg' && keys Enter
@@ -144,7 +152,7 @@ tuning() { # COLS ROWS
     compare tune-2-lever
     keys S && settled
     compare tune-3-sorted
-    keys S u && settled
+    keys S S u && settled
     typed ':snapshot first' && keys Enter
     wait_for 'snapshot: first'
     keys v && settled

@@ -26,19 +26,19 @@ class Program:
 
     count = 0
 
-    def __init__(self, *args, state=None, where=model, cols=99, rows=40):
+    def __init__(self, *args, state=None, **how):
         self.state = state or os.path.join(work, "state-%d" % (Program.count + 1))
-        self.start(*args, where=where, cols=cols, rows=rows)
+        self.start(*args, **how)
 
     def tmux(self, *args):
         return subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *args], capture_output=True, text=True).stdout
 
-    def start(self, *args, where=model, cols=99, rows=40):
+    def start(self, *args, where=model, text="samples/eval.txt", cols=99, rows=40):
         Program.count += 1  # a server that ends may still hold its socket
         self.socket = "tqexplore-sessions-%d-%d" % (os.getpid(), Program.count)
         environment = {k: v for k, v in os.environ.items() if k not in ("TMUX", "LC_ALL", "LC_CTYPE", "NO_COLOR")}
         environment.update(LANG="C.UTF-8", XDG_STATE_HOME=self.state)
-        command = [program, where, "--text", "samples/eval.txt", "--ctx", "64", "--tokens", "64", *args]
+        command = [program, where, *(["--text", text] if text else []), "--ctx", "64", "--tokens", "64", *args]
         for attempt in range(20):  # the server of before may be just going
             started = subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", "new-session", "-d", "-x", str(cols),
                                       "-y", str(rows), *command], env=environment, capture_output=True)
@@ -207,18 +207,18 @@ p.wait("README.md", "held out", gone=["…"])
 p.key("Escape")
 time.sleep(0.1)
 p.key("*", "4")
-p.wait("50 changed", "of 20")
+p.wait("50 matrices: 4", "of 20")
 p.key("u", "6")
 p.wait("6.13 b", "of 20")
 settled(p)  # the figures of all three are known
 p.key("U")
-tree = p.wait("├─○ 50 matrices 4", "● 50 matrices 4+2").split("\n")[1:-1]
+tree = p.wait("├─○ 50 matrices → 4", "● 50 matrices → 4+2").split("\n")[1:-1]
 p.kill()
 p.start("--resume")
 p.wait("resumed: 2 changes", "of 20")
 settled(p)
 p.key("U")
-check(p.wait("├─○ 50 matrices 4", "● 50 matrices 4+2").split("\n")[1:-1] == tree, "the tree is as it was:\n%s\n--- now\n%s" % ("\n".join(tree[:6]), "\n".join(p.screen()[1:7])))
+check(p.wait("├─○ 50 matrices → 4", "● 50 matrices → 4+2").split("\n")[1:-1] == tree, "the tree is as it was:\n%s\n--- now\n%s" % ("\n".join(tree[:6]), "\n".join(p.screen()[1:7])))
 p.key("Escape")
 time.sleep(0.1)
 p.key("T")
@@ -284,6 +284,20 @@ for name, data in hostile.items():
     p.end()
 copy = os.path.join(work, "copy")
 shutil.copytree(model, copy)
+# --- a model that has no text of its own: that of the session comes back, from wherever it was ---
+p = Program(where=copy, text="samples/calib.txt")
+p.wait("text calib.txt", "KLD     0 ± 0")
+p.key("j", "4")
+p.wait("*4 ", "KLD     0.")
+p.kill()
+p.start(where=copy, text=None)
+p.wait("A session of this model")
+time.sleep(0.5)  # what the worker had to say is heard before the answer
+p.key("r")
+p.wait("*4 ", "text calib.txt", "KLD     0.")
+p.key("W")
+p.wait("KLD   base → plan")
+p.kill()
 p = Program(where=copy, cols=230, rows=24)
 p.wait("rel.MSE")
 p.key("j", "4")

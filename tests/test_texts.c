@@ -102,6 +102,8 @@ static void columns_are_what_each_text_says_alone(void **state) {
     assert_int_equal(tq_session_add_tuning_text(s, &err), TQ_OK);
     assert_int_equal(tq_session_add_text(s, OTHER, TQ_TEXT_HELD_OUT, &err), TQ_OK); /* there already */
     assert_int_equal(tq_session_texts(s), 3);
+    assert_int_equal(tq_session_text_length(s, 0), tq_session_text_tokens(s));
+    assert_true(tq_session_text_length(s, 1) > 0 && tq_session_text_length(s, 1) < tq_session_text_length(s, 2));
     assert_string_equal(tq_session_text_at(s, 1, &role), "README.md");
     assert_int_equal(role, TQ_TEXT_HELD_OUT);
     assert_string_equal(tq_session_text_at(s, 2, &role), "calib.txt");

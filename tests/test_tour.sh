@@ -72,6 +72,9 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     keys r
     wait_for 'is known' && settled
     compare "tour-$look-9-resumed"
+    keys W # the figures are the session's: the worst tokens have to be found again
+    wait_for 'worst tokens' 'KLD   base'
+    keys Escape
     keys q
     wait_for 'not saved'
     keys y

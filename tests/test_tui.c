@@ -265,7 +265,7 @@ static void every_screen_is_drawn(void **state) {
             a->inspect_over = what / (3 * TQ_OVER_COUNT) % 2;
             a->canvas.ascii = what / (6 * TQ_OVER_COUNT);
             a->talk.scroll = a->scroll = (size_t)what;
-            a->menu = (size_t)what % 3;
+            a->menu.at = (size_t)what % 3;
             tq_table_move(&a->table, what % 2 ? 7 : -5);
             show_tuning(a, what / (3 * TQ_OVER_COUNT));
             tq_draw_screen(a, rows, cols);

@@ -58,6 +58,7 @@ static void states_points_and_turns(void **state) {
     tq_state s = {.plan = tq_sample_plan("*=4"), .what = "0 q_proj keep → 4 \xE2\x86", .eval = r, .eval_known = true},
              s2;
     tq_point p = {.plan = s.plan, .name = "a \"name\"\n", .named = true, .seconds = 12.5, .eval = r}, p2;
+    p.texts[p.n_texts++] = (tq_point_text){"code.txt", 0.1, 0.3};
     tq_turn t = {.speakers = TQ_PLAN, .answer = true, .text = (char *)"tab\t \xFF 量", .stats = {.tokens = 3}}, t2;
     (void)state;
     cJSON *o = through_text(tq_state_pack(&s, 0));
@@ -69,6 +70,8 @@ static void states_points_and_turns(void **state) {
     cJSON_Delete(o);
     o = through_text(tq_point_pack(&p));
     assert_true(tq_point_unpack(tq_sample_model(), o, &p2));
+    assert_int_equal(p2.n_texts, 1);
+    assert_memory_equal(p2.texts, p.texts, sizeof p.texts[0]);
     assert_string_equal(p2.name, p.name);
     assert_true(p2.named && p2.seconds == 12.5 && p2.eval.windows == 8);
     cJSON_Delete(o);
@@ -155,7 +158,7 @@ static void flags_are_checked(void **state) {
 static void changed_values_do_no_harm(void **state) {
     tq_eval_result r = {.tokens = 504, .ppl = 17.25};
     tq_plan *plan = tq_sample_plan("*mlp*=4");
-    tq_point p = {.plan = plan, .name = "x", .eval = r};
+    tq_point p = {.plan = plan, .name = "x", .eval = r, .n_texts = 2, .texts = {{"a", 1, 2}, {"b", 3, 4}}};
     tq_turn t = {.speakers = TQ_BASE, .text = (char *)"hello"};
     (void)state;
     for (int i = 0; i < 3000; i++) {

@@ -106,14 +106,30 @@ static void tried_plans_are_points(void **state) {
         tq_plan_free(plan);
     }
     tq_points_name(&p, 0, "best, so far");
+    /* Texts beside the main one are columns, empty where a plan was not evaluated on one. */
+    const tq_point_text texts[] = {{"code \"a\".txt", 0.25, 0.5}, {"b.txt", 1, 2}, {"b.txt", 0.125, 0.0625}};
+    for (size_t i = 0; i < 3; i++) /* newer figures of the same text replace the older */
+        assert_true(tq_points_note_text(&p, tq_sample_model(), p.points[i > 0].plan, &texts[i]));
+    tq_plan *other = tq_sample_plan("*=4t:32");
+    assert_false(tq_points_note_text(&p, tq_sample_model(), other, texts));
+    tq_plan_free(other);
     char *csv = tq_points_csv(&p), *json = tq_points_json(&p, &err);
     assert_non_null(csv);
+    assert_non_null(strstr(csv, ",questions,\"kld code \"\"a\"\".txt\",\"kld_stderr code \"\"a\"\".txt\",\"kld b.txt\","
+                                "\"kld_stderr b.txt\"\n"));
+    assert_non_null(strstr(csv, ",0,0,0.25,0.5,,\n"));
+    assert_non_null(strstr(csv, ",0,0,,,0.125,0.0625\n"));
+    assert_non_null(strstr(csv, ",0,0,,,,\n"));
     assert_non_null(json);
     assert_non_null(strstr(csv, "\n\"best, so far\",1.0,"));
     assert_non_null(strstr(csv, "\"a \"\"quoted\"\", name\""));
     cJSON *root = cJSON_Parse(json);
     cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "plans");
     assert_int_equal(cJSON_GetArraySize(list), 4);
+    cJSON *on_text = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list, 1), "texts");
+    assert_int_equal(cJSON_GetArraySize(on_text), 1);
+    assert_string_equal(cJSON_GetObjectItemCaseSensitive(on_text->child, "name")->valuestring, "b.txt");
+    assert_true(cJSON_GetObjectItemCaseSensitive(on_text->child, "kld")->valuedouble == 0.125);
     for (int i = 0; i < 4; i++) {
         char *text = cJSON_Print(cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list, i), "plan"));
         tq_plan *again = NULL;

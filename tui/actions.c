@@ -132,7 +132,8 @@ static void tq_act_choose(tq_app *a) {
         tq_table_fold_here(&a->table, !tq_table_is_folded(&a->table, row));
         return;
     }
-    a->menu = (size_t)(TQ_BITS_COUNT - 1 - tq_plan_get(tq_draft_plan(&a->draft), tq_table_matrix(&a->table)).bits);
+    tq_bits now = tq_plan_get(tq_draft_plan(&a->draft), tq_table_matrix(&a->table)).bits;
+    tq_list_begin(&a->menu, TQ_BITS_COUNT, (size_t)(TQ_BITS_COUNT - 1 - now));
     a->overlay = TQ_OVER_CHOICE;
 }
 
@@ -339,7 +340,7 @@ static void tq_act_load(tq_app *a) {
 }
 
 static void tq_act_export(tq_app *a) {
-    a->menu = 0;
+    tq_list_begin(&a->menu, TQ_EXPORT_COUNT, 0);
     a->overlay = TQ_OVER_EXPORT;
 }
 
@@ -374,11 +375,17 @@ static void tq_act_cancel(tq_app *a) {
 }
 
 static void tq_act_quit(tq_app *a) {
-    if (!tq_draft_changed(&a->draft)) {
+    tq_job job = a->status.asked != TQ_JOB_NONE ? a->status.asked : a->status.job;
+    bool writes = job == TQ_JOB_EXPORT || job == TQ_JOB_SAVE, changed = tq_draft_changed(&a->draft);
+    if (!changed && !writes) {
         a->quit = true;
         return;
     }
     a->pending = TQ_JOB_NONE;
-    snprintf(a->question, sizeof a->question, "The plan is not saved. Quit?   y yes   n no   s save and quit");
+    if (writes)
+        snprintf(a->question, sizeof a->question, "%s goes on, quitting stops it%s. Quit?   y yes   n no",
+                 job == TQ_JOB_EXPORT ? "An export" : "Saving", changed ? ", and the plan is not saved" : "");
+    else
+        snprintf(a->question, sizeof a->question, "The plan is not saved. Quit?   y yes   n no   s save and quit");
     a->overlay = TQ_OVER_CONFIRM;
 }

@@ -12,6 +12,7 @@
 #include "tui/actions.h"
 #include "tui/keep.h"
 #include "tui/keys.h"
+#include "tui/overlay.h"
 #include "tui/term.h"
 #include "tui/tune.h"
 
@@ -145,6 +146,22 @@ static void note_score(tq_app *a) {
             tq_points_note_score(&a->points, a->model, a->draft.states[i].plan, s->score);
 }
 
+/* Figures of the texts beside the main one: of the state with their serial, and of its plan among those tried. */
+static void note_texts(tq_app *a) {
+    for (size_t i = 0; i < a->status.n_texts; i++) {
+        const tq_text_status *t = &a->status.texts[i];
+        if (!t->figures.known) continue;
+        tq_draft_note_text(&a->draft, t->serial, i, &t->figures);
+        if (i == 0 || a->text_noted[i] == t->serial) continue;
+        tq_point_text text = {.kld = t->figures.kld, .error = t->figures.error};
+        snprintf(text.name, sizeof text.name, "%s", t->name);
+        for (size_t k = 0; k < a->draft.count; k++)
+            if (a->draft.states[k].serial == t->serial &&
+                tq_points_note_text(&a->points, a->model, a->draft.states[k].plan, &text))
+                a->text_noted[i] = t->serial;
+    }
+}
+
 static void take_news(tq_app *a) {
     tq_event *e = tq_worker_snapshot(a->worker, &a->status, a->measured, a->tune.felt);
     for (tq_event *next; e; e = next) {
@@ -154,9 +171,7 @@ static void take_news(tq_app *a) {
     }
     tq_resume_questions(a, NULL);
     note_score(a);
-    for (size_t i = 0; i < a->status.n_texts; i++)
-        if (a->status.texts[i].figures.known)
-            tq_draft_note_text(&a->draft, a->status.texts[i].serial, i, &a->status.texts[i].figures);
+    note_texts(a);
     const tq_eval_result *r = &a->status.eval;
     if (r->tokens == 0) return;
     /* Coarse figures are kept too, until the fine ones replace them. */
@@ -195,6 +210,10 @@ static void prompt_key(tq_app *a, int key) {
     if (key == TQ_KEY_ESC || key == TQ_CTRL('c') || (empty && key == TQ_KEY_BACKSPACE)) {
         a->quit_after_save = false;
         end_prompt(a);
+        return;
+    }
+    if (key == TQ_CTRL('z')) {
+        tq_term_suspend();
         return;
     }
     tq_lineedit_key(key);
@@ -254,124 +273,39 @@ static void chat_key(tq_app *a, int key) {
     }
     tq_lineedit_key(key);
     char *line = tq_lineedit_take();
-    if (line) tq_chat_send(a, line);
+    if (line && !tq_chat_send(a, line)) tq_lineedit_begin(TQ_LINE_CHAT, line); /* what was typed is not lost */
     free(line);
 }
 
-static void scroll_key(tq_app *a, int key) {
-    size_t page = (size_t)(a->canvas.rows > 6 ? a->canvas.rows - 5 : 1);
-    const tq_action *action = tq_action_for(key);
-    const char *name = action ? action->name : "";
-    if (strcmp(name, "up") == 0)
-        a->scroll -= a->scroll > 0;
-    else if (strcmp(name, "down") == 0)
-        a->scroll++;
-    else if (strcmp(name, "page_up") == 0)
-        a->scroll = a->scroll > page ? a->scroll - page : 0;
-    else if (strcmp(name, "page_down") == 0 || strcmp(name, "mark") == 0)
-        a->scroll += page;
-    else if (strcmp(name, "home") == 0)
-        a->scroll = 0;
-    else if (strcmp(name, "end") == 0)
-        a->scroll = 100000;
-    else
-        a->overlay = TQ_OVER_NONE;
-}
-
-static void ask_export_path(tq_app *a) {
-    char path[160];
-    a->export_format = (tq_export_format)a->menu;
-    snprintf(path, sizeof path, "%.100s%s", a->name, tq_export_get(a->export_format)->suffix);
-    a->pending = TQ_JOB_EXPORT;
-    a->overlay = TQ_OVER_NONE;
-    tq_lineedit_begin(TQ_LINE_PATH, path);
-}
-
-static void menu_key(tq_app *a, int key) {
-    bool export = a->overlay == TQ_OVER_EXPORT;
-    size_t rows = export ? TQ_EXPORT_COUNT : TQ_BITS_COUNT;
-    const tq_action *action = tq_action_for(key);
-    const char *name = action ? action->name : "";
-    if (key == TQ_KEY_UP || key == 'k') {
-        a->menu -= a->menu > 0;
-    } else if (key == TQ_KEY_DOWN || key == 'j') {
-        a->menu += a->menu + 1 < rows;
-    } else if (key == TQ_KEY_ENTER) {
-        if (export) {
-            ask_export_path(a);
-        } else {
-            a->overlay = TQ_OVER_NONE;
-            tq_edit_bits(a, (tq_bits)(TQ_BITS_COUNT - 1 - a->menu));
-        }
-    } else if (export) {
-        for (size_t f = 0; f < TQ_EXPORT_COUNT; f++)
-            if (tq_export_get((tq_export_format)f)->key == key) {
-                a->menu = f;
-                ask_export_path(a);
-                return;
-            }
-        a->overlay = TQ_OVER_NONE;
-    } else if (strncmp(name, "group_", 6) == 0) {
-        action->run(a);
-    } else {
-        a->overlay = TQ_OVER_NONE;
-        if (strncmp(name, "bits_", 5) == 0) action->run(a);
-    }
-}
-
-static void confirm_key(tq_app *a, int key) {
-    a->overlay = TQ_OVER_NONE;
-    bool yes = key == 'y' || key == 'Y';
-    if (a->pending == TQ_JOB_SAVE && yes) {
-        tq_worker_save(a->worker, a->pending_path, true);
-        return;
-    }
-    a->quit_after_save = false;
-    if (a->pending == TQ_JOB_EXPORT && yes)
-        tq_worker_export(a->worker, a->export_format, a->pending_path, true);
-    else if (a->pending == TQ_JOB_NONE && yes)
-        a->quit = true;
-    else if (a->pending == TQ_JOB_NONE && key == 's') {
-        const tq_action *save = tq_action_for('s');
-        save->run(a);
-        a->quit_after_save = true;
-    }
-}
-
 static bool editing(void) {
-    for (int line = 0; line < TQ_LINE_COUNT; line++)
-        if (tq_lineedit_active((tq_line)line)) return true;
-    return false;
+    return tq_lineedit_prompts() || tq_lineedit_active(TQ_LINE_CHAT);
+}
+
+/* Do keys go into a line? What is open lies over those that are edited, but for its own. */
+static bool typing(const tq_app *a) {
+    return a->overlay == TQ_OVER_NONE ? editing() : tq_lineedit_active(TQ_LINE_COMPARE);
+}
+
+void tq_app_paste(tq_app *a, const char *text) {
+    a->said_until = 0;
+    if (typing(a))
+        tq_lineedit_insert(text);
+    else
+        tq_say(a, TQ_REFUSES, "pasted text is not taken for keys: c, : or A first, then paste");
 }
 
 void tq_app_key(tq_app *a, int key) {
-    bool over = a->overlay != TQ_OVER_NONE && !tq_lineedit_active(TQ_LINE_COMPARE);
-    if (key >= TQ_KEY_META && (over || !editing())) {
+    if (key >= TQ_KEY_META && !typing(a)) {
         /* Only lines know Meta: elsewhere it was Escape and a key in quick succession. */
         tq_app_key(a, TQ_KEY_ESC);
         key -= TQ_KEY_META;
     }
+    const tq_overlay_traits *over = tq_overlay_get(a->overlay);
     a->said_until = 0;
     if (key == TQ_CTRL('l') && (a->overlay != TQ_OVER_NONE || !tq_lineedit_active(TQ_LINE_CHAT))) {
         tq_term_redraw();
-    } else if (a->overlay == TQ_OVER_TEXTS) {
-        a->overlay = TQ_OVER_NONE;
-    } else if (a->overlay == TQ_OVER_HELP || a->overlay == TQ_OVER_MESSAGES) {
-        scroll_key(a, key);
-    } else if (a->overlay == TQ_OVER_CHOICE || a->overlay == TQ_OVER_EXPORT) {
-        menu_key(a, key);
-    } else if (a->overlay == TQ_OVER_POINTS) {
-        tq_points_key(a, key);
-    } else if (a->overlay == TQ_OVER_TREE) {
-        tq_tree_key(a, key);
-    } else if (a->overlay == TQ_OVER_COMPARE && !tq_lineedit_active(TQ_LINE_COMPARE)) {
-        tq_compare_key(a, key);
-    } else if (a->overlay == TQ_OVER_WORST) {
-        tq_worst_key(a, key);
-    } else if (a->overlay == TQ_OVER_CONFIRM) {
-        confirm_key(a, key);
-    } else if (a->overlay == TQ_OVER_RESUME) {
-        tq_resume_key(a, key);
+    } else if (over && !typing(a)) {
+        over->key(a, key);
     } else if (tq_lineedit_active(TQ_LINE_CHAT)) {
         chat_key(a, key);
     } else if (editing()) {
@@ -465,6 +399,8 @@ static int loop(tq_app *a) {
             for (int key; !a->quit && (key = tq_term_key()) != TQ_KEY_NONE;) {
                 if (key == TQ_KEY_MOUSE)
                     tq_mouse_key(a, tq_term_mouse_event());
+                else if (key == TQ_KEY_PASTE)
+                    tq_app_paste(a, tq_term_pasted());
                 else
                     tq_app_key(a, key);
                 tq_keep_now(a);

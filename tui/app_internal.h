@@ -7,6 +7,7 @@
 #include "tui/compare.h"
 #include "tui/draft.h"
 #include "tui/lineedit.h"
+#include "tui/list.h"
 #include "tui/points.h"
 #include "tui/table.h"
 #include "tui/term.h"
@@ -59,6 +60,9 @@ typedef struct tq_said {
 
 enum { TQ_SAID_MAX = 200, TQ_KLD_HISTORY = 512, TQ_INSPECT_CACHE = 64 };
 
+/* The order of the table. */
+typedef enum tq_order { TQ_ORDER_MODEL, TQ_ORDER_GAIN, TQ_ORDER_OWN, TQ_ORDER_COUNT } tq_order;
+
 /* What budgets rest on; see tune.h. */
 typedef struct tq_tune {
     size_t matrices;
@@ -72,6 +76,7 @@ typedef struct tq_tune {
     bool on_text;             /* costs were measured on the text that is evaluated */
     uint64_t serial;          /* of the plan that the last budget gave */
     double *keys;             /* [matrices] by which the table is sorted */
+    tq_order order;           /* what they are, while it is */
     uint64_t sorted;          /* serial of the plan when it was */
 } tq_tune;
 
@@ -86,12 +91,10 @@ typedef struct tq_keep {
     size_t n_turns, turns_capacity;
     size_t points_revision, kld_seen;
     uint64_t eval_seen;
-    char text_shown[128]; /* the name whose real path text_path is */
-    char *text_path;
 
     tq_keeper *claimed; /* of what was found, until it is decided on */
     tq_records found;
-    bool wants_sort; /* when costs are known again */
+    tq_order wants_sort; /* when costs are known again */
     size_t sort_cursor;
     size_t texts_due;   /* texts beside the main one that were asked for and are not read yet */
     int questions_step; /* as text_step, of the questions that the scores are of */
@@ -119,9 +122,10 @@ typedef struct tq_app {
     tq_draft draft;
     tq_table table;
     tq_status status;
-    tq_measured *measured; /* [matrices] */
-    bool *targets;         /* [matrices] scratch */
-    uint64_t eval_seen;    /* serial of the newest final figures */
+    tq_measured *measured;             /* [matrices] */
+    bool *targets;                     /* [matrices] scratch */
+    uint64_t eval_seen;                /* serial of the newest final figures */
+    uint64_t text_noted[TQ_TEXTS_MAX]; /* serial of the plan whose figures on that text the points have */
     double kld_history[TQ_KLD_HISTORY];
     size_t kld_count;
     tq_eval_options eval;
@@ -145,7 +149,7 @@ typedef struct tq_app {
     tq_overlay overlay;
     bool inspect_over, chat_over; /* shown over the layers where there is no room beside them */
     size_t scroll;                /* of help and messages */
-    size_t menu;                  /* the chosen row of a menu */
+    tq_list menu;                 /* of the menu or list that is open */
     size_t inspect_row;           /* the bit config chosen in the inspect panel */
     bool mouse;                   /* clicks are ours, not the terminal's */
     bool hint;                    /* the line for newcomers is still due */
@@ -203,6 +207,7 @@ void tq_draw_texts(tq_app *a, tq_area at);
 int tq_draw_other_texts(tq_app *a, int y, int x, int end); /* their KLD in short; returns the column after it */
 bool tq_texts_only_tuning(const tq_app *a); /* the last change improves the tuning text and none that is held out */
 void tq_draw_bar(tq_app *a, int y);
+void tq_draw_looks(tq_app *a, int y, int x, int end); /* the keys that explain the costs, up to column end */
 void tq_draw_title(tq_app *a);
 void tq_draw_screen(tq_app *a, int rows, int cols);
 
@@ -215,7 +220,7 @@ uint64_t tq_inspect_common(const tq_app *a);
 tq_style tq_damage_style(double x); /* good, warn or bad, of a relative MSE or a KLD */
 
 /* --- chat --- */
-void tq_chat_send(tq_app *a, const char *text);
+bool tq_chat_send(tq_app *a, const char *text); /* false: refused, and said why */
 void tq_chat_event(tq_app *a, tq_event *e);
 void tq_chat_clear(tq_app *a);
 void tq_chat_next_speaker(tq_app *a);
@@ -242,6 +247,7 @@ void tq_mouse_key(tq_app *a, tq_mouse m);
 
 /* --- keys --- */
 void tq_app_key(tq_app *a, int key);
+void tq_app_paste(tq_app *a, const char *text); /* into the line that is edited; elsewhere it is no keys */
 void tq_app_event(tq_app *a, tq_event *e);
 
 #endif

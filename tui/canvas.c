@@ -56,10 +56,11 @@ static wchar_t ascii_of(wchar_t w) {
     static const struct {
         wchar_t from, to;
     } table[] = {
-        {L'▁', L'_'}, {L'▂', L'.'}, {L'▃', L':'}, {L'▄', L'-'}, {L'▅', L'='},  {L'▆', L'+'}, {L'▇', L'*'}, {L'█', L'#'},
-        {L'░', L'.'}, {L'●', L'*'}, {L'■', L'='}, {L'○', L'o'}, {L'▾', L'v'},  {L'▸', L'>'}, {L'→', L'>'}, {L'←', L'<'},
-        {L'↑', L'^'}, {L'↓', L'v'}, {L'·', L'.'}, {L'…', L'.'}, {L'×', L'x'},  {L'−', L'-'}, {L'━', L'='}, {L'╸', L'>'},
-        {L'─', L'-'}, {L'✓', L'+'}, {L'│', L'|'}, {L'├', L'+'}, {L'’', L'\''},
+        {L'▁', L'_'}, {L'▂', L'.'}, {L'▃', L':'}, {L'▄', L'-'}, {L'▅', L'='},  {L'▆', L'+'}, {L'▇', L'*'},
+        {L'█', L'#'}, {L'░', L'.'}, {L'●', L'*'}, {L'■', L'='}, {L'○', L'o'},  {L'▾', L'v'}, {L'▸', L'>'},
+        {L'→', L'>'}, {L'←', L'<'}, {L'↑', L'^'}, {L'↓', L'v'}, {L'·', L'.'},  {L'…', L'.'}, {L'×', L'x'},
+        {L'−', L'-'}, {L'━', L'='}, {L'╸', L'>'}, {L'─', L'-'}, {L'✓', L'+'},  {L'│', L'|'}, {L'├', L'+'},
+        {L'↵', L'/'}, {L'▼', L'v'}, {L'▲', L'^'}, {L'²', L'2'}, {L'’', L'\''},
     };
     if (w < 128) return w;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -74,6 +75,7 @@ static wchar_t next_char(const char *text, size_t n, size_t *used, int *width) {
     utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &cp);
     *used = got > 0 ? (size_t)got : 1;
     *width = 1;
+    if (cp == '\n') return L'↵'; /* of a line that is edited: elsewhere text is cut into lines before */
     if (got <= 0 || cp < 32 || (cp >= 127 && cp < 160)) return L'?';
     /* Joiners and variation selectors: terminals disagree about their width, so each part is drawn for itself. */
     if (cp == 0x200D || cp == 0x2060 || cp == 0xFEFF || (cp >= 0xFE00 && cp <= 0xFE0F) ||

@@ -36,11 +36,13 @@ static void cmd_export(tq_app *a, char *arg) {
     tq_worker_export(a->worker, a->export_format, path + strspn(path, " "), false);
 }
 
+/* "sample": the text that comes with the sample model, so that a model of one's own can be measured at once. */
 static void cmd_text(tq_app *a, char *arg) {
-    if (*arg == '+')
-        tq_worker_add_text(a->worker, arg + 1 + strspn(arg + 1, " "));
-    else
-        tq_worker_text(a->worker, arg);
+    bool more = *arg == '+';
+    const char *path = more ? arg + 1 + strspn(arg + 1, " ") : arg;
+    char *sample = strcmp(path, "sample") == 0 ? tq_find_sample_text() : NULL;
+    (more ? tq_worker_add_text : tq_worker_text)(a->worker, sample ? sample : path);
+    free(sample);
 }
 
 /* A whole number of at least `least`. */
@@ -162,7 +164,7 @@ static const struct command {
     {"load", "FILE", "", cmd_load},
     {"save", "FILE", "", cmd_save},
     {"export", "FORMAT PATH", TQ_EXPORT_WORDS, cmd_export},
-    {"text", "FILE", "", cmd_text},
+    {"text", "FILE|sample|+FILE", "", cmd_text},
     {"ctx", "N", "512|1024|2048", cmd_ctx},
     {"tokens", "N", "1024|4096|16384", cmd_tokens},
     {"residual", "nested|independent", "nested|independent", cmd_residual},
@@ -187,7 +189,7 @@ const char *const tq_commands_help[] = {
     ":set GLOB=BITS[:GROUP]    as --set: ':set *mlp*=4+2:64'",
     ":load FILE  :save FILE    a plan",
     ":export FORMAT PATH       " TQ_EXPORT_NAMES,
-    ":text FILE                the text that is evaluated; +FILE: one more beside it, held out",
+    ":text FILE                the text that is evaluated; 'sample': the sample model's; +FILE: one more, held out",
     ":ctx N  :tokens N         tokens a window; at most so many tokens, 0 for all",
     ":residual nested|independent",
     ":rotation hadamard|qr|none",

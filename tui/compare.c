@@ -103,6 +103,7 @@ void tq_compare_prompt(tq_app *a, const char *text) {
 static void explain(tq_app *a) {
     tq_compare_view *v = &a->compare;
     const tq_comparison *c = v->result;
+    if (v->step != TQ_COMPARE_IDLE) tq_say(a, TQ_SAYS, "x explains when it is through: Esc stops it");
     if (!c || v->why || v->step != TQ_COMPARE_IDLE) return;
     tq_explain_at at = tq_comparison_at(c, (const tq_plan *const *)v->plan);
     v->tag = ++a->tags;
@@ -110,7 +111,7 @@ static void explain(tq_app *a) {
     tq_worker_explain(a->worker, &at, v->tag);
 }
 
-void tq_explain_jump(tq_app *a, const tq_explanation *x) {
+void tq_explain_jump(tq_app *a, const tq_explanation *x, char key) {
     size_t n = tq_explanation_guilty(x, a->model, a->targets), first = SIZE_MAX;
     if (!n) {
         tq_say(a, TQ_SAYS, "no layer makes a difference: there is nowhere to go");
@@ -126,7 +127,8 @@ void tq_explain_jump(tq_app *a, const tq_explanation *x) {
     tq_table_show(&a->table, first);
     a->overlay = TQ_OVER_NONE;
     tq_app_focus(a, TQ_FOCUS_LAYERS);
-    tq_say(a, TQ_SAYS, "%zu marked: the digits and [ ] change %s, - unmarks, A goes back", n, n == 1 ? "it" : "them");
+    tq_say(a, TQ_SAYS, "%zu marked: the digits and [ ] change %s, - unmarks, %c goes back", n, n == 1 ? "it" : "them",
+           key);
 }
 
 /* --- keys --- */
@@ -137,10 +139,6 @@ void tq_compare_show(tq_app *a) {
         a->compare.side[1] = TQ_SIDE_PLAN;
         tq_lineedit_begin(TQ_LINE_COMPARE, NULL);
     }
-}
-
-static void scroll(tq_compare_view *v, long by) {
-    v->scroll = by < 0 && v->scroll < (size_t)-by ? 0 : v->scroll + (size_t)by;
 }
 
 void tq_compare_key(tq_app *a, int key) {
@@ -161,24 +159,18 @@ void tq_compare_key(tq_app *a, int key) {
         explain(a);
         return;
     case 'g':
-        if (v->why) tq_explain_jump(a, v->why);
-        return;
-    case TQ_KEY_UP:
-    case 'k':
-        scroll(v, -1);
-        return;
-    case TQ_KEY_DOWN:
-    case 'j':
-        scroll(v, 1);
-        return;
-    case TQ_KEY_PGUP:
-        scroll(v, -10);
-        return;
-    case TQ_KEY_PGDN:
-        scroll(v, 10);
+        if (v->why)
+            tq_explain_jump(a, v->why, 'A');
+        else
+            tq_say(a, TQ_SAYS, "x first: it finds the rows that g goes to");
         return;
     default:
         break;
+    }
+    long by = tq_key_steps(key == ' ' ? TQ_KEY_PGDN : key, 11);
+    if (by) {
+        v->scroll = tq_scrolled(v->scroll, by > 1000 ? 1000 : by); /* drawing clips it */
+        return;
     }
     if (key != TQ_KEY_ESC && key != 'q' && key != 'A') return;
     if (v->step != TQ_COMPARE_IDLE)

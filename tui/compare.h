@@ -33,7 +33,8 @@ void tq_compare_prompt(struct tq_app *a, const char *text); /* asks both sides *
 void tq_compare_event(struct tq_app *a, struct tq_event *e);
 const char *tq_compare_side_name(const struct tq_app *a, size_t side, char buf[64]);
 
-/* Closes what is open, marks the matrices that an explanation points at, and moves the cursor to the first. */
-void tq_explain_jump(struct tq_app *a, const tq_explanation *x);
+/* Closes what is open, marks the matrices that an explanation points at, and moves the cursor to the first; key: what
+ * opens it again. */
+void tq_explain_jump(struct tq_app *a, const tq_explanation *x, char key);
 
 #endif

@@ -96,6 +96,7 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
     for (size_t i = 0; i < tq_model_matrices(a->model); i++) {
         if (!a->targets[i]) continue;
         tq_choice was = tq_plan_get(old, i), now = how(was, arg);
+        a->targets[i] = false; /* those that are changed are left */
         if (was.bits == now.bits && was.group == now.group) continue;
         const char *blocked = tq_choice_blocked(tq_model_matrix(a->model, i), now, rotation);
         if (blocked) {
@@ -104,8 +105,9 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
             refused_name = tq_model_matrix(a->model, i)->name;
             continue;
         }
-        if (n == 1) snprintf(from, sizeof from, "%s → ", tq_bits_get(was.bits)->name);
+        if (changed == 0) snprintf(from, sizeof from, "%s ", tq_bits_get(was.bits)->name);
         tq_plan_set(plan, i, now);
+        a->targets[i] = true;
         changed++;
         kept += how == with_group && now.bits == TQ_BITS_KEEP;
     }
@@ -115,10 +117,13 @@ static void change(tq_app *a, changer *how, int arg, const char *to) {
         tq_plan_free(plan);
         return;
     }
-    name_targets(a, n, names, sizeof names);
-    snprintf(what, sizeof what, "%.48s %.20s%.24s", names, how == with_bits ? from : "", to);
+    name_targets(a, changed, names, sizeof names);
+    snprintf(what, sizeof what, "%.44s %.20s%s%.24s", names, how == with_bits && changed == 1 ? from : "",
+             how == with_bits ? "→ " : "", to);
     tq_edit_push(a, plan, what);
-    if (n > 1) tq_say(a, TQ_SAYS, "%zu changed: %s", changed, to);
+    if (n > 1 && changed < n)
+        tq_say(a, TQ_SAYS, "%s of %zu%s: %s", names, n, refused ? "" : ", the others were so", to);
+    if (n > 1 && changed == n) tq_say(a, TQ_SAYS, "%s: %s", names, to);
     if (n == 1 && kept) tq_say(a, TQ_SAYS, "%s, once it is quantized: it is kept as stored", to);
 }
 
@@ -197,6 +202,7 @@ bool tq_edit_common(tq_app *a, const char *what, const char *value, tq_err *err)
 void tq_eval_changed(tq_app *a) {
     tq_draft_forget_evals(&a->draft);
     tq_points_forget(&a->points);
+    memset(a->text_noted, 0, sizeof a->text_noted);
     a->kld_count = 0;
     a->eval_seen = 0;
     tq_worker_want_eval(a->worker, a->eval.ctx, a->eval.tokens, a->eval.score_half);

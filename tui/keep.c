@@ -48,6 +48,7 @@ static cJSON *view_of(const tq_app *a) {
               tq_put_flags(o, "marked", t->marked, tq_model_matrices(a->model)) &&
               tq_put_flags(o, "folded", t->folded, tq_model_config(a->model)->blocks + 1) &&
               tq_put_bool(o, "sorted", t->order != NULL) && tq_json_number(o, "focus", a->focus) &&
+              (t->order == NULL || tq_put_bool(o, "by_own", a->tune.order == TQ_ORDER_OWN)) &&
               tq_put_bool(o, "inspect", a->inspect_over) && tq_json_number(o, "top", (double)t->top);
     if (ok && row && matrix != SIZE_MAX)
         ok = tq_json_number(o, "matrix", (double)matrix) && tq_put_bool(o, "block", row->matrix == SIZE_MAX);
@@ -64,15 +65,9 @@ static cJSON *tune_of(const tq_app *a) {
     return tq_json_done(o, ok);
 }
 
-static cJSON *text_of(tq_app *a) {
-    if (strcmp(a->keep.text_shown, a->status.text_name) != 0) { /* not at every key: it asks the file system */
-        char *real = realpath(a->status.text_name, NULL);
-        snprintf(a->keep.text_shown, sizeof a->keep.text_shown, "%s", a->status.text_name);
-        free(a->keep.text_path);
-        a->keep.text_path = real;
-    }
+static cJSON *text_of(const tq_app *a) {
     cJSON *o = cJSON_CreateObject();
-    bool ok = o && tq_put_text(o, "path", a->keep.text_path ? a->keep.text_path : a->status.text_name) &&
+    bool ok = o && tq_put_text(o, "path", *a->status.text_path ? a->status.text_path : a->status.text_name) &&
               tq_put_text(o, "hash", a->status.text_hash) && tq_json_number(o, "ctx", (double)a->eval.ctx) &&
               tq_json_number(o, "tokens", (double)a->eval.tokens) && tq_put_bool(o, "score_half", a->eval.score_half);
     return tq_json_done(o, ok);
@@ -241,6 +236,5 @@ void tq_keep_close(tq_app *a) {
     tq_records_free(&a->keep.found);
     free(a->keep.states);
     free(a->keep.turns);
-    free(a->keep.text_path);
     a->keep = (tq_keep){0};
 }

@@ -265,14 +265,28 @@ cJSON *tq_point_pack(const tq_point *p) {
     cJSON *o = cJSON_CreateObject();
     return tq_json_done(o, o && tq_put_text(o, "name", p->name) && tq_put_bool(o, "named", p->named) &&
                                tq_json_number(o, "seconds", p->seconds) && add(o, "plan", tq_plan_pack(p->plan)) &&
-                               add(o, "eval", tq_eval_pack(&p->eval)) && put_score(o, p->score));
+                               add(o, "eval", tq_eval_pack(&p->eval)) && put_score(o, p->score) &&
+                               (!p->n_texts || add(o, "texts", tq_point_texts_json(p))));
+}
+
+/* Sessions of before had none. */
+static bool take_texts(const cJSON *list, tq_point *p) {
+    if (!list) return true;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > TQ_TEXTS_MAX) return false;
+    for (const cJSON *x = list->child; x; x = x->next) {
+        tq_point_text *t = &p->texts[p->n_texts++];
+        if (!take_text(x, "name", t->name, sizeof t->name) || !tq_take_number(x, "kld", &t->kld) ||
+            !tq_take_number(x, "kld_stderr", &t->error))
+            return false;
+    }
+    return true;
 }
 
 bool tq_point_unpack(const tq_model *m, const cJSON *o, tq_point *p) {
     *p = (tq_point){0};
     if (!take_text(o, "name", p->name, sizeof p->name) || !tq_take_bool(o, "named", &p->named) ||
         !tq_take_number(o, "seconds", &p->seconds) || !tq_eval_unpack(member(o, "eval"), &p->eval) ||
-        !take_score(o, &p->score))
+        !take_score(o, &p->score) || !take_texts(member(o, "texts"), p))
         return false;
     if (!(p->seconds >= 0 && p->seconds < 1e9)) return false;
     p->plan = tq_plan_unpack(m, member(o, "plan"));

@@ -22,6 +22,7 @@ enum {
     TQ_KEY_SHIFT_UP,
     TQ_KEY_SHIFT_DOWN,
     TQ_KEY_MOUSE,            /* tq_term_mouse_event says what */
+    TQ_KEY_PASTE,            /* text, which tq_term_pasted gives */
     TQ_KEY_META = 0x1000000, /* added to the character that follows Escape at once */
 };
 #define TQ_CTRL(c) ((c)&31)

@@ -171,6 +171,22 @@ bool tq_lineedit_active(tq_line kind) {
     return edit.active && edit.kind == kind;
 }
 
+bool tq_lineedit_prompts(void) {
+    return edit.active && edit.kind != TQ_LINE_CHAT;
+}
+
+void tq_lineedit_insert(const char *text) {
+    bool lines = edit.kind == TQ_LINE_CHAT || edit.kind == TQ_LINE_COMPARE;
+    size_t n = strlen(text);
+    while (n > 0 && text[n - 1] == '\n')
+        n--; /* of a line that was copied whole */
+    char *copy = edit.active ? strndup(text, n) : NULL;
+    for (char *p = copy; p && *p; p++)
+        if (*p == '\t' || (*p == '\n' && !lines)) *p = ' ';
+    if (copy) rl_insert_text(copy);
+    free(copy);
+}
+
 /* The bytes by which readline knows a key. */
 static const char *sequence_of(int key) {
     static const struct {

@@ -27,6 +27,9 @@ void tq_lineedit_close(void);
 void tq_lineedit_begin(tq_line kind, const char *text);
 void tq_lineedit_end(void); /* keeps what was typed */
 bool tq_lineedit_active(tq_line kind);
+bool tq_lineedit_prompts(void); /* is any line but the chat's edited? */
+/* Puts text where the cursor is, whatever its characters would do as keys; new lines are blanks, but in a prompt. */
+void tq_lineedit_insert(const char *text);
 void tq_lineedit_key(int key);
 /* The line that Enter ended, the caller's; NULL: none. */
 char *tq_lineedit_take(void);

@@ -1,6 +1,7 @@
 /* mouse.c - clicks and the wheel, as the keys that they stand for. */
 #include "tui/actions.h"
 #include "tui/keys.h"
+#include "tui/overlay.h"
 
 enum { WHEEL_ROWS = 3 };
 
@@ -33,6 +34,18 @@ static void click_layers(tq_app *a, tq_mouse m) {
     }
 }
 
+/* A click on a row of a list chooses it, a second one does what Enter does; beside one it closes what is open. */
+static void click_overlay(tq_app *a, const tq_overlay_traits *over, tq_mouse m) {
+    tq_list *list = over->list ? (tq_list *)((char *)a + over->list) : NULL;
+    size_t was = list ? list->at : 0;
+    if (!list || !tq_list_click(list, m.y))
+        a->overlay = TQ_OVER_NONE;
+    else if (m.what == TQ_MOUSE_DOUBLE)
+        tq_app_key(a, TQ_KEY_ENTER);
+    else if (list->at != was && over->chosen)
+        over->chosen(a);
+}
+
 static void wheel(tq_app *a, tq_mouse m) {
     bool up = m.what == TQ_MOUSE_WHEEL_UP;
     bool chat = within(a->layout.chat, m) || (a->layout.chat.h == 0 && a->focus == TQ_FOCUS_CHAT);
@@ -53,16 +66,15 @@ static void wheel(tq_app *a, tq_mouse m) {
 }
 
 void tq_mouse_key(tq_app *a, tq_mouse m) {
-    bool typing = tq_lineedit_active(TQ_LINE_COMMAND) || tq_lineedit_active(TQ_LINE_FILTER) ||
-                  tq_lineedit_active(TQ_LINE_PATH) || tq_lineedit_active(TQ_LINE_BUDGET);
+    const tq_overlay_traits *over = tq_overlay_get(a->overlay);
     a->said_until = 0;
     a->rest_at = tq_now() + 0.12;
-    if (a->layout.too_small || typing) return; /* a line that is typed is not lost by a click */
-    if (a->overlay == TQ_OVER_CONFIRM || a->overlay == TQ_OVER_RESUME) return; /* questions are answered by keys */
+    if (a->layout.too_small || tq_lineedit_prompts()) return; /* a line that is typed is not lost by a click */
+    if (over && over->asks) return;                           /* questions are answered by keys */
     if (m.what == TQ_MOUSE_WHEEL_UP || m.what == TQ_MOUSE_WHEEL_DOWN)
         wheel(a, m);
-    else if (a->overlay != TQ_OVER_NONE)
-        a->overlay = TQ_OVER_NONE;
+    else if (over)
+        click_overlay(a, over, m);
     else if (within(a->layout.chat, m))
         tq_app_focus(a, TQ_FOCUS_CHAT);
     else if (within(a->layout.inspect, m) && a->layout.inspect_line >= 0)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tui/completion.h"
 #include "tui/help_text.h"
@@ -458,7 +459,9 @@ static int parse_words(int argc, char **argv, tq_options *o, const char **shown,
         } else if (options && arg[0] == '-' && arg[1]) {
             return tq_fail(err, "unknown option %.60s", arg);
         } else if (o->model) {
-            return tq_fail(err, "one argument too many: %.80s", arg);
+            return o->command == TQ_CMD_EXPLORE && access(o->model, F_OK) != 0
+                       ? tq_fail(err, "%.80s: no command and no model", o->model)
+                       : tq_fail(err, "one argument too many: %.80s", arg);
         } else {
             o->model = arg;
         }

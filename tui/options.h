@@ -122,6 +122,9 @@ bool tq_options_has_plan(const tq_options *o); /* do they say anything of a plan
  * no text loaded when there is neither (tq_session_text_name is then NULL). */
 int tq_options_text(const tq_options *o, tq_session *s, tq_err *err);
 
+/* The text that comes with the sample model, for any other; NULL: it is not installed. The caller frees it. */
+char *tq_find_sample_text(void);
+
 /* The file of questions that the explorer asks: --questions, or the sample model's when it is open with its own text;
  * NULL: none. The caller frees it. */
 char *tq_options_questions(const tq_options *o, const tq_session *s);

@@ -38,6 +38,14 @@ char *tq_find_sample(void) {
     return real;
 }
 
+char *tq_find_sample_text(void) {
+    char *dir = tq_find_sample(), *path = dir ? existing(join3(dir, "/../", "eval.txt")) : NULL;
+    char *real = path ? realpath(path, NULL) : NULL;
+    free(path);
+    free(dir);
+    return real;
+}
+
 /* --- the session --- */
 
 int tq_options_plan(const tq_options *o, tq_session *s, tq_err *err) {

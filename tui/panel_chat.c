@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tui/app_internal.h"
+#include "tui/format.h"
 
 enum { NAME_WIDTH = 7 };
 
@@ -63,21 +64,22 @@ static void next_answering(tq_dialogue *t) {
         }
 }
 
-void tq_chat_send(tq_app *a, const char *text) {
-    if (!text[strspn(text, " \t\n")]) return;
+bool tq_chat_send(tq_app *a, const char *text) {
+    if (!text[strspn(text, " \t\n")]) return true;
     if (a->talk.answering != SIZE_MAX) {
         tq_say(a, TQ_REFUSES, "still answering: Esc stops it");
-        return;
+        return false;
     }
     if (!a->tokenizer) {
         tq_say(a, TQ_REFUSES, "no tokenizer.json beside the model: it cannot chat");
-        return;
+        return false;
     }
-    if (!add_turn(&a->talk, (int)a->talk.speakers, false, text)) return;
+    if (!add_turn(&a->talk, (int)a->talk.speakers, false, text)) return false;
     for (int speaker = TQ_PLAN; speaker <= TQ_BASE; speaker++)
         if ((int)a->talk.speakers & speaker) ask(a, speaker);
     a->talk.scroll = 0;
     next_answering(&a->talk);
+    return true;
 }
 
 void tq_chat_event(tq_app *a, tq_event *e) {
@@ -123,8 +125,10 @@ static const char *rate_of(const tq_app *a, size_t i, char buf[64]) {
     if (!turn->answer) return "";
     if (turn->stopped) return "stopped";
     if (!turn->ended) return i == a->talk.answering ? "…" : "waits";
-    snprintf(buf, 64, "%zu tok  %.0f tok/s", turn->stats.tokens,
-             turn->stats.seconds > 0 ? (double)turn->stats.tokens / turn->stats.seconds : 0);
+    tq_text rate;
+    snprintf(
+        buf, 64, "%zu tok  %s tok/s", turn->stats.tokens,
+        tq_fmt_count(turn->stats.seconds > 0 ? (size_t)((double)turn->stats.tokens / turn->stats.seconds) : 0, rate));
     return buf;
 }
 

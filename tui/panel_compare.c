@@ -86,7 +86,10 @@ static void draw_result(tq_app *a, tq_area at) {
     else if (*v->failed)
         tq_putf(&a->canvas, y, at.x, at.x + at.w, TQ_ST_BAD, "! %s", v->failed);
     else
-        tq_put(&a->canvas, y, at.x, at.x + at.w, TQ_ST_DIM, "x finds the layers that do it");
+        tq_put(&a->canvas, y, at.x, at.x + at.w, TQ_ST_DIM,
+               c->diverged             ? "x finds the layers that do it"
+               : c->side[0].token >= 0 ? "x shows what each layer moves there"
+                                       : "");
 }
 
 static void draw_title(tq_app *a, tq_area at) {
@@ -97,9 +100,7 @@ static void draw_title(tq_app *a, tq_area at) {
     x = tq_putf(&a->canvas, at.y, x, end, TQ_ST_CHOSEN, " %.24s", tq_compare_side_name(a, v->side[0], one));
     x = tq_put(&a->canvas, at.y, x, end, TQ_ST_KEY, "  b");
     x = tq_putf(&a->canvas, at.y, x, end, TQ_ST_CHOSEN, " %.24s", tq_compare_side_name(a, v->side[1], other));
-    (void)tq_put(&a->canvas, at.y, x, end, TQ_ST_DIM,
-                 at.w < BESIDE_COLS ? "  Enter ask  r again  x explain  g rows  Esc "
-                                    : "   Enter ask   r again   x explain   g go to the rows   Esc close ");
+    (void)tq_put(&a->canvas, at.y, x, end, TQ_ST_TITLE, " ");
 }
 
 /* As many as the longer one takes, but for what the differences need. */
@@ -121,8 +122,7 @@ void tq_draw_compare(tq_app *a, tq_area at) {
     draw_title(a, at);
     tq_area in = {at.y + 1, at.x + 2, at.h - 2, at.w - 4};
     if (!*v->prompt) {
-        tq_put(&a->canvas, in.y, in.x, in.x + in.w, TQ_ST_DIM,
-               "Both sides answer the same prompt with the same seed. Enter asks.");
+        tq_put(&a->canvas, in.y, in.x, in.x + in.w, TQ_ST_DIM, "Both sides answer one prompt with the same seed.");
         return;
     }
     int x = tq_put(&a->canvas, in.y, in.x, in.x + in.w, TQ_ST_TITLE, "you ");

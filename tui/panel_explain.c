@@ -136,25 +136,52 @@ static const char *padded(const char *text, int width, char buf[128]) {
     return buf;
 }
 
-static void add_blocks(const tq_app *a, lines *l, const tq_explanation *x) {
-    add(l, TQ_ST_DIM, "block              alone: margin           KLD    with all before: margin");
-    for (size_t b = 0; b < x->blocks; b++) {
-        char alone[64], before[64], wide[128];
-        tq_text kld;
-        const tq_hybrid *one = &x->alone[b], *all = &x->prefix[b + 1];
-        tq_style style = one->flips ? TQ_ST_WARN : x->differs[b] ? TQ_ST_NORMAL : TQ_ST_DIM;
+/* Columns of the figures: less where the area is narrow. */
+typedef struct widths {
+    int label, alone;
+} widths;
+
+static widths widths_for(int width) {
+    return width < 74 ? (widths){9, 17} : (widths){18, 22};
+}
+
+/* The first block after b that does not do what b does: differ, or be the same in both. */
+static size_t run_end(const tq_explanation *x, size_t b) {
+    size_t end = b + 1;
+    while (end < x->blocks && x->differs[end] == x->differs[b])
+        end++;
+    return end;
+}
+
+static void add_block(const tq_app *a, lines *l, const tq_explanation *x, size_t b, widths w) {
+    char alone[64], before[64], wide[128], label[48];
+    tq_text kld;
+    const tq_hybrid *one = &x->alone[b], *all = &x->prefix[b + 1];
+    snprintf(label, sizeof label, "%5zu %s", b, tq_model_block_kind(a->model, b));
+    add(l, one->flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%-*.*s%s %9s   %s", w.label, w.label, label,
+        padded(hybrid_text(a, one, alone), w.alone, wide), tq_fmt_kld(one->kld, kld), hybrid_text(a, all, before));
+}
+
+static void add_blocks(const tq_app *a, lines *l, const tq_explanation *x, widths w) {
+    add(l, TQ_ST_DIM, "%-*s %-*s %9s   %s", w.label, "block", w.alone - 1, "alone: margin", "KLD",
+        w.label > 9 ? "with all before: margin" : "with all before");
+    for (size_t b = 0, end; b < x->blocks; b = end) {
+        end = run_end(x, b);
         if (x->differs[b])
-            add(l, style, "%5zu %-12s%s %9s   %s", b, tq_model_block_kind(a->model, b),
-                padded(hybrid_text(a, one, alone), 22, wide), tq_fmt_kld(one->kld, kld), hybrid_text(a, all, before));
+            for (size_t k = b; k < end; k++)
+                add_block(a, l, x, k, w);
+        else if (end == b + 1)
+            add(l, TQ_ST_DIM, "%5zu   the same in both", b);
         else
-            add(l, style, "%5zu %-12s     the same in both", b, tq_model_block_kind(a->model, b));
+            add(l, TQ_ST_DIM, "%5zu to %zu   the same in both", b, end - 1);
     }
 }
 
-static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x) {
+static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x, widths w) {
     if (!x->n_matrices) return;
-    add(l, TQ_ST_DIM, "matrix             %s",
-        x->matrices[0].after_prefix ? "after the blocks before: margin" : "alone: margin");
+    int wide_label = w.label > 9 ? w.label : 17, alone_width = w.label > 9 ? w.alone : w.alone - 3;
+    add(l, TQ_ST_DIM, "%-*s %-*s %9s", wide_label, "matrix", alone_width - 1,
+        x->matrices[0].after_prefix ? "with those before" : "alone: margin", "KLD");
     for (size_t i = 0; i < x->n_matrices; i++) {
         char alone[64], wide[128];
         tq_text kld;
@@ -162,25 +189,27 @@ static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x) {
         const tq_matrix *m = tq_model_matrix(a->model, h->matrix);
         char label[64];
         snprintf(label, sizeof label, m->end == TQ_END_NONE ? "%2zu %.15s" : "%.0zu%.18s", m->block, tq_short_label(m));
-        add(l, h->hybrid.flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%-18.18s%s %9s", label,
-            padded(hybrid_text(a, &h->hybrid, alone), 22, wide), tq_fmt_kld(h->hybrid.kld, kld));
+        add(l, h->hybrid.flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%-*.*s%s %9s", wide_label, wide_label, label,
+            padded(hybrid_text(a, &h->hybrid, alone), alone_width, wide), tq_fmt_kld(h->hybrid.kld, kld));
     }
 }
 
 void tq_draw_explanation(tq_app *a, tq_area at, const tq_explanation *x, size_t *scroll) {
     lines l = {0};
     tq_token_text one, other;
+    widths w = widths_for(at.w);
     add_verdict(a, &l, x, at.w);
     add(&l, TQ_ST_NORMAL, "margin: logit of %s less that of %s; a %+.3f, b %+.3f",
         tq_token_show(a->tokenizer, x->token[0], one), tq_token_show(a->tokenizer, x->token[1], other), x->a.margin,
         x->b.margin);
-    add_blocks(a, &l, x);
-    add_matrices(a, &l, x);
+    add_blocks(a, &l, x, w);
+    add_matrices(a, &l, x, w);
     size_t most = l.n > (size_t)at.h ? l.n - (size_t)at.h : 0;
     if (*scroll > most) *scroll = most;
     for (size_t i = *scroll; i < l.n && (int)(i - *scroll) < at.h; i++)
         tq_put(&a->canvas, at.y + (int)(i - *scroll), at.x, at.x + at.w, l.line[i].style, l.line[i].text);
-    if (*scroll < most) tq_put_right(&a->canvas, at.y + at.h - 1, at.x, at.x + at.w, TQ_ST_DIM, " ↓ more ");
+    if (*scroll < most)
+        tq_put_right(&a->canvas, at.y + at.h, at.x, at.x + at.w, TQ_ST_DIM, " ↓ more: PgDn "); /* on the frame */
     free(l.line);
 }
 

@@ -15,7 +15,7 @@ char *tq_marked_text(const tq_tokenizer *t, const char *text, int token, size_t 
 
 /* A row a candidate; the chosen token stands out. */
 void tq_draw_candidates(tq_app *a, int y, int x, int end, const tq_candidate top[TQ_CANDIDATES], int chosen);
-/* What it comes to, then the margins of blocks and matrices, from line *scroll on. */
+/* What it comes to, then the margins of blocks and matrices, from line *scroll on. Below the area stands a frame. */
 void tq_draw_explanation(tq_app *a, tq_area at, const tq_explanation *x, size_t *scroll);
 /* What the worker does for it, with how far it is. */
 void tq_draw_busy(tq_app *a, int y, int x, int end);

@@ -1,4 +1,4 @@
-/* panel_help.c - help, messages, menus, the title and the function bar. */
+/* panel_help.c - help, messages, menus and the title. */
 #include <stdio.h>
 #include <string.h>
 
@@ -48,7 +48,7 @@ static void entry(page *p, tq_style style, const char *left, int width, const ch
 }
 
 void tq_draw_help(tq_app *a, tq_area at) {
-    page p = {a, boxed(a, at, " Help   ↑↓ PgUp PgDn   q Esc close "), 0};
+    page p = {a, boxed(a, at, " Help "), 0};
     size_t n, meanings;
     const tq_action *actions = tq_actions(&n);
     const tq_meaning *m = tq_meanings(&meanings);
@@ -82,7 +82,7 @@ void tq_draw_help(tq_app *a, tq_area at) {
 }
 
 void tq_draw_messages(tq_app *a, tq_area at) {
-    page p = {a, boxed(a, at, " Messages   ↑↓ PgUp PgDn   q Esc close "), 0};
+    page p = {a, boxed(a, at, " Messages "), 0};
     size_t n = a->said_count < TQ_SAID_MAX ? a->said_count : TQ_SAID_MAX;
     if (n == 0) tq_put(&a->canvas, p.in.y, p.in.x, p.in.x + p.in.w, TQ_ST_DIM, "nothing yet");
     for (size_t i = 0; i < n; i++) { /* newest first */
@@ -100,16 +100,22 @@ void tq_draw_messages(tq_app *a, tq_area at) {
 }
 
 void tq_draw_export(tq_app *a, tq_area at) {
-    const int h = TQ_EXPORT_COUNT + 3, w = 70 < at.w ? 70 : at.w;
+    enum { HEIGHT = TQ_EXPORT_COUNT + 3, WIDTH = 100 };
+    const int h = HEIGHT, w = WIDTH < at.w ? WIDTH : at.w;
     tq_area box = {at.y + (at.h - h) / 2, at.x + (at.w - w) / 2, h, w};
     tq_area in = boxed(a, box, " Export ");
     for (int f = 0; f < TQ_EXPORT_COUNT; f++) {
         const tq_export_traits *t = tq_export_get((tq_export_format)f);
-        tq_putf(&a->canvas, in.y + f, in.x, in.x + in.w, TQ_ST_KEY, "%c %s", t->key, t->name);
-        tq_put(&a->canvas, in.y + f, in.x + 20, in.x + in.w, TQ_ST_NORMAL, t->what);
-        if ((size_t)f == a->menu) tq_highlight(&a->canvas, in.y + f, in.x - 1, in.x + in.w + 1);
+        tq_err err;
+        bool can = !t->check || t->check(tq_draft_plan(&a->draft), &err) == TQ_OK;
+        tq_putf(&a->canvas, in.y + f, in.x, in.x + in.w, can ? TQ_ST_KEY : TQ_ST_DIM, "%c %s", t->key, t->name);
+        tq_putf(&a->canvas, in.y + f, in.x + 20, in.x + in.w, can ? TQ_ST_NORMAL : TQ_ST_DIM, "%s%s", can ? "" : "× ",
+                can ? t->what : err.msg);
+        if ((size_t)f == a->menu.at) tq_highlight(&a->canvas, in.y + f, in.x - 1, in.x + in.w + 1);
     }
-    tq_put(&a->canvas, in.y + TQ_EXPORT_COUNT, in.x, in.x + in.w, TQ_ST_DIM, "↑↓ Enter choose, or its letter   Esc");
+    (void)tq_list_view(&a->menu, TQ_EXPORT_COUNT, in.y, TQ_EXPORT_COUNT);
+    tq_put(&a->canvas, in.y + TQ_EXPORT_COUNT, in.x, in.x + in.w, TQ_ST_DIM,
+           "× is refused, and why; Enter says all of it where it does not fit");
 }
 
 void tq_draw_confirm(tq_app *a, tq_area at) {
@@ -143,72 +149,4 @@ void tq_draw_title(tq_app *a) {
     int end = cols - 1 - tq_text_width(right, sizeof right);
     tq_put_right(&a->canvas, 0, x + 2, end, changed ? TQ_ST_CHANGED : TQ_ST_DIM, plan);
     tq_put(&a->canvas, 0, end < x ? x : end, cols - 1, TQ_ST_DIM, right);
-}
-
-/* The line that a prompt edits. */
-static bool draw_prompt(tq_app *a, int y) {
-    const char *before = tq_lineedit_active(TQ_LINE_COMMAND)   ? ":"
-                         : tq_lineedit_active(TQ_LINE_FILTER)  ? "filter /"
-                         : tq_lineedit_active(TQ_LINE_BUDGET)  ? "budget: "
-                         : tq_lineedit_active(TQ_LINE_COMPARE) ? "both answer: "
-                         : !tq_lineedit_active(TQ_LINE_PATH)   ? NULL
-                         : a->pending == TQ_JOB_LOAD           ? "load plan: "
-                         : a->pending == TQ_JOB_SAVE           ? "save plan as: "
-                                                               : "export to: ";
-    if (!before) return false;
-    int x = tq_put(&a->canvas, y, 0, a->canvas.cols, TQ_ST_KEY, before);
-    const char *text = tq_lineedit_text();
-    size_t from = 0, point = (size_t)tq_lineedit_point();
-    while (tq_text_width(text + from, point - from) > a->canvas.cols - x - 2)
-        do
-            from++;
-        while ((text[from] & 0xC0) == 0x80);
-    int end = tq_put(&a->canvas, y, x, a->canvas.cols, TQ_ST_NORMAL, text + from);
-    a->canvas.cursor_y = y;
-    a->canvas.cursor_x = x + tq_text_width(text + from, point - from);
-    if (tq_lineedit_active(TQ_LINE_FILTER)) {
-        size_t hits = tq_table_count_matches(&a->table, text);
-        tq_putf(&a->canvas, y, end + 3, a->canvas.cols, hits ? TQ_ST_DIM : TQ_ST_BAD,
-                "%zu of %zu   e.g. mlp, *down_proj, 3.*", hits, tq_model_matrices(a->model));
-    } else if (tq_lineedit_active(TQ_LINE_BUDGET)) {
-        tq_put(&a->canvas, y, end + 3, a->canvas.cols, TQ_ST_DIM, "a size, bits/weight or KLD: 6MiB, 5.0, 0.01");
-    } else if (a->said_until > 0 && a->said_count && tq_lineedit_active(TQ_LINE_COMMAND)) {
-        tq_putf(&a->canvas, y, end + 3, a->canvas.cols, TQ_ST_DIM, "%s",
-                a->said[(a->said_count - 1) % TQ_SAID_MAX].text);
-    }
-    return true;
-}
-
-void tq_draw_bar(tq_app *a, int y) {
-    int cols = a->canvas.cols, x = 1;
-    if (draw_prompt(a, y)) return;
-    if (a->said_until > 0 && a->said_count) {
-        const tq_said *s = &a->said[(a->said_count - 1) % TQ_SAID_MAX];
-        tq_putf(&a->canvas, y, 1, cols, s->tone == TQ_REFUSES ? TQ_ST_BAD : TQ_ST_NORMAL, "%s%s",
-                s->tone == TQ_REFUSES ? "! " : "", s->text);
-        return;
-    }
-    if (a->hint && a->overlay == TQ_OVER_NONE) {
-        tq_put(&a->canvas, y, 1, cols, TQ_ST_KEY, "press 4: quantize this matrix and watch KLD      ? help");
-        return;
-    }
-    if (a->focus == TQ_FOCUS_CHAT) {
-        tq_put(&a->canvas, y, 1, cols, TQ_ST_DIM,
-               cols < 98 ? "Enter send   Tab plan/base/both   ↑ history   Esc stop, leave"
-                         : "Enter send   Tab plan/base/both   ↑ history   PgUp PgDn scroll   Ctrl-L forget   Esc stop, "
-                           "leave");
-        return;
-    }
-    size_t n;
-    const tq_action *actions = tq_actions(&n);
-    for (int pass = 0; pass < 2; pass++) /* help and quit are always there */
-        for (size_t i = 0; i < n; i++) {
-            const tq_action *t = &actions[i];
-            bool last = strcmp(t->name, "help") == 0 || strcmp(t->name, "quit") == 0;
-            if (!*t->bar_text || last != (pass == 1)) continue;
-            int width = (int)(strlen(t->bar_key) + strlen(t->bar_text)) + 3;
-            if (x + width > cols - (pass == 0 ? 17 : 0)) continue;
-            x = tq_put(&a->canvas, y, x, cols, TQ_ST_KEY, t->bar_key) + 1;
-            x = tq_put(&a->canvas, y, x, cols, TQ_ST_DIM, t->bar_text) + 2;
-        }
 }

@@ -7,6 +7,7 @@
 
 #include "tui/app_internal.h"
 #include "tui/format.h"
+#include "tui/tune.h"
 
 uint64_t tq_inspect_common(const tq_app *a) {
     tq_common c = tq_plan_common(tq_draft_plan(&a->draft));
@@ -123,7 +124,8 @@ static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected
     const tq_matrix *m = tq_model_matrix(a->model, matrix);
     tq_choice now = tq_plan_get(plan, matrix);
     static const int ends[] = {8, 16, 25, 35, 46};
-    static const char *const titles[] = {"bits", "bpw", "MiB", "rel.MSE", "cosine"};
+    const tq_costs *costs = tq_tune_costs(a); /* which say more than the cosine */
+    const char *const titles[] = {"bits", "bpw", "MiB", "rel.MSE", costs ? "own KLD" : "cosine"};
     for (int k = 0; k < 5; k++)
         if (ends[k] <= at.w) tq_put_right(&a->canvas, at.y, at.x, at.x + ends[k], TQ_ST_DIM, titles[k]);
     for (int row = 0; row < TQ_BITS_COUNT && row + 1 < at.h; row++) {
@@ -132,6 +134,7 @@ static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected
         size_t bytes = tq_matrix_cost_at(a->model, plan, matrix, (tq_choice){bits, now.group});
         tq_style style = bits == now.bits ? TQ_ST_CHOSEN : TQ_ST_NORMAL;
         char text[5][48];
+        tq_text own;
         snprintf(text[0], sizeof text[0], "%s", tq_bits_get(bits)->name);
         snprintf(text[1], sizeof text[1], "%.2f", 8.0 * (double)bytes / ((double)m->w.rows * (double)m->w.cols));
         tq_fmt_mib(bytes, text[2]);
@@ -142,6 +145,8 @@ static int draw_configs(tq_app *a, tq_area at, size_t matrix, const tq_inspected
             tq_fmt_sci(f->figures[bits].distortion.rel_mse, text[3]);
             snprintf(text[4], sizeof text[4], "%.5f", f->figures[bits].distortion.cosine);
         }
+        const tq_cost *cost = costs ? tq_costs_find(costs, matrix, (tq_choice){bits, now.group}) : NULL;
+        if (costs) snprintf(text[4], sizeof text[4], "%s", cost ? tq_fmt_sci(cost->kld, own) : "");
         const char *why = blocked(a, matrix, (tq_choice){bits, now.group});
         if (bits == now.bits) tq_put(&a->canvas, y, at.x, at.x + 1, TQ_ST_CHOSEN, "▸");
         if (why) tq_putf(&a->canvas, y, at.x + ends[0] + 1, at.x + at.w, TQ_ST_DIM, "× %s", why);
@@ -261,9 +266,10 @@ void tq_draw_choice(tq_app *a, tq_area at) {
     tq_putf(&a->canvas, box.y, box.x + 2, box.x + 52, TQ_ST_TITLE, marks ? " %zu marked, figures of %s " : " %.0zu%s ",
             marks, tq_long_label(m, label));
     tq_area inner = {box.y + 1, box.x + 2, TQ_BITS_COUNT + 1, 50};
-    draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu);
+    (void)tq_list_view(&a->menu, TQ_BITS_COUNT, inner.y + 1, TQ_BITS_COUNT);
+    draw_configs(a, inner, i, tq_inspect_cached(a, i, group), (long)a->menu.at);
     draw_groups(a, box.y + HEIGHT - 3, box.x + 3, box.x + 53, i);
-    const char *why = blocked(a, i, (tq_choice){(tq_bits)(TQ_BITS_COUNT - 1 - (int)a->menu), group});
+    const char *why = blocked(a, i, (tq_choice){(tq_bits)(TQ_BITS_COUNT - 1 - (int)a->menu.at), group});
     tq_put(&a->canvas, box.y + HEIGHT - 2, box.x + 3, box.x + 53, why ? TQ_ST_WARN : TQ_ST_DIM,
            why ? why : "↑↓ Enter choose   0 4 5 6 8   [ ] group   Esc");
 }

@@ -264,7 +264,9 @@ static void draw_title(tq_app *a, tq_area at) {
     size_t pins = tq_tune_pins(a);
     if (marks) snprintf(text, sizeof text, " ● %zu marked%s ", marks, a->table.anchor != SIZE_MAX ? ", range" : "");
     if (pins) snprintf(text + strlen(text), sizeof text - strlen(text), " ■ %zu pinned ", pins);
-    if (a->table.order) snprintf(text + strlen(text), sizeof text - strlen(text), " by KLD saved per MiB ");
+    if (a->table.order)
+        snprintf(text + strlen(text), sizeof text - strlen(text), " by %s ",
+                 a->tune.order == TQ_ORDER_OWN ? "own KLD" : "KLD saved per MiB");
     if (tq_lineedit_active(TQ_LINE_FILTER) || *a->table.filter) {
         size_t used = strlen(text);
         snprintf(text + used, sizeof text - used, " filter %.60s: %zu of %zu ", a->table.filter, a->table.shown,

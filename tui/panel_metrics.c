@@ -52,7 +52,9 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     const char *stored = tq_model_baseline(a->model);
     x = tq_putf(&a->canvas, y, x + bar + 2, end, TQ_ST_NORMAL, "%s of %s MiB  %.0f %%", tq_fmt_mib(m.total, total),
                 tq_fmt_mib(m.baseline, base), 100 * part);
-    if (stored[0]) x = tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, " of %s", stored);
+    int bpw_width = wide ? 20 : 12; /* which say more than what the model is stored as */
+    if (stored[0] && x + 4 + tq_text_width(stored, 64) + bpw_width <= end)
+        x = tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, " of %s", stored);
     x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_NORMAL, wide ? "%.2f bits/weight" : "%.2f bpw", m.bpw_linear);
     tq_calibrate how = tq_plan_common(tq_draft_plan(&a->draft)).calibrate;
     if (how != TQ_CALIBRATE_NONE && end - x >= 10)
@@ -61,32 +63,52 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     draw_needs(a, y, x, end, &m);
 }
 
-/* What the worker does, right-aligned in [x, end); false when there is no room. */
-static bool draw_progress(tq_app *a, int y, int x, int end) {
+/* What the worker does: "evaluating", how far it is, and how long it takes. */
+typedef struct doing {
+    const char *name; /* NULL: nothing that is shown */
+    double part;
+    char percent[16], left[64];
+} doing;
+enum { PROGRESS_BAR = 12 };
+
+static doing doing_now(const tq_app *a) {
     const tq_status *s = &a->status;
     bool waits = s->asked != TQ_JOB_NONE && tq_job_background(s->job);
     tq_job job = waits ? s->asked : s->job;
-    if (job == TQ_JOB_NONE || job == TQ_JOB_INSPECT || job == TQ_JOB_CHAT) return true;
-    char percent[16] = "", left[64] = "";
+    doing d = {0};
+    if (job == TQ_JOB_NONE || job == TQ_JOB_INSPECT || job == TQ_JOB_CHAT) return d;
     tq_text time;
-    double part = s->total > 0 && !waits ? s->done / s->total : 0;
-    if (part > 1) part = 1;
-    if (s->total > 0 && !waits) snprintf(percent, sizeof percent, " %2.0f %%", 100 * part);
+    d.name = tq_job_name(job);
+    d.part = s->total > 0 && !waits ? s->done / s->total : 0;
+    if (d.part > 1) d.part = 1;
+    if (s->total > 0 && !waits) snprintf(d.percent, sizeof d.percent, " %2.0f %%", 100 * d.part);
     double spent = tq_now() - s->started;
-    if (part > 0.02 && part < 1 && spent > 0.3)
-        snprintf(left, sizeof left, "  %s left", tq_fmt_seconds(spent * (1 - part) / part, time));
-    const char *name = tq_job_name(job);
-    int bar = 12, width = (int)(strlen(name) + strlen(percent) + strlen(left)) + 1 + bar;
-    if (width > end - x && *left) width -= (int)strlen(left), left[0] = '\0';
+    if (d.part > 0.02 && d.part < 1 && spent > 0.3)
+        snprintf(d.left, sizeof d.left, "  %s left", tq_fmt_seconds(spent * (1 - d.part) / d.part, time));
+    return d;
+}
+
+/* Without the time that is left; 0: nothing is done. */
+static int progress_width(const tq_app *a) {
+    doing d = doing_now(a);
+    return d.name ? (int)(strlen(d.name) + strlen(d.percent)) + 1 + PROGRESS_BAR : 0;
+}
+
+/* What the worker does, right-aligned in [x, end); false when there is no room. */
+static bool draw_progress(tq_app *a, int y, int x, int end) {
+    doing d = doing_now(a);
+    if (!d.name) return true;
+    int width = progress_width(a), left = (int)strlen(d.left);
     if (width > end - x) return false;
-    x = tq_putf(&a->canvas, y, end - width, end, TQ_ST_DIM, "%s ", name);
-    int full = (int)(part * bar);
-    for (int k = 0; k < bar; k++)
+    if (width + left > end - x) d.left[0] = '\0', left = 0;
+    x = tq_putf(&a->canvas, y, end - width - left, end, TQ_ST_DIM, "%s ", d.name);
+    int full = (int)(d.part * PROGRESS_BAR);
+    for (int k = 0; k < PROGRESS_BAR; k++)
         tq_put(&a->canvas, y, x + k, x + k + 1, k <= full ? TQ_ST_BAR_USED : TQ_ST_BAR_FREE,
                k < full    ? "━"
                : k == full ? "╸"
                            : "─");
-    tq_putf(&a->canvas, y, x + bar, end, TQ_ST_DIM, "%s%s", percent, left);
+    tq_putf(&a->canvas, y, x + PROGRESS_BAR, end, TQ_ST_DIM, "%s%s", d.percent, d.left);
     return true;
 }
 
@@ -96,7 +118,8 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
     bool tight = end - x < 70;
     x = tq_put(&a->canvas, y, x, end, TQ_ST_TITLE, "KLD") + (tight ? 2 : 5);
     if (!f.r) {
-        x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, a->status.text_tokens ? "…" : "no text: ':text FILE' gives one");
+        x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM,
+                   a->status.text_tokens ? "…" : "no text: ':text FILE' gives one, ':text sample' the sample's");
     } else {
         const tq_eval_result *r = f.r;
         tq_style mark = f.stale ? TQ_ST_STALE : f.refining ? TQ_ST_DIM : TQ_ST_NORMAL;
@@ -104,6 +127,7 @@ static bool draw_divergence(tq_app *a, int y, int x, int end) {
         x = tq_putf(&a->canvas, y, x, end, mean_style, "%s%s", f.stale ? "~" : "", tq_fmt_kld(r->kld_mean, mean));
         x = tq_putf(&a->canvas, y, x, end, mark, " ± %s%s", tq_fmt_kld_error(r->kld_mean, r->kld_stderr, err),
                     f.refining ? " …" : "");
+        if (tight && progress_width(a) + 30 > end - x) return draw_progress(a, y, x + 2, end);
         x = tq_putf(&a->canvas, y, x + 2, end, mark, "p99 %s", tq_fmt_kld(r->kld_p99, p99));
         x = tq_putf(&a->canvas, y, x + 2, end, mark, tight ? "same %.1f %%" : "same top %.1f %%", 100 * r->same_top);
     }
@@ -136,8 +160,9 @@ static void draw_last_change(tq_app *a, int y, int x, int end) {
     /* Means over different tokens differ by that too, but for the 0 of the model as stored. */
     const char *about = known && before->eval.tokens != now->eval.tokens && before->eval.kld_max > 0 ? "~" : "";
     tq_fmt_mib_signed(was, is, mib);
-    snprintf(text, sizeof text, "last: %s   KLD %s%s   %s MiB", now->what, about, kld, mib);
-    if (tq_text_width(text, sizeof text) > end - x) snprintf(text, sizeof text, "KLD %s%s  %s MiB", about, kld, mib);
+    for (int form = 0; form < 3 && (form == 0 || tq_text_width(text, sizeof text) > end - x); form++)
+        snprintf(text, sizeof text, form == 0 ? "last: %s   KLD %s%s   %s MiB" : "%s  KLD %s%s  %s MiB",
+                 form == 2 ? "" : now->what, about, kld, mib);
     if (tq_text_width(text, sizeof text) <= end - x) tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
 }
 
@@ -152,7 +177,7 @@ static tq_score score_now(const tq_app *a, bool *whole) {
 
 /* "exact 93.0 % (90.4 to 94.9) of 500 questions  base 96.2 %", or as much of it as leaves room for the last change. */
 static int draw_score(tq_app *a, int y, int x, int end) {
-    enum { LAST_CHANGE = 30 };
+    enum { LAST_CHANGE = 30, BASE_ROOM = 54 };
     char text[96] = "";
     double low, high;
     bool whole = false;
@@ -169,7 +194,7 @@ static int draw_score(tq_app *a, int y, int x, int end) {
                              : "exact %.1f %%",
                  100 * tq_score_share(s), 100 * low, 100 * high, n);
     x = tq_putf(&a->canvas, y, x + 2, end, whole ? TQ_ST_NORMAL : TQ_ST_DIM, "%s%s", text, whole ? "" : " …");
-    if (whole && end - x - LAST_CHANGE > 14 && a->status.base_score.of == n)
+    if (whole && end - x - BASE_ROOM > 14 && a->status.base_score.of == n)
         x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "base %.1f %%", 100 * tq_score_share(a->status.base_score));
     return x;
 }
@@ -200,7 +225,8 @@ static void draw_perplexity(tq_app *a, int y, int x, int end, bool progress) {
 void tq_draw_metrics(tq_app *a, tq_area at) {
     int x = at.x + 1, end = at.x + at.w - 1;
     tq_clear(&a->canvas, at);
-    tq_put(&a->canvas, at.y - 1, at.x + 1, end, TQ_ST_TITLE, " Cost ");
+    int title = tq_put(&a->canvas, at.y - 1, at.x + 1, end, TQ_ST_TITLE, " Cost ");
+    tq_draw_looks(a, at.y - 1, title + 2, end);
     draw_memory(a, at.y, x, end);
     bool drawn = draw_divergence(a, at.y + 1, x, end);
     draw_perplexity(a, at.y + 2, x, end, !drawn);

@@ -97,7 +97,7 @@ static void draw_plot(tq_app *a, const scale *s) {
     for (int pass = 0; pass < 3; pass++) /* the front over the others, the chosen one over all */
         for (size_t i = 0; i < p->count; i++) {
             const tq_point *x = &p->points[i];
-            int what = i == a->menu ? 2 : x->front;
+            int what = i == a->menu.at ? 2 : x->front;
             if (what != pass || !drawable(x)) continue;
             dot(a, s, row_of(s, x->eval.kld_mean), column_of(s, x->bpw),
                 what == 2  ? TQ_ST_CHOSEN
@@ -119,25 +119,31 @@ static const char *score_text(tq_score s, tq_text buf) {
     return buf;
 }
 
-static void draw_chosen(tq_app *a, int y, int x, int end) {
-    const tq_point *p = &a->points.points[a->menu];
+static void draw_chosen(tq_app *a, int y, int left, int end) {
+    int x = left;
+    const tq_point *p = &a->points.points[a->menu.at];
     tq_text kld, error, mib, score;
-    bool now = tq_points_find(&a->points, a->model, tq_draft_plan(&a->draft)) == a->menu;
-    tq_putf(&a->canvas, y, x, end, TQ_ST_CHOSEN, "%s%s%s", p->named ? "\"" : "", p->name, p->named ? "\"" : "");
-    tq_putf(&a->canvas, y + 1, x, end, TQ_ST_NORMAL, "%.3f bits/weight  %s MiB  KLD %s ± %s  PPL %.2f%s%s%s", p->bpw,
+    bool now = tq_points_find(&a->points, a->model, tq_draft_plan(&a->draft)) == a->menu.at;
+    x = tq_putf(&a->canvas, y, x, end, TQ_ST_CHOSEN, "%s%s%s", p->named ? "\"" : "", p->name, p->named ? "\"" : "");
+    x = tq_putf(&a->canvas, y, x, end, TQ_ST_GOOD, "%s%s", p->front ? "   on the front" : "",
+                now ? "   the plan now" : "");
+    x = tq_put(&a->canvas, y, x, end, TQ_ST_NORMAL, "  ");
+    for (size_t i = 0; i < p->n_texts && x + 20 < end; i++)
+        x = tq_putf(&a->canvas, y, x, end, TQ_ST_DIM, " %.30s %s", p->texts[i].name, tq_fmt_kld(p->texts[i].kld, kld));
+    x = left;
+    tq_putf(&a->canvas, y + 1, x, end, TQ_ST_NORMAL, "%.3f bits/weight  %s MiB  KLD %s ± %s  PPL %.2f%s", p->bpw,
             tq_fmt_mib(p->bytes, mib), tq_fmt_kld(p->eval.kld_mean, kld),
-            tq_fmt_kld_error(p->eval.kld_mean, p->eval.kld_stderr, error), p->eval.ppl, score_text(p->score, score),
-            p->front ? "  on the front" : "", now ? "  (now)" : "");
+            tq_fmt_kld_error(p->eval.kld_mean, p->eval.kld_stderr, error), p->eval.ppl, score_text(p->score, score));
 }
 
 void tq_draw_points(tq_app *a, tq_area at) {
     tq_clear(&a->canvas, at);
     tq_frame(&a->canvas, at);
-    tq_putf(&a->canvas, at.y, at.x + 2, at.x + at.w - 2, TQ_ST_TITLE,
-            " %zu plans tried   ←→ choose   Enter restore   Esc close ", a->points.count);
+    tq_putf(&a->canvas, at.y, at.x + 2, at.x + at.w - 2, TQ_ST_TITLE, " %zu plan%s tried ", a->points.count,
+            a->points.count == 1 ? "" : "s");
     tq_area plot = {at.y + 1, at.x + 11, at.h - 5, at.w - 18};
     scale s;
-    if (a->menu >= a->points.count) a->menu = a->points.count ? a->points.count - 1 : 0;
+    (void)tq_list_view(&a->menu, a->points.count, at.y, 1); /* a picture: no rows */
     if (a->points.count == 0) {
         tq_put(&a->canvas, at.y + 2, at.x + 3, at.x + at.w - 2, TQ_ST_DIM, "none is evaluated yet");
         return;
@@ -148,7 +154,7 @@ void tq_draw_points(tq_app *a, tq_area at) {
 }
 
 static void restore(tq_app *a) {
-    const tq_point *x = &a->points.points[a->menu];
+    const tq_point *x = &a->points.points[a->menu.at];
     tq_plan *plan = tq_plan_copy(x->plan);
     char what[96];
     if (tq_plans_equal(a->model, x->plan, tq_draft_plan(&a->draft))) {
@@ -162,22 +168,16 @@ static void restore(tq_app *a) {
 }
 
 void tq_points_key(tq_app *a, int key) {
-    size_t last = a->points.count ? a->points.count - 1 : 0;
-    if (key == TQ_KEY_LEFT || key == TQ_KEY_UP || key == 'h' || key == 'k') {
-        a->menu -= a->menu > 0;
-    } else if (key == TQ_KEY_RIGHT || key == TQ_KEY_DOWN || key == 'l' || key == 'j') {
-        a->menu += a->menu < last;
-    } else if (key == TQ_KEY_HOME || key == TQ_KEY_END) {
-        a->menu = key == TQ_KEY_HOME ? 0 : last;
-    } else {
-        a->overlay = TQ_OVER_NONE;
-        if (key == TQ_KEY_ENTER && a->points.count) restore(a);
-    }
+    bool sideways = key == TQ_KEY_LEFT || key == TQ_KEY_RIGHT || key == 'h' || key == 'l';
+    if (sideways) key = key == TQ_KEY_LEFT || key == 'h' ? TQ_KEY_UP : TQ_KEY_DOWN;
+    if (tq_list_key(&a->menu, key)) return;
+    a->overlay = TQ_OVER_NONE;
+    if (key == TQ_KEY_ENTER && a->points.count) restore(a);
 }
 
 void tq_points_show(tq_app *a) {
     size_t now = tq_points_find(&a->points, a->model, tq_draft_plan(&a->draft));
-    a->menu = now == SIZE_MAX ? 0 : now;
+    tq_list_begin(&a->menu, a->points.count, now);
     a->overlay = TQ_OVER_POINTS;
 }
 

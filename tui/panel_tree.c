@@ -43,43 +43,33 @@ static tq_branch *lines_of(const tq_app *a) {
 }
 
 void tq_draw_tree(tq_app *a, tq_area at) {
-    size_t n = a->draft.count, rows = at.h > 2 ? (size_t)at.h - 2 : 0;
+    size_t n = a->draft.count;
     tq_branch *lines = lines_of(a);
     tq_clear(&a->canvas, at);
     tq_frame(&a->canvas, at);
-    tq_putf(&a->canvas, at.y, at.x + 2, at.x + at.w - 14, TQ_ST_TITLE,
-            " %zu change%s   ↑↓ choose   Enter go there   Esc close ", n - 1, n == 2 ? "" : "s");
+    tq_putf(&a->canvas, at.y, at.x + 2, at.x + at.w - 14, TQ_ST_TITLE, " %zu change%s ", n - 1, n == 2 ? "" : "s");
     tq_put_right(&a->canvas, at.y, at.x + at.w - 8, at.x + at.w - 2, TQ_ST_TITLE, " KLD ");
     if (!lines) return;
-    if (a->menu >= n) a->menu = n - 1;
-    size_t top = a->menu >= rows ? a->menu - rows + 1 : 0;
-    for (size_t i = top; i < n && i < top + rows; i++)
-        draw_line(a, at.y + 1 + (int)(i - top), at, lines, n, i, a->menu);
+    size_t end = tq_list_view(&a->menu, n, at.y + 1, at.h - 2);
+    for (size_t i = a->menu.top; i < end; i++)
+        draw_line(a, at.y + 1 + (int)(i - a->menu.top), at, lines, n, i, a->menu.at);
     free(lines);
 }
 
 void tq_tree_show(tq_app *a) {
     tq_branch *lines = lines_of(a);
+    size_t at = 0;
     for (size_t i = 0; lines && i < a->draft.count; i++)
-        if (lines[i].state == a->draft.now) a->menu = i;
+        if (lines[i].state == a->draft.now) at = i;
     free(lines);
+    tq_list_begin(&a->menu, a->draft.count, at);
     a->overlay = TQ_OVER_TREE;
 }
 
 void tq_tree_key(tq_app *a, int key) {
-    size_t last = a->draft.count - 1;
-    if (key == TQ_KEY_UP || key == 'k') {
-        a->menu -= a->menu > 0;
-    } else if (key == TQ_KEY_DOWN || key == 'j') {
-        a->menu += a->menu < last;
-    } else if (key == TQ_KEY_HOME || key == 'g') {
-        a->menu = 0;
-    } else if (key == TQ_KEY_END || key == 'G') {
-        a->menu = last;
-    } else {
-        tq_branch *lines = key == TQ_KEY_ENTER ? lines_of(a) : NULL;
-        a->overlay = TQ_OVER_NONE;
-        if (lines && a->menu <= last) tq_edit_go(a, lines[a->menu].state);
-        free(lines);
-    }
+    if (tq_list_key(&a->menu, key)) return;
+    tq_branch *lines = key == TQ_KEY_ENTER ? lines_of(a) : NULL;
+    a->overlay = TQ_OVER_NONE;
+    if (lines && a->menu.at < a->draft.count) tq_edit_go(a, lines[a->menu.at].state);
+    free(lines);
 }

@@ -38,6 +38,18 @@ static char *context_of(const tq_app *a, const tq_worst_item *x, size_t before, 
     return marked;
 }
 
+/* As much of the text as fits, the token in any case. */
+static void put_around(tq_app *a, int y, int x, int end, const char *text, size_t mark_end) {
+    enum { AFTER = 4 };
+    size_t from = 0;
+    while (from < mark_end && tq_text_width(text + from, mark_end - from) > end - x - AFTER)
+        do
+            from++;
+        while ((text[from] & 0xC0) == 0x80);
+    if (from > 0) x = tq_put(&a->canvas, y, x, end, TQ_ST_DIM, "…");
+    tq_put(&a->canvas, y, x, end, TQ_ST_DIM, text + from);
+}
+
 static void draw_item(tq_app *a, int y, int x, int end, size_t i) {
     const tq_worst_item *item = &a->worst.list->items[i];
     tq_token_text one, other;
@@ -50,24 +62,23 @@ static void draw_item(tq_app *a, int y, int x, int end, size_t i) {
             tq_token_show(a->tokenizer, item->where.base_top, one),
             tq_token_show(a->tokenizer, item->where.top, other));
     char *text = context_of(a, item, 12, 4, &mark, &mark_end);
-    if (text) tq_put(&a->canvas, y, to + 1, end, TQ_ST_DIM, text);
+    if (text) put_around(a, y, to + 1, end, text, mark_end);
     free(text);
-    if (i == a->worst.chosen) tq_highlight(&a->canvas, y, x, end);
+    if (i == a->worst.cursor.at) tq_highlight(&a->canvas, y, x, end);
 }
 
 static void draw_list(tq_app *a, tq_area at) {
-    const tq_worst_view *v = &a->worst;
-    size_t h = (size_t)at.h, first = v->chosen > h / 2 ? v->chosen - h / 2 : 0;
-    if (first + h > v->list->n) first = v->list->n > h ? v->list->n - h : 0;
-    for (size_t i = first; i < v->list->n && i < first + h; i++)
-        draw_item(a, at.y + (int)(i - first), at.x, at.x + at.w, i);
+    tq_list *l = &a->worst.cursor;
+    size_t end = tq_list_view(l, a->worst.list->n, at.y, at.h);
+    for (size_t i = l->top; i < end; i++)
+        draw_item(a, at.y + (int)(i - l->top), at.x, at.x + at.w, i);
 }
 
 /* The text around the chosen one, both predictions, and why they differ. */
 static void draw_chosen(tq_app *a, tq_area at) {
     tq_worst_view *v = &a->worst;
-    const tq_worst_item *item = &v->list->items[v->chosen];
-    const tq_explanation *x = v->seen[v->chosen];
+    const tq_worst_item *item = &v->list->items[v->cursor.at];
+    const tq_explanation *x = v->seen[v->cursor.at];
     size_t mark = 0, mark_end = 0;
     int lines = at.h > 24 ? 5 : 2, w = (at.w - 3) / 2, y = at.y;
     char *text = context_of(a, item, at.h > 24 ? 90 : 40, 24, &mark, &mark_end);
@@ -90,7 +101,9 @@ static void draw_chosen(tq_app *a, tq_area at) {
     else if (*v->failed)
         tq_putf(&a->canvas, y, at.x, at.x + at.w, TQ_ST_BAD, "! %s", v->failed);
     else if (x)
-        tq_put(&a->canvas, y, at.x, at.x + at.w, TQ_ST_DIM, "x finds the layers that do it");
+        tq_put(&a->canvas, y, at.x, at.x + at.w, TQ_ST_DIM,
+               item->where.base_top == item->where.top ? "x shows what each layer moves there"
+                                                       : "x finds the layers that do it");
 }
 
 void tq_draw_worst(tq_app *a, tq_area at) {
@@ -98,13 +111,13 @@ void tq_draw_worst(tq_app *a, tq_area at) {
     tq_area in = {at.y + 1, at.x + 2, at.h - 2, at.w - 4};
     tq_clear(&a->canvas, at);
     tq_frame(&a->canvas, at);
-    tq_putf(&a->canvas, at.y, at.x + 2, at.x + at.w - 2, TQ_ST_TITLE,
-            " worst tokens%s   ↑↓ choose  x explain  g rows  Esc close ",
+    tq_putf(&a->canvas, at.y, at.x + 2, at.x + at.w - 2, TQ_ST_TITLE, " worst tokens%s ",
             tq_worst_stale(a) ? " (of another plan)" : "");
     if (!v->list || !v->list->n) {
         tq_put(&a->canvas, in.y, in.x, in.x + in.w, TQ_ST_DIM,
-               !v->list ? "no evaluation is through yet"
-                        : "none: the plan predicts every token as the model as stored does");
+               !a->status.text_tokens ? "there is no text to evaluate: ':text FILE' gives one"
+               : !v->list             ? "they come with the evaluation"
+                                      : "none: the plan predicts every token as the model as stored does");
         return;
     }
     int h = in.h > 30 ? 12 : in.h / 4;

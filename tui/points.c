@@ -2,6 +2,7 @@
 #include "tui/points.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,26 @@ void tq_points_note_score(tq_points *p, const tq_model *m, const tq_plan *plan, 
     if (at != SIZE_MAX) p->points[at].score = score;
 }
 
+/* Where the text stands in the point; n_texts: it does not. */
+static size_t text_at(const tq_point *x, const char *name) {
+    size_t i = 0;
+    while (i < x->n_texts && strcmp(x->texts[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+bool tq_points_note_text(tq_points *p, const tq_model *m, const tq_plan *plan, const tq_point_text *text) {
+    size_t at = tq_points_find(p, m, plan);
+    if (at == SIZE_MAX) return false;
+    tq_point *x = &p->points[at];
+    size_t i = text_at(x, text->name);
+    if (i == TQ_TEXTS_MAX) return true; /* more than there can be at once: not kept */
+    if (i == x->n_texts) x->n_texts++;
+    x->texts[i] = *text;
+    p->revision++;
+    return true;
+}
+
 void tq_points_forget_scores(tq_points *p) {
     for (size_t i = 0; i < p->count; i++)
         p->points[i].score = (tq_score){0};
@@ -101,20 +122,57 @@ static void put_quoted(FILE *f, const char *text) {
     fputc('"', f);
 }
 
-char *tq_points_csv(const tq_points *p) {
-    char *text = NULL;
+/* The names of all texts that any point was evaluated on; names: [n], at most `most`. */
+static size_t text_names(const tq_points *p, const char **names, size_t most) {
     size_t n = 0;
+    for (size_t i = 0; i < p->count; i++)
+        for (size_t k = 0; k < p->points[i].n_texts; k++) {
+            const char *name = p->points[i].texts[k].name;
+            size_t at = 0;
+            while (at < n && strcmp(names[at], name) != 0)
+                at++;
+            if (at == n && n < most) names[n++] = name;
+        }
+    return n;
+}
+
+static void put_text_titles(FILE *f, const char *const *names, size_t n) {
+    static const char *const figures[] = {"kld", "kld_stderr"};
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < 2; k++) {
+            char title[96];
+            snprintf(title, sizeof title, "%s %s", figures[k], names[i]);
+            fputc(',', f);
+            put_quoted(f, title);
+        }
+}
+
+char *tq_points_csv(const tq_points *p) {
+    enum { TEXTS = 64 };
+    const char *names[TEXTS];
+    size_t texts = text_names(p, names, TEXTS), n = 0;
+    char *text = NULL;
     FILE *f = open_memstream(&text, &n);
     if (!f) return NULL;
     fputs("name,seconds,bytes,bits_per_weight,kld,kld_stderr,kld_p99,same_top,ppl,ppl_base,tokens,front,"
-          "questions_right,questions\n",
+          "questions_right,questions",
           f);
+    put_text_titles(f, names, texts);
+    fputc('\n', f);
     for (size_t i = 0; i < p->count; i++) {
         const tq_point *x = &p->points[i];
         put_quoted(f, x->name);
-        fprintf(f, ",%.1f,%zu,%.6f,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%zu,%d,%zu,%zu\n", x->seconds, x->bytes, x->bpw,
+        fprintf(f, ",%.1f,%zu,%.6f,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%zu,%d,%zu,%zu", x->seconds, x->bytes, x->bpw,
                 x->eval.kld_mean, x->eval.kld_stderr, x->eval.kld_p99, x->eval.same_top, x->eval.ppl, x->eval.ppl_base,
                 x->eval.tokens, x->front, x->score.right, x->score.of);
+        for (size_t k = 0; k < texts; k++) {
+            size_t at = text_at(x, names[k]);
+            if (at < x->n_texts)
+                fprintf(f, ",%.9g,%.9g", x->texts[at].kld, x->texts[at].error);
+            else
+                fputs(",,", f);
+        }
+        fputc('\n', f);
     }
     if (fclose(f) == 0) return text;
     free(text);
@@ -139,6 +197,22 @@ static bool score_json(cJSON *o, tq_score s) {
            tq_json_number(q, "low", low) && tq_json_number(q, "high", high);
 }
 
+cJSON *tq_point_texts_json(const tq_point *x) {
+    cJSON *list = cJSON_CreateArray();
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < x->n_texts; i++) {
+        cJSON *o = cJSON_CreateObject();
+        ok = o && cJSON_AddItemToArray(list, o) && cJSON_AddStringToObject(o, "name", x->texts[i].name) &&
+             tq_json_number(o, "kld", x->texts[i].kld) && tq_json_number(o, "kld_stderr", x->texts[i].error);
+    }
+    return tq_json_done(list, ok);
+}
+
+static bool texts_json(cJSON *o, const tq_point *x) {
+    cJSON *list = x->n_texts ? tq_point_texts_json(x) : NULL;
+    return !x->n_texts || (list && cJSON_AddItemToObject(o, "texts", list));
+}
+
 static bool point_json(cJSON *list, const tq_point *x, tq_err *err) {
     cJSON *o = cJSON_CreateObject(), *plan;
     if (!o || !cJSON_AddItemToArray(list, o)) return false;
@@ -148,7 +222,7 @@ static bool point_json(cJSON *list, const tq_point *x, tq_err *err) {
               tq_json_number(o, "kld_p99", x->eval.kld_p99) && tq_json_number(o, "same_top", x->eval.same_top) &&
               tq_json_number(o, "ppl", x->eval.ppl) && tq_json_number(o, "ppl_base", x->eval.ppl_base) &&
               tq_json_number(o, "tokens", (double)x->eval.tokens) && cJSON_AddBoolToObject(o, "front", x->front) &&
-              score_json(o, x->score);
+              score_json(o, x->score) && texts_json(o, x);
     plan = ok ? plan_json(x->plan, err) : NULL;
     return plan && cJSON_AddItemToObject(o, "plan", plan);
 }

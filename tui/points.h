@@ -4,6 +4,12 @@
 
 #include "tui/draft.h"
 
+/* The KLD of the plan on a text beside the main one. */
+typedef struct tq_point_text {
+    char name[64];
+    double kld, error;
+} tq_point_text;
+
 typedef struct tq_point {
     size_t id; /* never used twice */
     tq_plan *plan;
@@ -14,6 +20,8 @@ typedef struct tq_point {
     double bpw;     /* over the quantizable matrices */
     tq_eval_result eval;
     tq_score score; /* of the questions; of: 0 when they were not asked */
+    tq_point_text texts[TQ_TEXTS_MAX];
+    size_t n_texts; /* those that are known */
     bool front;     /* none of the others is smaller and diverges less */
 } tq_point;
 
@@ -30,6 +38,8 @@ bool tq_points_add(tq_points *p, const tq_model *m, const tq_plan *plan, const c
                    const tq_eval_result *eval);
 /* What the questions gave, of the point of this plan if it is there. */
 void tq_points_note_score(tq_points *p, const tq_model *m, const tq_plan *plan, tq_score score);
+/* The same of a text beside the main one; false: there is no such point. */
+bool tq_points_note_text(tq_points *p, const tq_model *m, const tq_plan *plan, const tq_point_text *text);
 void tq_points_forget_scores(tq_points *p); /* other questions */
 /* SIZE_MAX: it is not there. */
 size_t tq_points_find(const tq_points *p, const tq_model *m, const tq_plan *plan);
@@ -37,8 +47,11 @@ void tq_points_name(tq_points *p, size_t i, const char *name);
 /* Figures of another text or other windows are no points of the same picture. */
 void tq_points_forget(tq_points *p);
 
-/* All points as CSV or as JSON (with rules that give each plan again); the caller frees it. */
+/* All points, with a column for each text that one of them was evaluated on, as CSV or as JSON (with rules that give
+ * each plan again); the caller frees it. */
 char *tq_points_csv(const tq_points *p);
 char *tq_points_json(const tq_points *p, tq_err *err);
+/* [{"name", "kld", "kld_stderr"}], the caller's; NULL when memory is short. */
+struct cJSON *tq_point_texts_json(const tq_point *x);
 
 #endif

@@ -39,6 +39,8 @@ static void put_points(tq_app *a, const tq_resumed *r) {
         const tq_point *p = &r->points[i];
         if (!tq_points_add(&a->points, a->model, p->plan, p->name, p->seconds, &p->eval)) continue;
         tq_points_note_score(&a->points, a->model, p->plan, p->score);
+        for (size_t k = 0; k < p->n_texts; k++)
+            (void)tq_points_note_text(&a->points, a->model, p->plan, &p->texts[k]);
         size_t at = p->named ? tq_points_find(&a->points, a->model, p->plan) : SIZE_MAX;
         if (at != SIZE_MAX) tq_points_name(&a->points, at, p->name);
     }
@@ -51,12 +53,13 @@ static void put_points(tq_app *a, const tq_resumed *r) {
 static void put_view(tq_app *a, const cJSON *o) {
     tq_table *t = &a->table;
     size_t matrix = SIZE_MAX, top = 0, focus = 0;
-    bool block = false, sorted = false;
+    bool block = false, sorted = false, by_own = false;
     (void)tq_table_filter(t, tq_take_string(o, "filter"));
     (void)tq_take_flags(o, "marked", t->marked, tq_model_matrices(a->model));
     (void)tq_take_whole(o, "matrix", SIZE_MAX, &matrix);
     (void)tq_take_bool(o, "block", &block);
     (void)tq_take_bool(o, "sorted", &sorted);
+    (void)tq_take_bool(o, "by_own", &by_own); /* where it is sorted, and not in older sessions */
     (void)tq_take_bool(o, "inspect", &a->inspect_over);
     (void)tq_take_whole(o, "top", SIZE_MAX, &top);
     (void)tq_take_whole(o, "focus", SIZE_MAX, &focus);
@@ -73,7 +76,7 @@ static void put_view(tq_app *a, const cJSON *o) {
         if (here) t->cursor = i;
     }
     t->top = top < t->count ? top : 0;
-    a->keep.wants_sort = sorted;
+    a->keep.wants_sort = !sorted ? TQ_ORDER_MODEL : by_own ? TQ_ORDER_OWN : TQ_ORDER_GAIN;
     a->keep.sort_cursor = matrix;
     tq_app_focus(a, (tq_focus)focus);
 }
@@ -138,8 +141,8 @@ void tq_resume_text(tq_app *a, const tq_event *e) {
     tq_keep *k = &a->keep;
     bool asked = k->text_step == TEXT_ASKED;
     if (k->text_step == TEXT_CHECKED) return;
-    if (!e && !*a->status.text_hash) return; /* it is still read */
-    if (asked && e && !*e->path) return;     /* the first one, read meanwhile */
+    if (!e && !a->status.text_read) return; /* it comes */
+    if (asked && e && !*e->path) return;    /* the first one, read meanwhile */
     k->text_step = TEXT_CHECKED;
     if (strcmp(a->status.text_hash, k->text_hash) == 0) return;
     if (!asked && !a->options->text && *k->text_wanted) {

@@ -2,9 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tui/app_internal.h"
-#include "tui/keep.h"
-#include "tui/term.h"
+#include "tui/overlay.h"
 
 enum { ROWS_MIN = 20, COLS_MIN = 60, COST_ROWS = 3, INSPECT_COLS = 100, CHAT_ROWS = 30 };
 
@@ -44,50 +42,6 @@ static void draw_frames(tq_app *a, const tq_layout *l, int rows, int cols) {
     if (l->inspect_line >= 0) tq_vline(&a->canvas, l->inspect_line, 1, l->cost.y - 1);
 }
 
-static void draw_overlay(tq_app *a, int rows, int cols) {
-    tq_area all = {1, 0, rows - 2, cols};
-    tq_area page = all;
-    if (cols > 108) page = (tq_area){2, (cols - 104) / 2, rows - 4, 104};
-    switch (a->overlay) {
-    case TQ_OVER_HELP:
-        tq_draw_help(a, page);
-        break;
-    case TQ_OVER_MESSAGES:
-        tq_draw_messages(a, page);
-        break;
-    case TQ_OVER_CHOICE:
-        tq_draw_choice(a, all);
-        break;
-    case TQ_OVER_EXPORT:
-        tq_draw_export(a, all);
-        break;
-    case TQ_OVER_CONFIRM:
-        tq_draw_confirm(a, all);
-        break;
-    case TQ_OVER_POINTS:
-        tq_draw_points(a, page);
-        break;
-    case TQ_OVER_RESUME:
-        tq_draw_resume(a, all);
-        break;
-    case TQ_OVER_COMPARE:
-        tq_draw_compare(a, all);
-        break;
-    case TQ_OVER_WORST:
-        tq_draw_worst(a, all);
-        break;
-    case TQ_OVER_TEXTS:
-        tq_draw_texts(a, page);
-        break;
-    case TQ_OVER_TREE:
-        tq_draw_tree(a, page);
-        break;
-    case TQ_OVER_NONE:
-    case TQ_OVER_COUNT:
-        break;
-    }
-}
-
 void tq_draw_screen(tq_app *a, int rows, int cols) {
     tq_canvas *c = &a->canvas;
     if (!tq_canvas_reset(c, rows, cols)) return;
@@ -115,6 +69,6 @@ void tq_draw_screen(tq_app *a, int rows, int cols) {
     if (l->inspect_line >= 0 && !chat_over) tq_draw_inspect(a, l->inspect);
     tq_draw_metrics(a, l->cost);
     if (l->chat.h) tq_draw_chat(a, l->chat);
-    draw_overlay(a, rows, cols);
+    tq_draw_overlay(a, rows, cols);
     tq_draw_bar(a, rows - 1);
 }

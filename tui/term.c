@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include <curses.h>
 #include <term.h>
@@ -34,6 +36,46 @@ static struct {
     bool mouse;
     tq_mouse event;
 } term;
+
+/* --- pasted text: the terminal says where it begins and ends (bracketed paste), so that it is no keys --- */
+
+enum { PASTE_BEGIN = KEY_MAX + 1, PASTE_END, PASTE_MAX = 1 << 20 };
+#define PASTE_PATIENCE 1.0 /* seconds after which the end of a paste will not come any more */
+
+static struct {
+    bool open;
+    double last; /* when some of it came */
+    char *text;  /* [used + 1] */
+    size_t used, capacity;
+} paste;
+
+static void paste_mode(bool on) {
+    fputs(on ? "\033[?2004h" : "\033[?2004l", stdout);
+    fflush(stdout);
+}
+
+static void paste_add(wint_t ch) {
+    char mb[MB_LEN_MAX];
+    mbstate_t state = {0};
+    if (ch == '\r') ch = '\n';
+    if ((ch < ' ' && ch != '\n' && ch != '\t') || ch == 127) return;
+    size_t n = wcrtomb(mb, (wchar_t)ch, &state);
+    if (n == (size_t)-1 || paste.used + n > PASTE_MAX) return;
+    if (paste.used + n + 1 > paste.capacity) {
+        size_t capacity = 2 * paste.capacity + 256;
+        char *grown = realloc(paste.text, capacity);
+        if (!grown) return;
+        paste.text = grown;
+        paste.capacity = capacity;
+    }
+    memcpy(paste.text + paste.used, mb, n);
+    paste.used += n;
+    paste.text[paste.used] = '\0';
+}
+
+const char *tq_term_pasted(void) {
+    return paste.used ? paste.text : "";
+}
 
 /* --- signals --- */
 
@@ -104,6 +146,8 @@ static void prepare_leaving(void) {
     static const char mouse_off[] = "\033[?1006l\033[?1000l";
     for (const char *p = key_mouse && (intptr_t)key_mouse != -1 ? mouse_off : ""; *p; p++)
         (void)collect(*p);
+    for (const char *p = "\033[?2004l"; *p; p++)
+        (void)collect(*p);
 }
 
 void tq_term_scheme(tq_scheme s) {
@@ -157,6 +201,9 @@ bool tq_term_open(char msg[160]) {
         keypad(term.keys, TRUE);
         nodelay(term.keys, TRUE);
     }
+    (void)define_key("\033[200~", PASTE_BEGIN);
+    (void)define_key("\033[201~", PASTE_END);
+    paste_mode(true);
     set_escdelay(25);
     curs_set(0);
     term.open = true;
@@ -168,15 +215,21 @@ void tq_term_close(void) {
     term.open = false;
     tq_term_mouse(false);
     curs_set(1);
+    paste_mode(false);
     endwin();
     remove_handlers();
+    free(paste.text);
+    paste.text = NULL;
+    paste.used = paste.capacity = 0;
 }
 
 void tq_term_suspend(void) {
+    paste_mode(false);
     endwin();
     handle(SIGTSTP, SIG_DFL, 0);
     raise(SIGTSTP);
     handle(SIGTSTP, on_told, SA_RESTART);
+    paste_mode(true);
     tq_term_redraw();
 }
 
@@ -267,11 +320,43 @@ static bool take_mouse(void) {
     return true;
 }
 
+/* The rest of a key that the terminal has and we do not (Ctrl-Right, a function key): without this its bytes would be
+ * keys of their own, '[' and '6' among them. False: it was Meta and that character. */
+static bool skip_unknown_key(wint_t first) {
+    enum { PATIENCE_MS = 25 };
+    wint_t ch = 0;
+    size_t n = 0;
+    if (first != '[' && first != 'O') return false;
+    wtimeout(term.keys, PATIENCE_MS);
+    for (bool last = false; !last && wget_wch(term.keys, &ch) == OK; n++)
+        last = first == 'O' ? ch >= '@' : ch >= '@' && !(ch == '[' && n == 0); /* the Linux console has "[[A" */
+    nodelay(term.keys, TRUE);
+    return n > 0;
+}
+
 int tq_term_key(void) {
     wint_t ch = 0;
+    if (paste.open && tq_now() - paste.last > PASTE_PATIENCE) {
+        paste.open = false;
+        return TQ_KEY_PASTE;
+    }
     for (;;) {
         int rc = wget_wch(term.keys, &ch);
         if (rc == ERR) return TQ_KEY_NONE;
+        if (rc == KEY_CODE_YES && (ch == PASTE_BEGIN || ch == PASTE_END)) {
+            bool whole = paste.open && ch == PASTE_END;
+            paste.open = ch == PASTE_BEGIN;
+            if (paste.open) paste.used = 0;
+            paste.last = tq_now();
+            if (whole) return TQ_KEY_PASTE;
+            continue;
+        }
+        if (paste.open) {
+            paste.last = tq_now();
+            if (rc != KEY_CODE_YES) paste_add(ch);
+            if (rc == KEY_CODE_YES && ch == KEY_ENTER) paste_add('\n');
+            continue;
+        }
         if (rc == KEY_CODE_YES) {
             int key = ch == KEY_MOUSE && take_mouse() ? TQ_KEY_MOUSE : named_key(ch);
             if (key != TQ_KEY_NONE) return key;
@@ -285,6 +370,7 @@ int tq_term_key(void) {
     /* Escape and a character in one go is Meta. */
     wint_t next = 0;
     if (wget_wch(term.keys, &next) != OK) return TQ_KEY_ESC;
+    if (skip_unknown_key(next)) return tq_term_key();
     return TQ_KEY_META + (int)next;
 }
 

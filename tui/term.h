@@ -27,6 +27,7 @@ void tq_term_mouse(bool on);
 /* A key without waiting: a character, a TQ_KEY_ constant, or TQ_KEY_NONE when there is none. */
 int tq_term_key(void);
 tq_mouse tq_term_mouse_event(void); /* after TQ_KEY_MOUSE */
+const char *tq_term_pasted(void);   /* after TQ_KEY_PASTE: UTF-8 without control characters but '\n' and '\t' */
 /* Gives text to the clipboard, where the terminal has OSC 52; false: it is too long for that. */
 bool tq_term_copy(const char *text, size_t n);
 void tq_term_show(const tq_canvas *c);

@@ -140,10 +140,20 @@ const char *tq_target_name(const tq_target *t, char buf[48]) {
 
 /* --- solving --- */
 
+/* Without a text nothing can be measured. */
+static bool no_text(tq_app *a) {
+    bool reading = a->status.job == TQ_JOB_OPEN || a->status.job == TQ_JOB_TEXT || a->status.asked == TQ_JOB_TEXT;
+    if (a->status.text_tokens || a->options->tune_text || reading) return false;
+    tq_say(a, TQ_REFUSES, "there is no text to measure on: ':text FILE' gives one, ':text sample' the sample's");
+    return true;
+}
+
 static bool ready(tq_app *a) {
     if (tq_tune_costs(a)) return true;
-    a->tune.pending = true;
-    tq_tune_sweep(a);
+    a->tune.pending = !no_text(a);
+    if (!a->tune.pending) return false;
+    tq_worker_want_sweep(a->worker);
+    tq_say(a, TQ_SAYS, "measuring what each matrix costs first; the budget follows by itself");
     return false;
 }
 
@@ -179,7 +189,7 @@ static bool solve(tq_app *a) {
     tq_plan *plan = tq_plan_copy(tq_draft_plan(&a->draft));
     tq_budget b = {0};
     tq_err err = {{0}};
-    char name[48];
+    char name[48], said[112];
     tq_text kld;
     int rc = plan ? tq_budget_solve(a->tune.costs, &a->tune.target, held(a), plan, &b, &err)
                   : tq_fail(&err, "out of memory");
@@ -189,8 +199,11 @@ static bool solve(tq_app *a) {
         return false;
     }
     push(a, plan);
-    tq_say(a, TQ_SAYS, "%s: %.3f bits/weight, KLD %s predicted%s", tq_target_name(&a->tune.target, name), b.bpw,
-           tq_fmt_kld(b.foretold, kld), tq_tune_plain(a) ? "" : " for plain codes");
+    bool bits = a->tune.target.kind == TQ_TARGET_BPW;
+    int n = snprintf(said, sizeof said, "budget %s: ", tq_target_name(&a->tune.target, name));
+    if (!bits) snprintf(said + n, sizeof said - (size_t)n, "%.3f bits/weight, ", b.bpw);
+    tq_say(a, TQ_SAYS, "%sKLD %s predicted%s", said, tq_fmt_kld(b.foretold, kld),
+           tq_tune_plain(a) ? "" : " for plain codes");
     return true;
 }
 
@@ -203,10 +216,7 @@ void tq_tune_budget(tq_app *a, const char *text) {
     a->tune.target = t;
     a->tune.has_target = true;
     a->tune.serial = 0; /* a change of its own */
-    if (!ready(a)) {
-        tq_say(a, TQ_SAYS, "measuring what each matrix costs first; the budget follows by itself");
-        return;
-    }
+    if (!ready(a)) return;
     if (solve(a)) compare(a);
 }
 
@@ -216,10 +226,7 @@ void tq_tune_lever(tq_app *a, int by) {
         t->target = (tq_target){TQ_TARGET_BPW, tq_plan_memory(a->model, tq_draft_plan(&a->draft)).bpw_linear};
         t->has_target = true;
     }
-    if (!ready(a)) {
-        tq_say(a, TQ_SAYS, "measuring what each matrix costs first");
-        return;
-    }
+    if (!ready(a)) return;
     tq_target before = t->target;
     if (t->target.kind == TQ_TARGET_BPW)
         t->target.value = fmin(fmax(round((before.value + by * STEP_BPW) / STEP_BPW) * STEP_BPW, 1), 16);
@@ -234,7 +241,11 @@ void tq_tune_sweep(tq_app *a) {
         tq_say(a, TQ_SAYS, "what each matrix costs is known: b sets a budget, S sorts");
         return;
     }
+    if (no_text(a)) return;
     tq_worker_want_sweep(a->worker);
+    if (a->status.job == TQ_JOB_SWEEP) return;
+    tq_say(a, TQ_SAYS, "measuring what each matrix costs alone%s",
+           a->status.job == TQ_JOB_NONE ? "" : ", after what is being done");
 }
 
 /* --- news --- */
@@ -252,10 +263,10 @@ static void swept(tq_app *a, tq_event *e) {
     e->costs = NULL;
     tq_say(a, TQ_SAYS, "own KLD of every matrix is known%s: b sets a budget, S sorts",
            e->tunes_on_text ? ", on the text that is evaluated (--tune-text takes another)" : "");
-    if (a->keep.wants_sort && tq_tune_costs(a)) { /* as the session had it */
-        tq_tune_sort(a);
+    if (a->keep.wants_sort != TQ_ORDER_MODEL && tq_tune_costs(a)) { /* as the session had it */
+        tq_tune_sort_by(a, a->keep.wants_sort);
         tq_table_show(&a->table, a->keep.sort_cursor);
-        a->keep.wants_sort = false;
+        a->keep.wants_sort = TQ_ORDER_MODEL;
     }
     bool pending = a->tune.pending && tq_tune_costs(a);
     a->tune.pending = false;
@@ -313,20 +324,41 @@ size_t tq_tune_pins(const tq_app *a) {
     return n;
 }
 
-void tq_tune_sort(tq_app *a) {
-    if (a->table.order && a->tune.sorted == tq_draft_serial(&a->draft)) {
-        tq_table_sort(&a->table, NULL);
-        tq_say(a, TQ_SAYS, "as the model has them");
-        return;
+/* What the table is sorted by; false: nothing is known to be larger than 0. */
+static bool fill_keys(tq_app *a, tq_order order) {
+    bool any = false;
+    for (size_t i = 0; i < a->tune.matrices; i++) {
+        bool kept = tq_plan_get(tq_draft_plan(&a->draft), i).bits == TQ_BITS_KEEP;
+        double own = kept ? tq_tune_in_four(a, i) : tq_tune_own(a, i);
+        a->tune.keys[i] = order == TQ_ORDER_GAIN ? tq_tune_gain(a, i) : own;
+        any |= a->tune.keys[i] > 0;
     }
-    if (!tq_tune_costs(a)) {
-        tq_say(a, TQ_REFUSES, "what each matrix costs is not known yet: m measures it");
-        return;
-    }
-    for (size_t i = 0; i < a->tune.matrices; i++)
-        a->tune.keys[i] = tq_tune_gain(a, i);
+    return any;
+}
+
+void tq_tune_sort_by(tq_app *a, tq_order order) {
+    static const char *const said[] = {"as the model has them",
+                                       "sorted by KLD saved per MiB spent; S again: by own KLD",
+                                       "sorted by own KLD; S again: as the model has them"};
+    if (order == TQ_ORDER_GAIN && !fill_keys(a, order)) order = TQ_ORDER_OWN; /* nothing is quantized */
+    if (order != TQ_ORDER_MODEL) (void)fill_keys(a, order);
+    a->tune.order = order;
     a->tune.sorted = tq_draft_serial(&a->draft);
-    tq_table_sort(&a->table, a->tune.keys);
-    tq_table_move(&a->table, -(long)a->table.count);
-    tq_say(a, TQ_SAYS, "sorted by KLD saved per MiB spent; S again: as the model has them");
+    tq_table_sort(&a->table, order == TQ_ORDER_MODEL ? NULL : a->tune.keys);
+    if (order != TQ_ORDER_MODEL) tq_table_move(&a->table, -(long)a->table.count);
+    tq_say(a, TQ_SAYS, "%s", said[order]);
+}
+
+void tq_tune_sort(tq_app *a) {
+    tq_order now = a->table.order ? a->tune.order : TQ_ORDER_MODEL;
+    bool fresh = a->tune.sorted == tq_draft_serial(&a->draft);
+    tq_order next = now == TQ_ORDER_MODEL || fresh ? (tq_order)((now + 1) % TQ_ORDER_COUNT) : now;
+    if (next != TQ_ORDER_MODEL && !tq_tune_costs(a)) {
+        if (a->status.job == TQ_JOB_SWEEP)
+            tq_say(a, TQ_REFUSES, "what each matrix costs is being measured: S sorts when it is through");
+        else
+            tq_say(a, TQ_REFUSES, "what each matrix costs is not known yet: m measures it");
+        return;
+    }
+    tq_tune_sort_by(a, next);
 }

@@ -12,9 +12,9 @@
 
 const char *tq_job_name(tq_job job) {
     static const char *const names[TQ_JOB_COUNT] = {
-        "",          "opening",    "reading text", "quantizing",        "evaluating", "measuring",
-        "answering", "saving",     "loading",      "exporting",         "sweeping",   "comparing",
-        "answering", "explaining", "asking",       "reading questions", "evaluating", "reading text"};
+        "",          "opening",    "reading text",     "quantizing",        "evaluating", "measuring",
+        "answering", "saving",     "loading",          "exporting",         "measuring",  "comparing",
+        "answering", "explaining", "asking questions", "reading questions", "evaluating", "reading text"};
     return job < TQ_JOB_COUNT ? names[job] : "";
 }
 

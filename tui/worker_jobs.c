@@ -27,14 +27,22 @@ tq_progress tq_work_progress(tq_worker *w) {
 
 /* --- opening --- */
 
+/* What the main text is, with the mutex held. */
+static void note_main_text(tq_worker *w) {
+    tq_status *s = &w->status;
+    const char *name = tq_session_text_name(w->session), *path = tq_session_text_path(w->session, 0);
+    s->text_read = true;
+    s->text_tokens = name ? tq_session_text_tokens(w->session) : 0;
+    snprintf(s->text_name, sizeof s->text_name, "%s", name ? name : "");
+    snprintf(s->text_path, sizeof s->text_path, "%s", strlen(path) < sizeof s->text_path ? path : "");
+    snprintf(s->text_hash, sizeof s->text_hash, "%s", tq_session_text_hash(w->session));
+}
+
 static void load_first_text(tq_worker *w) {
     tq_err err;
     int rc = tq_options_text(w->options, w->session, &err);
     pthread_mutex_lock(&w->mutex);
-    const char *name = tq_session_text_name(w->session);
-    w->status.text_tokens = name ? tq_session_text_tokens(w->session) : 0;
-    snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
-    snprintf(w->status.text_hash, sizeof w->status.text_hash, "%s", tq_session_text_hash(w->session));
+    note_main_text(w);
     pthread_mutex_unlock(&w->mutex);
     tq_worker_post(w, tq_worker_event(TQ_JOB_TEXT, rc, &err));
 }
@@ -249,11 +257,8 @@ static void run_chat(tq_worker *w, const tq_request *r, tq_event *e) {
 static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     e->rc = tq_session_load_text(w->session, r->path, &e->err);
     if (e->rc != TQ_OK) return;
-    const char *name = tq_session_text_name(w->session);
     pthread_mutex_lock(&w->mutex);
-    w->status.text_tokens = tq_session_text_tokens(w->session);
-    snprintf(w->status.text_name, sizeof w->status.text_name, "%s", name ? name : "");
-    snprintf(w->status.text_hash, sizeof w->status.text_hash, "%s", tq_session_text_hash(w->session));
+    note_main_text(w);
     w->status.eval.tokens = 0;
     tq_work_list_texts(w);
     w->status.flattered = tq_session_calibrates_on_text(w->session);

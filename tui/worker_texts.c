@@ -50,6 +50,8 @@ void tq_work_texts(tq_worker *w) {
     for (size_t i; rc == TQ_OK && (i = next_text(w, &o)) != 0;) {
         tq_progress p = tq_work_progress(w);
         tq_text_figures f;
+        size_t length = tq_session_text_length(w->session, i);
+        if (o.ctx > length) o.ctx = length; /* a short one is one window, as the main one is */
         rc = tq_session_eval_text(w->session, i, &o, &p, &f, &err);
         if (rc == TQ_OK) publish(w, i, &f);
     }

@@ -32,59 +32,49 @@ static const tq_plan *plan_of(const tq_app *a) {
 
 static void ask(tq_app *a, bool all) {
     tq_worst_view *v = &a->worst;
-    const tq_plan *plan = v->list && v->chosen < v->list->n ? plan_of(a) : NULL;
+    const tq_plan *plan = v->list && v->cursor.at < v->list->n ? plan_of(a) : NULL;
     if (!plan) return;
     if (v->asking) tq_worker_cancel(a->worker);
-    const tq_worst_item *item = &v->list->items[v->chosen];
+    const tq_worst_item *item = &v->list->items[v->cursor.at];
     tq_explain_at at = {
         .ids = item->ids, .n = item->before, .plan = {NULL, plan}, .token = {-1, -1}, .ends_only = !all};
     v->tag = ++a->tags;
-    v->asked = v->chosen;
+    v->asked = v->cursor.at;
     v->asking = true;
     v->explains = all;
     v->failed[0] = '\0';
     tq_worker_explain(a->worker, &at, v->tag);
 }
 
-static void choose(tq_app *a, size_t to) {
+/* Another one is chosen: what is to be seen of it is asked for. */
+void tq_worst_chosen(tq_app *a) {
     tq_worst_view *v = &a->worst;
-    size_t n = v->list ? v->list->n : 0;
-    v->chosen = to < n ? to : n ? n - 1 : 0;
     v->scroll = 0;
     v->failed[0] = '\0';
-    if (n && !v->seen[v->chosen]) ask(a, false);
+    if (v->list && v->list->n && !v->seen[v->cursor.at]) ask(a, false);
+}
+
+/* Is there an evaluation whose worst tokens will come? After a session was resumed its figures are known, but not this.
+ */
+static bool comes(const tq_app *a) {
+    return a->status.job == TQ_JOB_EVAL || a->status.job == TQ_JOB_APPLY || a->status.eval_running;
 }
 
 void tq_worst_show(tq_app *a) {
+    tq_worst_view *v = &a->worst;
     a->overlay = TQ_OVER_WORST;
-    choose(a, a->worst.chosen);
-}
-
-static void move(tq_app *a, long by) {
-    size_t now = a->worst.chosen;
-    choose(a, by < 0 && now < (size_t)-by ? 0 : now + (size_t)by);
+    if (!v->list && a->status.text_tokens && !comes(a))
+        tq_worker_want_eval(a->worker, a->eval.ctx, a->eval.tokens, a->eval.score_half);
+    if (v->list) tq_list_begin(&v->cursor, v->list->n, v->cursor.at);
+    tq_worst_chosen(a);
 }
 
 void tq_worst_key(tq_app *a, int key) {
     tq_worst_view *v = &a->worst;
-    tq_explanation *x = v->list && v->chosen < v->list->n ? v->seen[v->chosen] : NULL;
+    tq_explanation *x = v->list && v->cursor.at < v->list->n ? v->seen[v->cursor.at] : NULL;
     switch (key) {
-    case TQ_KEY_UP:
-    case 'k':
-        move(a, -1);
-        return;
-    case TQ_KEY_DOWN:
-    case 'j':
-        move(a, 1);
-        return;
-    case TQ_KEY_HOME:
-        choose(a, 0);
-        return;
-    case TQ_KEY_END:
-        choose(a, SIZE_MAX);
-        return;
     case TQ_KEY_PGUP:
-        v->scroll = v->scroll > 5 ? v->scroll - 5 : 0;
+        v->scroll = tq_scrolled(v->scroll, -5);
         return;
     case TQ_KEY_PGDN:
     case ' ':
@@ -94,10 +84,18 @@ void tq_worst_key(tq_app *a, int key) {
         if (!(x && x->blocks) && !(v->asking && v->explains)) ask(a, true);
         return;
     case 'g':
-        if (x && x->blocks) tq_explain_jump(a, x);
+        if (x && x->blocks)
+            tq_explain_jump(a, x, 'W');
+        else
+            tq_say(a, TQ_SAYS, "x first: it finds the rows that g goes to");
         return;
     default:
         break;
+    }
+    size_t was = v->cursor.at;
+    if (tq_list_key(&v->cursor, key)) {
+        if (v->cursor.at != was) tq_worst_chosen(a);
+        return;
     }
     if (key != TQ_KEY_ESC && key != 'q' && key != 'W') return;
     if (v->asking && v->explains)
@@ -107,12 +105,11 @@ void tq_worst_key(tq_app *a, int key) {
 }
 
 static void take_list(tq_app *a, tq_event *e) {
-    size_t chosen = a->worst.chosen;
     forget(&a->worst);
     a->worst.list = e->worst;
     e->worst = NULL;
-    a->worst.chosen = chosen;
-    if (a->overlay == TQ_OVER_WORST) choose(a, 0);
+    tq_list_begin(&a->worst.cursor, a->worst.list->n, 0);
+    if (a->overlay == TQ_OVER_WORST) tq_worst_chosen(a);
 }
 
 void tq_worst_event(tq_app *a, tq_event *e) {

@@ -66,7 +66,7 @@ settled() {
 # What legitimately varies: the kernels and threads of the header, rates, times.
 masked() {
     sed -E -e '1s/ +plan ([^ ]+) .*text / plan \1 text /' \
-        -e 's/[0-9.]+ MiB, (< 1|in all [0-9]+) % of memory +/N /' -e 's/ +[0-9]+ tok +[0-9]+ tok\/s/ N tok  N tok\/s/' -e 's/ [0-9]+:[0-9][0-9]  / M:SS  /' -e 's/ +$//'
+        -e 's/[0-9.]+ MiB, (< 1|in all [0-9]+) % of memory +/N /' -e 's/ +[0-9]+ tok +[0-9,]+ tok\/s/ N tok  N tok\/s/' -e 's/ [0-9]+:[0-9][0-9]  / M:SS  /' -e 's/ +$//'
 }
 
 # compare NAME [COMMAND]: the screen now (or what the command prints of it) against screens/SIZE-NAME.txt.

@@ -131,6 +131,7 @@ class Terminal:
         check(termios.tcgetattr(self.slave) == self.before, f"after {name}: the terminal's modes are as before")
         leave, hidden, visible = (capability(self.term, n) for n in ("rmcup", "civis", "cnorm"))
         check(leave and leave in self.sent[-200:], f"after {name}: the alternate screen is left")
+        check(self.sent.rfind(b"\x1b[?2004l") > self.sent.rfind(b"\x1b[?2004h"), f"after {name}: pasting is as before")
         if hidden:
             check(self.sent.rfind(visible) > self.sent.rfind(hidden), f"after {name}: the cursor is visible")
         os.close(self.master)
@@ -268,6 +269,22 @@ def check_clipboard_and_mouse():
     t.quit()
 
 
+def check_foreign_keys():
+    """Keys that the terminal sends and its description does not have: their bytes are no keys of ours."""
+    t = opened("--tokens", "512", TERM="vt100")
+    for key in ("\x1b[1;6A", "\x1b[24~", "\x1bOc", "\x1b[1;4B", "\x1b[[E", "\x1b[<0;10;6M"):
+        t.keys(key)
+        t.quiet(0.2)
+    screen = t.redraw()
+    check(b"draft" in screen and b"draft*" not in screen, "keys that are not known change nothing")
+    t.keys("\x1b8")  # Escape and a key, as some terminals send Alt
+    t.wait("draft*")
+    t.keys("q")
+    t.wait("not saved")
+    t.keys("y")
+    t.end()
+
+
 def check_signals():
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGABRT, signal.SIGSEGV):
         if SLOWNESS > 1 and sig == signal.SIGSEGV:
@@ -372,6 +389,7 @@ for part in (
     check_wakeups,
     check_bytes,
     check_clipboard_and_mouse,
+    check_foreign_keys,
     check_signals,
     check_colours,
     check_sizes,
