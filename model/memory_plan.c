@@ -132,6 +132,12 @@ static void advise(const tq_matrix *x, int advice) {
     (void)madvise((void *)begin, end - begin, advice); /* NOLINT(performance-no-int-to-ptr) */
 }
 
+/* Cold first: else a page that was used counts as one that is used often, and pushes out what is read next. */
+static void let_go(const tq_matrix *x) {
+    advise(x, MADV_COLD);
+    advise(x, MADV_DONTNEED);
+}
+
 void tq_model_block_ahead(const tq_model *m, size_t block) {
     if (!tq_model_streams(m) || block >= tq_model_config(m)->blocks) return;
     for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
@@ -143,7 +149,7 @@ void tq_model_block_ahead(const tq_model *m, size_t block) {
 void tq_model_block_done(const tq_model *m, size_t block) {
     if (!tq_model_streams(m)) return;
     for (size_t i = 0; i < tq_model_block_matrices(m); i++)
-        if (tq_model_matrix(m, i)->block == block) advise(tq_model_matrix(m, i), MADV_DONTNEED);
+        if (tq_model_matrix(m, i)->block == block) let_go(tq_model_matrix(m, i));
 }
 
 void tq_model_matrix_ahead(const tq_model *m, size_t i) {
@@ -151,5 +157,5 @@ void tq_model_matrix_ahead(const tq_model *m, size_t i) {
 }
 
 void tq_model_matrix_done(const tq_model *m, size_t i) {
-    if (tq_model_streams(m)) advise(tq_model_matrix(m, i), MADV_DONTNEED);
+    if (tq_model_streams(m)) let_go(tq_model_matrix(m, i));
 }
