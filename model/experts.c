@@ -10,6 +10,7 @@
 
 #include "kernels/kernels.h"
 #include "model/linear.h"
+#include "model/memory_plan.h"
 
 /* Tokens that one task routes, and rows that one task copies or adds. */
 #define ROUTE_TOKENS 16
@@ -179,22 +180,48 @@ static int mixture_need(tq_forward *f, size_t n, tq_err *err) {
     return rc == TQ_OK ? tq_buffer_need(&f->part, n * c->hidden, err) : rc;
 }
 
+/* An expert's matrices as stored, when the model streams: read them, or let go of them. */
+static void pages(const tq_block_run *r, size_t e, void (*advise)(const tq_model *m, size_t i)) {
+    for (size_t k = 0; k < TQ_EXPERT_ROLES; k++) {
+        size_t i = r->w->expert[k] + e;
+        if (!r->q || !r->q[i]) advise(r->f->model, i);
+    }
+}
+
+/* The first expert from e on that some token goes to; their number when there is none. */
+static size_t next_expert(const tq_routes *t, size_t e, size_t experts) {
+    while (e < experts && t->first[e + 1] == t->first[e])
+        e++;
+    return e;
+}
+
+/* One after another; while one works the next one is read. Of many tokens each expert has its own part, and is let go,
+ * so that a model larger than memory holds two at a time; one token's are likely to be wanted again. */
+static int run_routed(const tq_block_run *r, size_t n, tq_err *err) {
+    tq_forward *f = r->f;
+    const tq_routes *t = &f->routes;
+    tq_arithmetic arithmetic = f->arithmetic;
+    size_t experts = f->config->experts;
+    int rc = TQ_OK;
+    for (size_t e = next_expert(t, 0, experts), next; e < experts && rc == TQ_OK; e = next) {
+        next = next_expert(t, e + 1, experts);
+        if (next < experts) pages(r, next, tq_model_matrix_ahead);
+        /* A token that comes alone here, but not in its block, is calculated as the others are. */
+        if (t->first[e + 1] - t->first[e] == 1 && n > 1) f->arithmetic = TQ_ARITHMETIC_EXACT;
+        rc = run_expert(r, e, err);
+        f->arithmetic = arithmetic;
+        if (n > 1) pages(r, e, tq_model_matrix_done);
+    }
+    return rc;
+}
+
 int tq_experts_run(const tq_block_run *r, tq_err *err) {
     tq_forward *f = r->f;
-    size_t n = r->seqs * r->len, experts = f->config->experts;
-    tq_arithmetic arithmetic = f->arithmetic;
+    size_t n = r->seqs * r->len;
     int rc = mixture_need(f, n, err);
     if (rc == TQ_OK) rc = route(r, n, err);
     if (rc != TQ_OK) return rc;
     if (r->out != r->h) memset(r->out, 0, n * f->config->hidden * sizeof *r->out);
     if (f->config->shared_width) rc = run_shared(r, n, err);
-    for (size_t e = 0; e < experts && rc == TQ_OK; e++) {
-        size_t tokens = f->routes.first[e + 1] - f->routes.first[e];
-        if (!tokens) continue;
-        /* A token that comes alone here, but not in its block, is calculated as the others are. */
-        if (tokens == 1 && n > 1) f->arithmetic = TQ_ARITHMETIC_EXACT;
-        rc = run_expert(r, e, err);
-        f->arithmetic = arithmetic;
-    }
-    return rc;
+    return rc == TQ_OK ? run_routed(r, n, err) : rc;
 }

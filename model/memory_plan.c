@@ -122,34 +122,40 @@ tq_memory_plan tq_memory_plan_of(const tq_model *m, size_t packed, size_t kept, 
 
 /* --- streaming --- */
 
-/* The whole pages of a matrix's tensor. */
+/* The pages that a matrix lies on. Those at its ends may hold a neighbour's rows: letting go of them costs it a fault,
+ * keeping them would leave two pages of every expert. */
 static void advise(const tq_matrix *x, int advice) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (!x->tensor) return;
-    uintptr_t begin = ((uintptr_t)x->tensor->data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)x->tensor->data + x->tensor->bytes) / page * page;
-    if (end > begin) (void)madvise((void *)begin, end - begin, advice); /* NOLINT(performance-no-int-to-ptr) */
+    if (!x->w.data) return;
+    uintptr_t begin = (uintptr_t)x->w.data / page * page;
+    uintptr_t end = (uintptr_t)x->w.data + tq_matrix_bytes(&x->w);
+    (void)madvise((void *)begin, end - begin, advice); /* NOLINT(performance-no-int-to-ptr) */
 }
 
-static void advise_block(const tq_model *m, size_t block, int advice) {
-    if (!tq_model_streams(m) || block >= tq_model_config(m)->blocks) return;
-    const tq_tensor *last = NULL; /* experts may lie in one */
-    for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
-        const tq_matrix *x = tq_model_matrix(m, i);
-        if (x->block != block || x->tensor == last) continue;
-        advise(x, advice);
-        last = x->tensor;
-    }
+/* Cold first: else a page that was used counts as one that is used often, and pushes out what is read next. */
+static void let_go(const tq_matrix *x) {
+    advise(x, MADV_COLD);
+    advise(x, MADV_DONTNEED);
 }
 
 void tq_model_block_ahead(const tq_model *m, size_t block) {
-    advise_block(m, block, MADV_WILLNEED);
+    if (!tq_model_streams(m) || block >= tq_model_config(m)->blocks) return;
+    for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
+        const tq_matrix *x = tq_model_matrix(m, i);
+        if (x->block == block && x->expert == SIZE_MAX) advise(x, MADV_WILLNEED);
+    }
 }
 
 void tq_model_block_done(const tq_model *m, size_t block) {
-    advise_block(m, block, MADV_DONTNEED);
+    if (!tq_model_streams(m)) return;
+    for (size_t i = 0; i < tq_model_block_matrices(m); i++)
+        if (tq_model_matrix(m, i)->block == block) let_go(tq_model_matrix(m, i));
+}
+
+void tq_model_matrix_ahead(const tq_model *m, size_t i) {
+    if (tq_model_streams(m)) advise(tq_model_matrix(m, i), MADV_WILLNEED);
 }
 
 void tq_model_matrix_done(const tq_model *m, size_t i) {
-    if (tq_model_streams(m)) advise(tq_model_matrix(m, i), MADV_DONTNEED);
+    if (tq_model_streams(m)) let_go(tq_model_matrix(m, i));
 }

@@ -1,8 +1,8 @@
 /* memory_plan.h - what running a model takes of a machine's memory, and how one that is larger than it is read.
  *
  * Weights as stored lie in mapped files. Where they are larger than half of the memory they are streamed: their pages
- * are given back when a pass is through with a block (or a matrix was packed), and the next block's are asked for. What
- * is packed, states and activations are the program's own memory. */
+ * are given back when a pass is through with a block (an expert, or a matrix was packed), and the next one's are asked
+ * for. What is packed, states and activations are the program's own memory. */
 #ifndef TQ_MEMORY_PLAN_H
 #define TQ_MEMORY_PLAN_H
 
@@ -32,10 +32,12 @@ tq_memory_plan tq_memory_plan_of(const tq_model *m, size_t packed, size_t kept, 
  * and the logits of one. */
 size_t tq_activation_bytes(const tq_model *m, size_t n, size_t total, size_t threads);
 
-/* For a model that streams (tq_model_set_streaming), nothing for others: asks for a block's matrices, and lets go of
- * them, or of one. Another read finds them again, in the page cache or the file. */
+/* For a model that streams (tq_model_set_streaming), nothing for others: asks for a block's matrices, or for one, and
+ * lets go of them. Another read finds them again, in the page cache or the file. A block ahead is its matrices without
+ * experts: nobody knows yet who goes to which, and two blocks of all experts may be more than memory holds. */
 void tq_model_block_ahead(const tq_model *m, size_t block);
 void tq_model_block_done(const tq_model *m, size_t block);
+void tq_model_matrix_ahead(const tq_model *m, size_t i);
 void tq_model_matrix_done(const tq_model *m, size_t i);
 
 #endif
