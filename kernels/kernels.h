@@ -149,16 +149,26 @@ typedef struct tq_kld_row {
  * 256 weights, sub-blocks with scales of their own. "planes": byte j of each 32 is of the weights j of 2 (nibbles), 4
  * (pairs) or 8 (bits) runs of 32 that follow each other, lowest bits first.
  *
- *   Q2_K    scales [16], planes of pairs [64], d, dmin; sub-blocks of 16: (d * low nibble) * q - dmin * high nibble
- *   Q3_K    third bits [32], planes of pairs [64], scales [12], d; sub-blocks of 16: (d * (s - 32)) * (q - 4), s of 6
- * bits: nibbles of bytes 0 .. 7 (8 low, then 8 high) and pairs of bytes 8 .. 11 (4 of each shift) Q4_K    d, dmin,
- * scales [12], planes of nibbles [128]; sub-blocks of 32: (d * s) * q - dmin * o, s and o of 6 bits: the first four are
- * the low bits of bytes 0 .. 3 and 4 .. 7, of the last four bytes 8 .. 11 hold the low four bits, s in low nibbles and
- * o in high ones, and the tops of bytes 0 .. 3 and 4 .. 7 the high two Q5_K    d, dmin, scales [12] as those, fifth
- * bits [32], planes of nibbles [128] Q6_K    low nibbles [128], high pairs [64], int8 scales [16], d; sub-blocks of 16:
- * (d * s) * (q - 32). Of each 128 weights 64 bytes of nibbles hold two runs of 32 low and two high, and 32 bytes of
- * pairs four runs IQ4_XS  d, high pairs of the scales (16 bits), low nibbles of the scales [4], nibbles [16] of each 32
- * weights: (d * (s - 32)) * uneven[q] */
+ *   Q2_K    scales [16], planes of pairs [64], d, dmin; sub-blocks of 16:
+ *           (d * low nibble) * q - dmin * high nibble
+ *
+ *   Q3_K    third bits [32], planes of pairs [64], scales [12], d; sub-blocks of 16:
+ *           (d * (s - 32)) * (q - 4), s of 6 bits: nibbles of bytes 0 .. 7 (8 low, then 8 high), pairs of bytes 8 .. 11
+ *           (4 of each shift)
+ *
+ *   Q4_K    d, dmin, scales [12], planes of nibbles [128]; sub-blocks of 32:
+ *           (d * s) * q - dmin * o, s and o of 6 bits: the first four are the low bits of bytes 0 .. 3 and 4 .. 7; of
+ *           the last four, bytes 8 .. 11 hold the low four bits, s in low nibbles and o in high ones, and the tops of
+ *           bytes 0 .. 3 and 4 .. 7 the high two
+ *
+ *   Q5_K    d, dmin, scales [12] as those, fifth bits [32], planes of nibbles [128]
+ *
+ *   Q6_K    low nibbles [128], high pairs [64], int8 scales [16], d; sub-blocks of 16:
+ *           (d * s) * (q - 32); of each 128 weights 64 bytes of nibbles hold two runs of 32 low and two high, and 32
+ *           bytes of pairs four runs
+ *
+ *   IQ4_XS  d, high pairs of the scales (16 bits), low nibbles of the scales [4], nibbles [16] of each 32 weights:
+ *           (d * (s - 32)) * uneven[q] */
 typedef enum tq_blocks {
     TQ_BLOCKS_Q4_0,
     TQ_BLOCKS_Q4_1,
@@ -182,7 +192,7 @@ typedef struct tq_block_size {
 extern const tq_block_size tq_block_sizes[TQ_BLOCKS];
 
 typedef struct tq_kernels {
-    const char *name; /* "scalar", "avx2", "avx512", "neon", "neon-dotprod", "neon-i8mm" */
+    const char *name; /* "scalar", "avx2", "avx-vnni", "avx512", "neon", "neon-dotprod", "neon-i8mm" */
 
     /* Conversions of n values; rounding is to nearest even, NaN stays NaN. */
     void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);
