@@ -56,7 +56,9 @@ settled() {
     while [ $same -lt 4 ] && [ $SECONDS -lt $end ]; do
         sleep 0.05
         screen >"$work/now"
-        if cmp -s "$work/now" "$work/before" && ! grep -qE '(quantizing|evaluating|exporting|sweeping|comparing) [━╸─]|measuring|[ ~]…' "$work/now"
+        # A worst token stands in brackets, behind what may begin with the sign that a figure is still to come.
+        if cmp -s "$work/now" "$work/before" &&
+            ! grep -vE '…[^│]*\[' "$work/now" | grep -qE '(quantizing|evaluating|exporting|sweeping|comparing) [━╸─]|measuring|[ ~]…'
         then same=$((same + 1)); else same=0; fi
         cp "$work/now" "$work/before"
     done
