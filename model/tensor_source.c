@@ -232,9 +232,18 @@ const tq_tensor *tq_source_find(const tq_source *s, const char *name) {
     return i ? &s->tensors[i - 1] : NULL;
 }
 
-/* Three pieces of 64 bytes: begin, middle and end. More would touch more pages of a large file. */
+/* Three pieces of a tensor are hashed: begin, middle and end. More would touch more pages of a large file. */
+enum { PIECE = 64, PIECES = 3 };
+
+static size_t piece_at(const tq_tensor *t, int piece) {
+    return piece == 0 ? 0 : piece == 1 ? t->bytes / 2 - PIECE / 2 : t->bytes - PIECE;
+}
+
+static bool is_hashed_whole(const tq_tensor *t) {
+    return t->bytes <= (size_t)PIECES * PIECE;
+}
+
 static uint64_t hash_tensor(const tq_tensor *t) {
-    enum { PIECE = 64 };
     uint64_t h = tq_hash_bytes(TQ_HASH_SEED, t->name, strlen(t->name) + 1);
     h = tq_hash_bytes(h, t->dtype_name, strlen(t->dtype_name) + 1);
     for (size_t i = 0; i < t->rank; i++) {
@@ -245,16 +254,38 @@ static uint64_t hash_tensor(const tq_tensor *t) {
         h = tq_hash_bytes(h, le, sizeof le);
     }
     const unsigned char *data = t->data;
-    if (t->bytes <= (size_t)3 * PIECE) return tq_hash_bytes(h, data, t->bytes);
-    h = tq_hash_bytes(h, data, PIECE);
-    h = tq_hash_bytes(h, data + t->bytes / 2 - PIECE / 2, PIECE);
-    return tq_hash_bytes(h, data + t->bytes - PIECE, PIECE);
+    if (is_hashed_whole(t)) return tq_hash_bytes(h, data, t->bytes);
+    for (int i = 0; i < PIECES; i++)
+        h = tq_hash_bytes(h, data + piece_at(t, i), PIECE);
+    return h;
 }
 
-/* A sum, so that the hash is that of the set of tensors, however they are sharded and ordered. */
+/* How the system reads what is touched. Advice only: nothing depends on it. */
+static void advise(const tq_source *s, int how) {
+    for (size_t i = 0; i < s->n_shards; i++)
+        if (s->shards[i].map) (void)posix_madvise(s->shards[i].map, s->shards[i].size, how);
+}
+
+/* Asks for the pages of all pieces, so that a disk fetches them side by side. */
+static void ask_for_pieces(const tq_source *s) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < s->count; i++) {
+        const tq_tensor *t = &s->tensors[i];
+        for (int p = 0; p < PIECES && !is_hashed_whole(t); p++) {
+            char *at = (char *)t->data + piece_at(t, p), *start = at - (uintptr_t)at % page;
+            (void)posix_madvise(start, (size_t)(at - start) + PIECE, POSIX_MADV_WILLNEED);
+        }
+    }
+}
+
+/* A sum, so that the hash is that of the set of tensors, however they are sharded and ordered. What is read lies far
+ * apart: with the pages around each piece a file of 16 GB that was not cached took seconds. */
 void tq_source_hash(const tq_source *s, char out[17]) {
     uint64_t sum = s->count;
+    advise(s, POSIX_MADV_RANDOM);
+    ask_for_pieces(s);
     for (size_t i = 0; i < s->count; i++)
         sum += hash_tensor(&s->tensors[i]);
+    advise(s, POSIX_MADV_NORMAL);
     snprintf(out, 17, "%016" PRIx64, sum);
 }
