@@ -173,6 +173,7 @@ static uint64_t read_sum(const void *p, size_t bytes) {
 }
 
 void tq_kernels_fill_avx2(tq_kernels *k) {
+    k->ask_ahead = tq_cpu_ask_ahead();
     k->bf16_to_f32 = bf16_to_f32;
     k->f16_to_f32 = f16_to_f32;
     k->f32_to_bf16 = f32_to_bf16;

@@ -44,6 +44,14 @@ unsigned tq_cpu_bundles(void) {
         bundles |= TQ_CPU_AVX512;
     return bundles;
 }
+
+/* Two pages, which is best on AMD's Zen 5. Intel's Xeon then reads a third less than when it is not asked at all, and
+ * reads all that memory gives when it is asked half a page ahead. */
+size_t tq_cpu_ask_ahead(void) {
+    cpuid_regs maker = cpuid(0, 0);
+    unsigned name[3] = {maker.ebx, maker.edx, maker.ecx};
+    return memcmp(name, "GenuineIntel", sizeof name) ? 8192 : 2048;
+}
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 

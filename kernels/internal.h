@@ -18,6 +18,9 @@ enum {
 /* The bundles that both the CPU and the operating system support (cpu.c). */
 unsigned tq_cpu_bundles(void);
 
+/* Bytes, for kernels.h: ask_ahead. By measurement, see kernels/README.md. */
+size_t tq_cpu_ask_ahead(void);
+
 /* Each overwrites the entries that its instruction set does better; on another architecture it does not exist. */
 void tq_kernels_fill_scalar(tq_kernels *k);
 void tq_kernels_fill_scalar_blocks(tq_kernels *k);
