@@ -112,9 +112,8 @@ static void do_hadamard1024(bench *b) {
     do_hadamard(b, 1024);
 }
 
-/* Names of the layouts of blocks, in the order of tq_blocks. */
-static const char *const block_names[TQ_BLOCKS] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL",
-                                                   "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"};
+#define BLOCK_NAME(NAME, name, weights, bytes) #NAME,
+static const char *const block_names[] = {TQ_BLOCK_LAYOUTS(BLOCK_NAME)};
 
 static void do_unpack_blocks(bench *b) {
     b->k->unpack_blocks[b->layout](b->y, b->large, N / tq_block_sizes[b->layout].weights);
