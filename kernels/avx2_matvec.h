@@ -145,11 +145,6 @@ INLINE void block_product(__m256 out[2], const byte_tables *t, const uint8_t *co
 /* As avx512_matvec.c asks: two pages ahead, or one of each plane, where the machine's own prefetcher has stopped. */
 enum { AHEAD = 8192 };
 
-INLINE void ask_ahead(const uint8_t *p, int lines, ptrdiff_t ahead) {
-    for (int j = 0; j < lines; j++)
-        _mm_prefetch((const char *)p + ahead + (ptrdiff_t)64 * j, _MM_HINT_T0);
-}
-
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
@@ -164,8 +159,8 @@ INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t til
             size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
             __m256 group_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
             for (; b < end; b++, codes += 64 * code_bits, fine += 64 * fine_bits) {
-                ask_ahead(codes, code_bits, fine_bits ? AHEAD / 2 : AHEAD);
-                ask_ahead(fine, fine_bits, AHEAD / 2);
+                tq_ask_ahead(codes, code_bits, fine_bits ? AHEAD / 2 : AHEAD);
+                tq_ask_ahead(fine, fine_bits, AHEAD / 2);
                 __m256 f[2], x_scale = _mm256_set1_ps(x->scale[b]);
                 block_product(f, &t, codes, fine, x, b, code_bits, fine_bits);
                 for (size_t half = 0; half < 2; half++)

@@ -74,6 +74,12 @@ void tq_trellis_pairs_avx512(uint16_t *out, size_t ld, const tq_packed *p, size_
 #define TQ_XQ_MAX 8064.0f
 #define TQ_XQ_TINY 1e-30f
 
+/* Asks for `lines` cache lines, `ahead` bytes behind p, into the first-level cache. Any address is allowed. */
+static inline __attribute__((always_inline)) void tq_ask_ahead(const uint8_t *p, int lines, ptrdiff_t ahead) {
+    for (int j = 0; j < lines; j++)
+        __builtin_prefetch(p + ahead + (ptrdiff_t)64 * j, 0, 3);
+}
+
 /* Where column i of a vector lies in its wide plane. */
 static inline size_t tq_wide_place(size_t i) {
     return (i & ~(size_t)3) + (i >> 1 & 1) + 2 * (i & 1);
