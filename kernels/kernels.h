@@ -192,11 +192,10 @@ typedef enum tq_blocks {
 } tq_blocks;
 #undef TQ_BLOCK_INDEX
 
-/* The weights of a block and its bytes, by tq_blocks. */
-typedef struct tq_block_size {
-    size_t weights, bytes;
-} tq_block_size;
-extern const tq_block_size tq_block_sizes[TQ_BLOCKS];
+/* TQ_BLOCK_WEIGHTS_Q4_0 and TQ_BLOCK_BYTES_Q4_0, and so on: what a block holds and takes. */
+#define TQ_BLOCK_SIZES(NAME, name, weights, bytes) TQ_BLOCK_WEIGHTS_##NAME = (weights), TQ_BLOCK_BYTES_##NAME = (bytes),
+enum { TQ_BLOCK_LAYOUTS(TQ_BLOCK_SIZES) };
+#undef TQ_BLOCK_SIZES
 
 typedef struct tq_kernels {
     const char *name; /* "scalar", "avx2", "avx-vnni", "avx512", "neon", "neon-dotprod", "neon-i8mm" */

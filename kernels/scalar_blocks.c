@@ -6,9 +6,6 @@
 
 const int8_t tq_block_uneven[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-#define BLOCK_SIZE(NAME, name, weights, bytes) [TQ_BLOCKS_##NAME] = {weights, bytes},
-const tq_block_size tq_block_sizes[TQ_BLOCKS] = {TQ_BLOCK_LAYOUTS(BLOCK_SIZE)};
-
 static float half(const uint8_t *p) {
     return tq_f16_value(tq_block_u16(p));
 }
