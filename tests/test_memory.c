@@ -12,6 +12,7 @@
 #include "model/tensor_writer.h"
 #include "tests/logits_fixture.h"
 #include "tests/scratch.h"
+#include "tests/session_fixture.h"
 #include "tui/bench_model.h"
 
 /* Scratch after a prompt of 512 tokens, as stored and packed: what is foretold is enough, and not absurdly much. */
@@ -106,9 +107,7 @@ static void run(tq_session *s, const char *rule, watch *w, tq_eval_result *r) {
     for (int i = 0; i < N; i++)
         ids[i] = i * 37 % (int)tq_model_config(tq_session_model(s))->vocab;
     tq_progress p = {.report = look, .ctx = w};
-    tq_plan *plan = tq_plan_copy(tq_session_plan(s));
-    check(tq_plan_rule(plan, rule, NULL, &err), &err);
-    check(tq_session_set_plan(s, plan, &err), &err);
+    set_rule(s, rule);
     check(tq_session_apply(s, &p, NULL, NULL, &err), &err);
     check(
         tq_evaluator_new(tq_session_model(s), tq_session_pool(s), ids, N, &(tq_eval_options){.ctx = CTX}, 0, &e, &err),
@@ -116,7 +115,6 @@ static void run(tq_session *s, const char *rule, watch *w, tq_eval_result *r) {
     check(tq_evaluator_run(e, tq_session_variant(s), &p, NULL, NULL, r, &err), &err);
     r->seconds = 0;
     tq_evaluator_free(e);
-    tq_plan_free(plan);
 }
 
 /* Takes the session over. */
