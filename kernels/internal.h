@@ -55,8 +55,8 @@ void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t bl
 void tq_encode_fit_with(const tq_kernels *k, uint8_t *codes, uint8_t *fine, double sums[3], const float *z, size_t n,
                         const tq_coder *coder);
 
-/* The integer levels of one block of a tile, by the reference. */
-void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block);
+/* One block of a tile as floats, by the reference. */
+void tq_block_weights_scalar(float out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block);
 
 /* kernels.h: decode_tile and matvec of the reference, for what an instruction set does not do itself. */
 void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile);
