@@ -142,14 +142,6 @@ INLINE void block_product(__m256 out[2], const byte_tables *t, const uint8_t *co
     }
 }
 
-/* As in avx512_matvec.c. */
-enum { AHEAD_OF_TWO = 4096 };
-
-INLINE void ask_ahead(const uint8_t *p, int lines, ptrdiff_t ahead) {
-    for (int j = 0; j < lines; j++)
-        _mm_prefetch((const char *)p + ahead + (ptrdiff_t)64 * j, _MM_HINT_T0);
-}
-
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
@@ -158,15 +150,15 @@ INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t til
     const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
     const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */
     const uint16_t *scales = tq_tile_scales(p, tile0);
-    const ptrdiff_t ahead = fine_bits ? AHEAD_OF_TWO : (ptrdiff_t)tq_k()->ask_ahead;
+    const ptrdiff_t ahead = tq_ask_distance(fine_bits);
     for (size_t i = 0; i < tiles; i++) {
         __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
         for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
             size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
             __m256 group_sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
             for (; b < end; b++, codes += 64 * code_bits, fine += 64 * fine_bits) {
-                ask_ahead(codes, code_bits, ahead);
-                ask_ahead(fine, fine_bits, ahead);
+                tq_ask_ahead(codes, code_bits, ahead);
+                tq_ask_ahead(fine, fine_bits, ahead);
                 __m256 f[2], x_scale = _mm256_set1_ps(x->scale[b]);
                 block_product(f, &t, codes, fine, x, b, code_bits, fine_bits);
                 for (size_t half = 0; half < 2; half++)

@@ -81,7 +81,7 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
     const __m256 mul = _mm256_set1_ps(p->scale_mul * p->levels->step), zero = _mm256_setzero_ps();
     __m256 sum[2][2] = {{zero, zero}, {zero, zero}};
     const uint8_t *codes[2][4];
-    const size_t ahead = (size_t)count * p->blocks * 256; /* the next tiles */
+    const ptrdiff_t ahead = (ptrdiff_t)((size_t)count * p->blocks * 256); /* the next tiles */
     for (int i = 0; i < count + 2; i++) {
         size_t back = i < 2 ? (size_t)(2 - i) : 0;
         codes[0][i] = tq_trellis_codes(p, tile + (size_t)(i < 2 ? 0 : i - 2), back, 0);
@@ -93,8 +93,8 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
         for (; b < end; b++) {
             __m256i wide[8];
             spread(wide, x->wide + b * TQ_BLOCK);
-            for (size_t i = 0; i < 4 * (size_t)count; i++)
-                _mm_prefetch((const char *)codes[0][2 + i / 4] + ahead + 64 * (i % 4), _MM_HINT_T0);
+            for (int i = 0; i < count; i++)
+                tq_ask_ahead(codes[0][2 + i], 4, ahead);
             for (int half = 0; half < 2; half++) {
                 block_rows(group_sum[half], t, codes[half], count, deep, wide, x->scale[b]);
                 for (int i = 0; i < count + 2; i++)

@@ -95,15 +95,6 @@ INLINE __m512 block_product(const byte_tables *t, const uint8_t *codes, const ui
                            true_sum(&s, 1, x->sum[2 * b + 1], fine_bits));
 }
 
-/* Of two planes each is asked for a page ahead; one alone as far ahead as the maker of the CPU likes it. */
-enum { AHEAD_OF_TWO = 4096 };
-
-/* The next `lines` lines, into the first-level cache. */
-INLINE void ask_ahead(const uint8_t *p, int lines, ptrdiff_t ahead) {
-    for (int j = 0; j < lines; j++)
-        _mm_prefetch((const char *)p + ahead + (ptrdiff_t)64 * j, _MM_HINT_T0);
-}
-
 /* The order of rounding is that of the scalar reference. */
 INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles, int code_bits,
                         int fine_bits) {
@@ -112,15 +103,15 @@ INLINE void matvec_bits(float *y, const tq_packed *p, const tq_xq *x, size_t til
     const uint8_t *codes = p->codes + tile0 * p->blocks * 64 * (size_t)code_bits;
     const uint8_t *fine = fine_bits ? p->fine + tile0 * p->blocks * 64 * (size_t)fine_bits : codes; /* not read */
     const uint16_t *scales = tq_tile_scales(p, tile0);
-    const ptrdiff_t ahead = fine_bits ? AHEAD_OF_TWO : (ptrdiff_t)tq_k()->ask_ahead;
+    const ptrdiff_t ahead = tq_ask_distance(fine_bits);
     for (size_t i = 0; i < tiles; i++) {
         __m512 sum = _mm512_setzero_ps();
         for (size_t b = 0; b < p->blocks; scales += TQ_TILE_ROWS) {
             size_t end = p->blocks - b > p->group_blocks ? b + p->group_blocks : p->blocks;
             __m512 group_sum = _mm512_setzero_ps();
             for (; b < end; b++, codes += 64 * code_bits, fine += 64 * fine_bits) {
-                ask_ahead(codes, code_bits, ahead);
-                ask_ahead(fine, fine_bits, ahead);
+                tq_ask_ahead(codes, code_bits, ahead);
+                tq_ask_ahead(fine, fine_bits, ahead);
                 __m512 f = block_product(&t, codes, fine, x, b, code_bits, fine_bits);
                 group_sum = _mm512_fmadd_ps(f, _mm512_set1_ps(x->scale[b]), group_sum);
             }

@@ -218,7 +218,7 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
     size_t groups = p->blocks ? (p->blocks - 1) / p->group_blocks + 1 : 0;
     __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     const uint8_t *codes[6];
-    const size_t ahead = (size_t)count * p->blocks * 256; /* the next tiles */
+    const ptrdiff_t ahead = (ptrdiff_t)((size_t)count * p->blocks * 256); /* the next tiles */
     for (int i = 0; i < count + 2; i++) {
         size_t back = i < 2 ? (size_t)(2 - i) : 0;
         codes[i] = tq_trellis_codes(p, tile + (size_t)(i < 2 ? 0 : i - 2), back, 0);
@@ -229,8 +229,8 @@ INLINE void multiply_tiles(float *y, const tq_packed *p, const byte_tables *t, c
         for (; b < end; b++) {
             __m512i block[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
                                 _mm512_setzero_si512()};
-            for (size_t i = 0; i < 4 * (size_t)count; i++)
-                _mm_prefetch((const char *)codes[2 + i / 4] + ahead + 64 * (i % 4), _MM_HINT_T0);
+            for (int i = 0; i < count; i++)
+                tq_ask_ahead(codes[2 + i], 4, ahead);
             add_block(block, t, codes, count, deep, x->wide + b * TQ_BLOCK);
             __m512 x_scale = _mm512_set1_ps(x->scale[b]);
             for (int i = 0; i < count; i++)

@@ -4,6 +4,9 @@
 
 #include "kernels/internal.h"
 
+/* Enters a file's own unpack_q4_0 .. unpack_iq4_xs into the table k: TQ_BLOCK_LAYOUTS(TQ_BLOCK_ENTER). */
+#define TQ_BLOCK_ENTER(NAME, name, weights, bytes) k->unpack_blocks[TQ_BLOCKS_##NAME] = unpack_##name;
+
 /* Levels that are not evenly spaced, of IQ4_NL and IQ4_XS. */
 extern const int8_t tq_block_uneven[16];
 

@@ -215,18 +215,7 @@ static void unpack_iq4_xs(float *out, const void *blocks, size_t n) {
 }
 
 static inline void fill_blocks(tq_kernels *k) {
-    k->unpack_blocks[TQ_BLOCKS_Q4_0] = unpack_q4_0;
-    k->unpack_blocks[TQ_BLOCKS_Q4_1] = unpack_q4_1;
-    k->unpack_blocks[TQ_BLOCKS_Q5_0] = unpack_q5_0;
-    k->unpack_blocks[TQ_BLOCKS_Q5_1] = unpack_q5_1;
-    k->unpack_blocks[TQ_BLOCKS_Q8_0] = unpack_q8_0;
-    k->unpack_blocks[TQ_BLOCKS_IQ4_NL] = unpack_iq4_nl;
-    k->unpack_blocks[TQ_BLOCKS_Q2_K] = unpack_q2_k;
-    k->unpack_blocks[TQ_BLOCKS_Q3_K] = unpack_q3_k;
-    k->unpack_blocks[TQ_BLOCKS_Q4_K] = unpack_q4_k;
-    k->unpack_blocks[TQ_BLOCKS_Q5_K] = unpack_q5_k;
-    k->unpack_blocks[TQ_BLOCKS_Q6_K] = unpack_q6_k;
-    k->unpack_blocks[TQ_BLOCKS_IQ4_XS] = unpack_iq4_xs;
+    TQ_BLOCK_LAYOUTS(TQ_BLOCK_ENTER)
 }
 
 #endif

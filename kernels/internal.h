@@ -58,8 +58,8 @@ void tq_unpack_avx2(uint8_t *codes, size_t stride, const uint8_t *src, size_t bl
 void tq_encode_fit_with(const tq_kernels *k, uint8_t *codes, uint8_t *fine, double sums[3], const float *z, size_t n,
                         const tq_coder *coder);
 
-/* The integer levels of one block of a tile, by the reference. */
-void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block);
+/* One block of a tile as floats, by the reference. */
+void tq_block_weights_scalar(float out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block);
 
 /* kernels.h: decode_tile and matvec of the reference, for what an instruction set does not do itself. */
 void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile);
@@ -76,6 +76,17 @@ void tq_trellis_pairs_avx512(uint16_t *out, size_t ld, const tq_packed *p, size_
 /* quantize_x: the largest |128 hi + lo|, and the largest |x| of a block that still counts as zero. */
 #define TQ_XQ_MAX 8064.0f
 #define TQ_XQ_TINY 1e-30f
+
+/* Asks for `lines` cache lines, `ahead` bytes behind p, into the first-level cache. Any address is allowed. */
+static inline __attribute__((always_inline)) void tq_ask_ahead(const uint8_t *p, int lines, ptrdiff_t ahead) {
+    for (int j = 0; j < lines; j++)
+        __builtin_prefetch(p + ahead + (ptrdiff_t)64 * j, 0, 3);
+}
+
+/* How far: of two planes each a page ahead, one alone as kernels.h says. */
+static inline ptrdiff_t tq_ask_distance(int fine_bits) {
+    return fine_bits ? 4096 : (ptrdiff_t)tq_k()->ask_ahead;
+}
 
 /* Where column i of a vector lies in its wide plane. */
 static inline size_t tq_wide_place(size_t i) {

@@ -169,27 +169,33 @@ typedef struct tq_kld_row {
  *
  *   IQ4_XS  d, high pairs of the scales (16 bits), low nibbles of the scales [4], nibbles [16] of each 32 weights:
  *           (d * (s - 32)) * uneven[q] */
-typedef enum tq_blocks {
-    TQ_BLOCKS_Q4_0,
-    TQ_BLOCKS_Q4_1,
-    TQ_BLOCKS_Q5_0,
-    TQ_BLOCKS_Q5_1,
-    TQ_BLOCKS_Q8_0,
-    TQ_BLOCKS_IQ4_NL,
-    TQ_BLOCKS_Q2_K,
-    TQ_BLOCKS_Q3_K,
-    TQ_BLOCKS_Q4_K,
-    TQ_BLOCKS_Q5_K,
-    TQ_BLOCKS_Q6_K,
-    TQ_BLOCKS_IQ4_XS,
-    TQ_BLOCKS /* how many there are */
-} tq_blocks;
 
-/* The weights of a block and its bytes, by tq_blocks. */
-typedef struct tq_block_size {
-    size_t weights, bytes;
-} tq_block_size;
-extern const tq_block_size tq_block_sizes[TQ_BLOCKS];
+/* The list of them: name, the same in small letters, the weights of a block, its bytes. */
+#define TQ_BLOCK_LAYOUTS(LAYOUT)                                                                                       \
+    LAYOUT(Q4_0, q4_0, 32, 18)                                                                                         \
+    LAYOUT(Q4_1, q4_1, 32, 20)                                                                                         \
+    LAYOUT(Q5_0, q5_0, 32, 22)                                                                                         \
+    LAYOUT(Q5_1, q5_1, 32, 24)                                                                                         \
+    LAYOUT(Q8_0, q8_0, 32, 34)                                                                                         \
+    LAYOUT(IQ4_NL, iq4_nl, 32, 18)                                                                                     \
+    LAYOUT(Q2_K, q2_k, 256, 84)                                                                                        \
+    LAYOUT(Q3_K, q3_k, 256, 110)                                                                                       \
+    LAYOUT(Q4_K, q4_k, 256, 144)                                                                                       \
+    LAYOUT(Q5_K, q5_k, 256, 176)                                                                                       \
+    LAYOUT(Q6_K, q6_k, 256, 210)                                                                                       \
+    LAYOUT(IQ4_XS, iq4_xs, 256, 136)
+
+#define TQ_BLOCK_INDEX(NAME, name, weights, bytes) TQ_BLOCKS_##NAME,
+typedef enum tq_blocks {
+    TQ_BLOCK_LAYOUTS(TQ_BLOCK_INDEX) /* TQ_BLOCKS_Q4_0 .. */
+    TQ_BLOCKS                        /* how many there are */
+} tq_blocks;
+#undef TQ_BLOCK_INDEX
+
+/* TQ_BLOCK_WEIGHTS_Q4_0 and TQ_BLOCK_BYTES_Q4_0, and so on: what a block holds and takes. */
+#define TQ_BLOCK_SIZES(NAME, name, weights, bytes) TQ_BLOCK_WEIGHTS_##NAME = (weights), TQ_BLOCK_BYTES_##NAME = (bytes),
+enum { TQ_BLOCK_LAYOUTS(TQ_BLOCK_SIZES) };
+#undef TQ_BLOCK_SIZES
 
 typedef struct tq_kernels {
     const char *name; /* "scalar", "avx2", "avx-vnni", "avx512", "neon", "neon-dotprod", "neon-i8mm" */

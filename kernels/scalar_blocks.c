@@ -6,13 +6,6 @@
 
 const int8_t tq_block_uneven[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-const tq_block_size tq_block_sizes[TQ_BLOCKS] = {
-    [TQ_BLOCKS_Q4_0] = {32, 18},   [TQ_BLOCKS_Q4_1] = {32, 20},   [TQ_BLOCKS_Q5_0] = {32, 22},
-    [TQ_BLOCKS_Q5_1] = {32, 24},   [TQ_BLOCKS_Q8_0] = {32, 34},   [TQ_BLOCKS_IQ4_NL] = {32, 18},
-    [TQ_BLOCKS_Q2_K] = {256, 84},  [TQ_BLOCKS_Q3_K] = {256, 110}, [TQ_BLOCKS_Q4_K] = {256, 144},
-    [TQ_BLOCKS_Q5_K] = {256, 176}, [TQ_BLOCKS_Q6_K] = {256, 210}, [TQ_BLOCKS_IQ4_XS] = {256, 136},
-};
-
 static float half(const uint8_t *p) {
     return tq_f16_value(tq_block_u16(p));
 }
@@ -202,16 +195,5 @@ static void unpack_iq4_xs(float *out, const void *blocks, size_t n) {
 }
 
 void tq_kernels_fill_scalar_blocks(tq_kernels *k) {
-    k->unpack_blocks[TQ_BLOCKS_Q4_0] = unpack_q4_0;
-    k->unpack_blocks[TQ_BLOCKS_Q4_1] = unpack_q4_1;
-    k->unpack_blocks[TQ_BLOCKS_Q5_0] = unpack_q5_0;
-    k->unpack_blocks[TQ_BLOCKS_Q5_1] = unpack_q5_1;
-    k->unpack_blocks[TQ_BLOCKS_Q8_0] = unpack_q8_0;
-    k->unpack_blocks[TQ_BLOCKS_IQ4_NL] = unpack_iq4_nl;
-    k->unpack_blocks[TQ_BLOCKS_Q2_K] = unpack_q2_k;
-    k->unpack_blocks[TQ_BLOCKS_Q3_K] = unpack_q3_k;
-    k->unpack_blocks[TQ_BLOCKS_Q4_K] = unpack_q4_k;
-    k->unpack_blocks[TQ_BLOCKS_Q5_K] = unpack_q5_k;
-    k->unpack_blocks[TQ_BLOCKS_Q6_K] = unpack_q6_k;
-    k->unpack_blocks[TQ_BLOCKS_IQ4_XS] = unpack_iq4_xs;
+    TQ_BLOCK_LAYOUTS(TQ_BLOCK_ENTER)
 }

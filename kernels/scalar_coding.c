@@ -89,7 +89,7 @@ static void trellis_levels_of(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *
 }
 
 /* The integer levels of one block of a tile, [16][32]. */
-void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block) {
+static void block_levels(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block) {
     uint8_t codes[TQ_TILE_ROWS * TQ_BLOCK], fine[TQ_TILE_ROWS * TQ_BLOCK];
     size_t index = tile * p->blocks + block;
     unpack(codes, TQ_BLOCK, p->codes + index * 64 * (size_t)p->code_bits, 1, p->code_bits);
@@ -106,18 +106,25 @@ void tq_block_levels_scalar(int out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p,
     }
 }
 
-/* out = (scale_mul * step * scale) * level, rounded in this order. */
-void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile) {
-    const uint16_t *scales = tq_tile_scales(p, tile);
+/* (scale_mul * step * scale) * level, rounded in this order. */
+void tq_block_weights_scalar(float out[TQ_TILE_ROWS][TQ_BLOCK], const tq_packed *p, size_t tile, size_t block) {
+    const uint16_t *scales = tq_tile_scales(p, tile) + block / p->group_blocks * TQ_TILE_ROWS;
     float mul = p->scale_mul * p->levels->step;
+    int level[TQ_TILE_ROWS][TQ_BLOCK];
+    block_levels(level, p, tile, block);
+    for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
+        float scale = mul * tq_f16_value(scales[row]);
+        for (size_t col = 0; col < TQ_BLOCK; col++)
+            out[row][col] = scale * (float)level[row][col];
+    }
+}
+
+void tq_decode_tile_scalar(float *out, size_t ld, const tq_packed *p, size_t tile) {
     for (size_t b = 0; b < p->blocks; b++) {
-        int level[TQ_TILE_ROWS][TQ_BLOCK];
-        tq_block_levels_scalar(level, p, tile, b);
-        for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
-            float scale = mul * tq_f16_value(scales[b / p->group_blocks * TQ_TILE_ROWS + row]);
-            for (size_t col = 0; col < TQ_BLOCK; col++)
-                out[row * ld + b * TQ_BLOCK + col] = scale * (float)level[row][col];
-        }
+        float weights[TQ_TILE_ROWS][TQ_BLOCK];
+        tq_block_weights_scalar(weights, p, tile, b);
+        for (size_t row = 0; row < TQ_TILE_ROWS; row++)
+            memcpy(out + row * ld + b * TQ_BLOCK, weights[row], sizeof weights[row]);
     }
 }
 
@@ -160,7 +167,7 @@ static void matvec_tile(float *y, const tq_packed *p, const tq_xq *x, size_t til
     for (size_t b = 0; b < p->blocks; b++) {
         int level[TQ_TILE_ROWS][TQ_BLOCK];
         int group_ends = (b + 1) % p->group_blocks == 0 || b + 1 == p->blocks;
-        tq_block_levels_scalar(level, p, tile, b);
+        block_levels(level, p, tile, b);
         for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
             int32_t hi = 0, lo = 0;
             for (size_t col = 0; col < TQ_BLOCK; col++) {

@@ -7,16 +7,12 @@ static uint16_t weight_code(float f) {
 }
 
 static void decode_pairs(uint16_t *out, size_t ld, const tq_packed *p, size_t tile) {
-    const uint16_t *scales = tq_tile_scales(p, tile);
-    float mul = p->scale_mul * p->levels->step;
     for (size_t b = 0; b < p->blocks; b++) {
-        int level[TQ_TILE_ROWS][TQ_BLOCK];
-        tq_block_levels_scalar(level, p, tile, b);
-        for (size_t row = 0; row < TQ_TILE_ROWS; row++) {
-            float scale = mul * tq_f16_value(scales[b / p->group_blocks * TQ_TILE_ROWS + row]);
+        float weights[TQ_TILE_ROWS][TQ_BLOCK];
+        tq_block_weights_scalar(weights, p, tile, b);
+        for (size_t row = 0; row < TQ_TILE_ROWS; row++)
             for (size_t col = 0; col < TQ_BLOCK; col++)
-                out[(b * TQ_BLOCK + col) / 2 * ld + 2 * row + col % 2] = weight_code(scale * (float)level[row][col]);
-        }
+                out[(b * TQ_BLOCK + col) / 2 * ld + 2 * row + col % 2] = weight_code(weights[row][col]);
     }
 }
 

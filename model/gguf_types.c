@@ -6,22 +6,26 @@
 
 enum { SMALL = 32, LARGE = 256 }; /* weights of a block */
 
+/* The kernels say how large a block is that they unpack. */
+#define CODED(NAME)                                                                                                    \
+    { #NAME, TQ_BLOCK_WEIGHTS_##NAME, TQ_BLOCK_BYTES_##NAME, TQ_BLOCKS_##NAME }
+
 static const tq_gguf_type types[] = {
     {0, TQ_F32, {"F32", 1, 4, TQ_BLOCKS}},
     {1, TQ_F16, {"F16", 1, 2, TQ_BLOCKS}},
     {30, TQ_BF16, {"BF16", 1, 2, TQ_BLOCKS}},
-    {2, TQ_CODED, {"Q4_0", SMALL, 18, TQ_BLOCKS_Q4_0}},
-    {3, TQ_CODED, {"Q4_1", SMALL, 20, TQ_BLOCKS_Q4_1}},
-    {6, TQ_CODED, {"Q5_0", SMALL, 22, TQ_BLOCKS_Q5_0}},
-    {7, TQ_CODED, {"Q5_1", SMALL, 24, TQ_BLOCKS_Q5_1}},
-    {8, TQ_CODED, {"Q8_0", SMALL, 34, TQ_BLOCKS_Q8_0}},
-    {10, TQ_CODED, {"Q2_K", LARGE, 84, TQ_BLOCKS_Q2_K}},
-    {11, TQ_CODED, {"Q3_K", LARGE, 110, TQ_BLOCKS_Q3_K}},
-    {12, TQ_CODED, {"Q4_K", LARGE, 144, TQ_BLOCKS_Q4_K}},
-    {13, TQ_CODED, {"Q5_K", LARGE, 176, TQ_BLOCKS_Q5_K}},
-    {14, TQ_CODED, {"Q6_K", LARGE, 210, TQ_BLOCKS_Q6_K}},
-    {20, TQ_CODED, {"IQ4_NL", SMALL, 18, TQ_BLOCKS_IQ4_NL}},
-    {23, TQ_CODED, {"IQ4_XS", LARGE, 136, TQ_BLOCKS_IQ4_XS}},
+    {2, TQ_CODED, CODED(Q4_0)},
+    {3, TQ_CODED, CODED(Q4_1)},
+    {6, TQ_CODED, CODED(Q5_0)},
+    {7, TQ_CODED, CODED(Q5_1)},
+    {8, TQ_CODED, CODED(Q8_0)},
+    {10, TQ_CODED, CODED(Q2_K)},
+    {11, TQ_CODED, CODED(Q3_K)},
+    {12, TQ_CODED, CODED(Q4_K)},
+    {13, TQ_CODED, CODED(Q5_K)},
+    {14, TQ_CODED, CODED(Q6_K)},
+    {20, TQ_CODED, CODED(IQ4_NL)},
+    {23, TQ_CODED, CODED(IQ4_XS)},
     /* Known by their size alone. */
     {9, TQ_DTYPE_OTHER, {"Q8_1", SMALL, 40, TQ_BLOCKS}},
     {15, TQ_DTYPE_OTHER, {"Q8_K", LARGE, 292, TQ_BLOCKS}},

@@ -1,5 +1,5 @@
-/* json.h - JSON from strangers, by cJSON: size, encoding and number of values are limited before anything is built.
- * Private to model/. */
+/* json.h - JSON from strangers, by cJSON: size, encoding and number of values are limited before anything is built,
+ * and members of what was read. */
 #ifndef TQ_JSON_H
 #define TQ_JSON_H
 
@@ -22,7 +22,7 @@ int tq_json_unique(const char *file, const char *what, const cJSON *object, tq_e
 /* A whole number in 0 .. 2^53. */
 bool tq_json_size(const cJSON *item, size_t *out);
 
-/* A member, case-sensitive; NULL when it is absent or null. */
+/* A member, case-sensitive; NULL when it is absent or null, or object is none (NULL too). */
 const cJSON *tq_json_get(const cJSON *object, const char *name);
 
 /* A string member's text, or NULL. */

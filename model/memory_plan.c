@@ -146,6 +146,8 @@ void tq_model_block_ahead(const tq_model *m, size_t block) {
     }
 }
 
+/* Experts too, though each was let go after its tokens: the next one's faults have mapped pages around them, the end of
+ * the one before among these, and over many blocks that becomes much. */
 void tq_model_block_done(const tq_model *m, size_t block) {
     if (!tq_model_streams(m)) return;
     for (size_t i = 0; i < tq_model_block_matrices(m); i++)

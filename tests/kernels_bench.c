@@ -112,12 +112,14 @@ static void do_hadamard1024(bench *b) {
     do_hadamard(b, 1024);
 }
 
-/* Names of the layouts of blocks, in the order of tq_blocks. */
-static const char *const block_names[TQ_BLOCKS] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL",
-                                                   "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"};
+#define BLOCK(NAME, name, weights, bytes) {#NAME, weights},
+static const struct {
+    const char *name;
+    size_t weights;
+} block_layouts[] = {TQ_BLOCK_LAYOUTS(BLOCK)};
 
 static void do_unpack_blocks(bench *b) {
-    b->k->unpack_blocks[b->layout](b->y, b->large, N / tq_block_sizes[b->layout].weights);
+    b->k->unpack_blocks[b->layout](b->y, b->large, N / block_layouts[b->layout].weights);
 }
 
 static const struct {
@@ -255,7 +257,7 @@ static void bench_table(bench *b) {
                (double)small[i].values / best_time(b, small[i].call, 0.05) * 1e-6);
     }
     for (b->layout = 0; b->layout < TQ_BLOCKS; b->layout++)
-        printf("  unpack %-9s %9.0f Mvalues/s\n", block_names[b->layout],
+        printf("  unpack %-9s %9.0f Mvalues/s\n", block_layouts[b->layout].name,
                N / best_time(b, do_unpack_blocks, 0.05) * 1e-6);
     for (int states = 16; states <= 256; states += 240) {
         b->trellis.states = states;

@@ -99,15 +99,6 @@ static void test_conversions(kt_context *c) {
     each(c, narrow);
 }
 
-/* The value of a small float format from its fields, as IEEE 754 section 3.4 defines it. */
-static double small_float(unsigned h, int exponent_bits, int mantissa_bits) {
-    int bias = (1 << (exponent_bits - 1)) - 1, exponent = (int)(h >> mantissa_bits) & ((1 << exponent_bits) - 1);
-    int mantissa = (int)h & ((1 << mantissa_bits) - 1), sign = h >> 15 ? -1 : 1;
-    if (exponent == (1 << exponent_bits) - 1) return mantissa ? (double)NAN : sign * (double)INFINITY;
-    if (exponent == 0) return copysign(ldexp(mantissa, 1 - bias - mantissa_bits), sign);
-    return sign * ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
-}
-
 typedef struct small_format {
     int exponent_bits, mantissa_bits;
     void (*widen)(float *dst, const uint16_t *src, size_t n);
@@ -126,7 +117,7 @@ static void exhaust(const small_format *f) {
     for (unsigned h = 0; h < 65536; h++) {
         uint16_t src = (uint16_t)h;
         float x;
-        double defined = small_float(h, f->exponent_bits, f->mantissa_bits);
+        double defined = kt_small_float(h, f->exponent_bits, f->mantissa_bits);
         f->widen(&x, &src, 1);
         if (isnan(defined)) {
             unsigned back = narrow_one(f, x);
@@ -139,8 +130,8 @@ static void exhaust(const small_format *f) {
         if ((h & 0x7fff) >= infinity) continue;
         /* The neighbour away from zero; past the largest one, where it would be if the exponent had room. */
         double next = (h & 0x7fff) + 1 == infinity
-                          ? 2 * defined - small_float(h - 1, f->exponent_bits, f->mantissa_bits)
-                          : small_float(h + 1, f->exponent_bits, f->mantissa_bits);
+                          ? 2 * defined - kt_small_float(h - 1, f->exponent_bits, f->mantissa_bits)
+                          : kt_small_float(h + 1, f->exponent_bits, f->mantissa_bits);
         float middle = (float)((defined + next) / 2), outward = h & 0x8000 ? -INFINITY : INFINITY;
         assert_true((double)middle == (defined + next) / 2);
         assert_int_equal(narrow_one(f, middle), h & 1 ? h + 1 : h);

@@ -15,7 +15,7 @@ typedef struct kt_test {
     void (*run)(kt_context *c);
 } kt_test;
 
-extern const kt_test kt_float_tests[], kt_coding_tests[], kt_packed_tests[], kt_trellis_tests[],
+extern const kt_test kt_float_tests[], kt_blocks_tests[], kt_coding_tests[], kt_packed_tests[], kt_trellis_tests[],
     kt_gemm_tests[]; /* end with a NULL name */
 
 /* Calls body with matrices of every config, of many sizes and groups. */

@@ -77,6 +77,14 @@ void kt_fill_floats(kt_random *r, float *x, size_t n, int adversarial, int speci
         x[i] = adversarial && kt_below(r, 4) == 0 ? adversary(r, specials) : kt_normal(r);
 }
 
+double kt_small_float(unsigned h, int exponent_bits, int mantissa_bits) {
+    int bias = (1 << (exponent_bits - 1)) - 1, exponent = (int)(h >> mantissa_bits) & ((1 << exponent_bits) - 1);
+    int mantissa = (int)h & ((1 << mantissa_bits) - 1), sign = h >> 15 ? -1 : 1;
+    if (exponent == (1 << exponent_bits) - 1) return mantissa ? (double)NAN : sign * (double)INFINITY;
+    if (exponent == 0) return copysign(ldexp(mantissa, 1 - bias - mantissa_bits), sign);
+    return sign * ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
+}
+
 void kt_fill_bytes(kt_random *r, void *p, size_t n, unsigned mask) {
     uint8_t *b = p;
     for (size_t i = 0; i < n; i++)

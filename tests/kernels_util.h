@@ -20,6 +20,9 @@ float kt_normal(kt_random *r);           /* about N(0, 1): the sum of twelve uni
 void kt_fill_floats(kt_random *r, float *x, size_t n, int adversarial, int specials);
 void kt_fill_bytes(kt_random *r, void *p, size_t n, unsigned mask);
 
+/* The value of a float of 16 bits from its fields, as IEEE 754 section 3.4 defines it. */
+double kt_small_float(unsigned h, int exponent_bits, int mantissa_bits);
+
 /* The sizes every kernel is tried with: 0 .. 200 and some larger ones; SIZE_MAX past the end. */
 size_t kt_size(size_t i);
 

@@ -12,6 +12,7 @@
 #include "kernels/kernels.h"
 #include "model/session.h"
 #include "tests/scratch.h"
+#include "tests/session_fixture.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define TEXT "samples/eval.txt"
@@ -33,14 +34,11 @@ static void open_at(fixture *f, const char *rule, int threads) {
     assert_non_null(file);
     size_t bytes = fread(text, 1, 8 * TOKENS, file);
     (void)fclose(file);
-    check(tq_session_open(MODEL, &(tq_session_options){.threads = threads}, &f->s, &err), &err);
+    f->s = open_session(MODEL, threads);
     check(tq_tokenizer_encode(tq_session_tokenizer(f->s), text, bytes, false, false, &f->ids, &n, &err), &err);
     assert_true(n >= TOKENS);
     free(text);
-    tq_plan *p = tq_plan_copy(tq_session_plan(f->s));
-    check(tq_plan_rule(p, rule, NULL, &err), &err);
-    check(tq_session_set_plan(f->s, p, &err), &err);
-    tq_plan_free(p);
+    set_rule(f->s, rule);
     check(tq_session_apply(f->s, NULL, NULL, NULL, &err), &err);
     f->vocab = tq_model_config(tq_session_model(f->s))->vocab;
     for (int i = 0; i < 2; i++)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "model/session.h"
+#include "tests/session_fixture.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define TEXT "samples/calib.txt"
@@ -164,13 +165,12 @@ static void damage(const char *dir) {
 
 static void cached_moments_are_checked(void **state) {
     char dir[] = "/tmp/tq-calib-XXXXXX", command[64];
-    tq_session *s = NULL;
+    tq_session *s = open_session(MODEL, 2);
     tq_err err = {{0}};
     int *ids = NULL;
     size_t n = 0, square = 256 * 256;
     (void)state;
     assert_non_null(mkdtemp(dir));
-    assert_int_equal(tq_session_open(MODEL, &(tq_session_options){.threads = 2}, &s, &err), TQ_OK);
     static const char text[] = "The quick brown fox jumps over the lazy dog. ";
     char *long_text = malloc(200 * sizeof text);
     assert_non_null(long_text);
@@ -206,20 +206,15 @@ static void cached_moments_are_checked(void **state) {
 /* Calibrated plans through the session: better than plain ones on another text, and refused without a text. */
 static void sessions_calibrate(void **state) {
     static const tq_calibrate modes[] = {TQ_CALIBRATE_NONE, TQ_CALIBRATE_LDLQ, TQ_CALIBRATE_ASYM};
-    tq_session *s = NULL;
+    tq_session *s = open_session(MODEL, 2);
     tq_err err = {{0}};
     double kld[3];
     (void)state;
-    assert_int_equal(tq_session_open(MODEL, &(tq_session_options){.threads = 2}, &s, &err), TQ_OK);
     assert_int_equal(tq_session_load_text(s, "samples/eval.txt", &err), TQ_OK);
     for (size_t i = 0; i < 3; i++) {
-        tq_plan *p = tq_plan_copy(tq_session_plan(s));
         tq_common common = tq_common_default();
         common.calibrate = modes[i];
-        tq_plan_set_common(p, &common);
-        assert_int_equal(tq_plan_rule(p, "*=4t", NULL, &err), TQ_OK);
-        assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);
-        tq_plan_free(p);
+        set_rules(s, &common, (const char *[]){"*=4t"}, 1);
         if (i == 1) {
             assert_int_equal(tq_session_apply(s, NULL, NULL, NULL, &err), TQ_FAIL);
             assert_non_null(strstr(err.msg, "--calib"));

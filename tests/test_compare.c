@@ -11,19 +11,11 @@
 #include <cmocka.h>
 
 #include "model/compare.h"
+#include "tests/session_fixture.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define TEXT "samples/eval.txt"
 #define PARTS "What is the difference between 786 and 777" /* 4 bits answer it otherwise */
-
-static tq_session *open_session(int threads) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    int rc = tq_session_open(MODEL, &(tq_session_options){.threads = threads}, &s, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
-    return s;
-}
 
 static tq_plan *plan_with(const tq_session *s, const char *rule) {
     tq_err err = {{0}};
@@ -92,7 +84,7 @@ static void assert_nothing_differs(tq_session *s, const tq_plan *a, const tq_pla
 
 /* The control: equal sides differ by exactly nothing, greedily and drawn. */
 static void equal_sides_do_not_differ(void **state) {
-    tq_session *s = open_session(2);
+    tq_session *s = open_session(MODEL, 2);
     tq_plan *kept = plan_with(s, "*=keep"), *four = plan_with(s, "*=4"), *again = plan_with(s, "*=4");
     (void)state;
     for (int drawn = 0; drawn < 2; drawn++) {
@@ -163,7 +155,7 @@ static tq_plan *four_where(const tq_session *s, bool (*where)(const tq_matrix *m
 
 /* Hybrids beside plans that quantize the same matrices: equal to the last bit. */
 static void hybrids_are_plans_of_these_matrices(void **state) {
-    tq_session *s = open_session(2);
+    tq_session *s = open_session(MODEL, 2);
     tq_plan *four = plan_with(s, "*=4");
     (void)state;
     tq_comparison *c = compare(s, NULL, four, PARTS, 0);
@@ -207,7 +199,7 @@ static void hybrids_are_plans_of_these_matrices(void **state) {
 /* A packed embedding that is the head too: a part of the first block and of the last, one matrix where matrices are
  * tried. */
 static void ends_are_explained(void **state) {
-    tq_session *s = open_session(2);
+    tq_session *s = open_session(MODEL, 2);
     tq_plan *end = plan_with(s, "embed_tokens=4"), *both = plan_with(s, "*=4");
     const tq_model *m = tq_session_model(s);
     size_t last = tq_model_matrices(m) - 1, found = 0;
@@ -240,7 +232,7 @@ static void ends_are_explained(void **state) {
 
 /* The other way round it is the same difference; the number of threads makes none. */
 static void sides_and_threads_do_not_matter(void **state) {
-    tq_session *one = open_session(1), *two = open_session(2);
+    tq_session *one = open_session(MODEL, 1), *two = open_session(MODEL, 2);
     tq_plan *p = plan_with(one, "*=4"), *q = plan_with(two, "*=4");
     (void)state;
     tq_comparison *a = compare(one, NULL, p, PARTS, 0), *b = compare(two, q, NULL, PARTS, 0);
@@ -267,7 +259,7 @@ static void sides_and_threads_do_not_matter(void **state) {
 /* The plan in force, its evaluation and what was packed for it stay. */
 static void the_session_stays_as_it_was(void **state) {
     const tq_eval_options o = {.ctx = 128, .tokens = 512};
-    tq_session *s = open_session(2);
+    tq_session *s = open_session(MODEL, 2);
     tq_err err = {{0}};
     tq_eval_result before, after;
     (void)state;
@@ -300,7 +292,7 @@ static bool cancel_later(void *ctx, int side, const char *text, size_t bytes) {
 }
 
 static void cancelling_leaves_nothing_behind(void **state) {
-    tq_session *s = open_session(2);
+    tq_session *s = open_session(MODEL, 2);
     tq_err err = {{0}};
     tq_plan *four = plan_with(s, "*=4");
     tq_message m = {"user", PARTS};

@@ -10,38 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "model/config.h"
 #include "model/json.h"
 #include "model/tensor_writer.h"
-
-static char scratch[] = "/tmp/tq_test_config_XXXXXX";
-
-static int make_scratch(void **state) {
-    (void)state;
-    return mkdtemp(scratch) ? 0 : -1;
-}
-
-static void remove_file(const char *name) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", scratch, name);
-    unlink(path);
-}
-
-static int remove_scratch(void **state) {
-    (void)state;
-    remove_file("config.json");
-    remove_file("generation_config.json");
-    return rmdir(scratch);
-}
-
-static void write_text(const char *name, const char *text) {
-    char path[128];
-    tq_err err;
-    snprintf(path, sizeof path, "%s/%s", scratch, name);
-    if (tq_write_file(path, text, strlen(text), &err)) fail_msg("%s", err.msg);
-}
+#include "tests/scratch.h"
 
 static size_t want_size(const cJSON *want, const char *name) {
     const cJSON *m = tq_json_get(want, name);
@@ -121,7 +94,7 @@ static void test_reference(void **state) {
     size_t n;
     size_t count = 0;
     tq_err err;
-    remove_file("generation_config.json");
+    scratch_delete("generation_config.json");
     if (tq_read_file("tests/data/configs.json", 1 << 20, &text, &n, &err)) fail_msg("%s", err.msg);
     cJSON *cases = NULL;
     if (tq_json_parse("configs.json", text, n, 100000, &cases, &err)) fail_msg("%s", err.msg);
@@ -129,8 +102,8 @@ static void test_reference(void **state) {
         const char *label = tq_json_text(item, "name");
         char *config = cJSON_Print(tq_json_get(item, "config"));
         tq_config c;
-        write_text("config.json", config);
-        if (tq_config_load(scratch, &c, &err)) fail_msg("%s: %s", label, err.msg);
+        scratch_text("config.json", config);
+        if (tq_config_load(scratch_dir, &c, &err)) fail_msg("%s: %s", label, err.msg);
         check_config(label, tq_json_get(item, "want"), &c);
         cJSON_free(config);
     }
@@ -144,18 +117,18 @@ static void test_arch_and_ends(void **state) {
     (void)state;
     tq_config c;
     tq_err err;
-    write_text("config.json",
-               "{\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":64,\"intermediate_size\":64,"
-               "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"eos_token_id\":[3,4]}");
-    write_text("generation_config.json", "{\"eos_token_id\":[4,5],\"bos_token_id\":9}");
-    if (tq_config_load(scratch, &c, &err)) fail_msg("%s", err.msg);
+    scratch_text("config.json",
+                 "{\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":64,\"intermediate_size\":64,"
+                 "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"eos_token_id\":[3,4]}");
+    scratch_text("generation_config.json", "{\"eos_token_id\":[4,5],\"bos_token_id\":9}");
+    if (tq_config_load(scratch_dir, &c, &err)) fail_msg("%s", err.msg);
     assert_int_equal(c.arch, TQ_ARCH_LLAMA);
     assert_string_equal(tq_arch_name(c.arch), "Llama");
     assert_string_equal(c.model_type, "llama");
     assert_int_equal(c.n_eos, 3);
     assert_int_equal(c.eos[2], 5);
     assert_int_equal(c.bos, 1);
-    remove_file("generation_config.json");
+    scratch_delete("generation_config.json");
     if (tq_config_load("samples/tiny-qwen3.5", &c, &err)) fail_msg("%s", err.msg);
     assert_int_equal(c.arch, TQ_ARCH_QWEN3_5);
     assert_true(c.tied);
@@ -199,12 +172,12 @@ static void test_windows(void **state) {
         {GEMMA(",\"layer_types\":[" TYPES "]"), "fllf", 4096},
     };
     (void)state;
-    remove_file("generation_config.json");
+    scratch_delete("generation_config.json");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tq_config c;
         tq_err err;
-        write_text("config.json", cases[i].json);
-        if (tq_config_load(scratch, &c, &err)) fail_msg("%s", err.msg);
+        scratch_text("config.json", cases[i].json);
+        if (tq_config_load(scratch_dir, &c, &err)) fail_msg("%s", err.msg);
         for (size_t b = 0; b < c.blocks; b++)
             if (c.local[b] != (cases[i].local[b] == 'l')) fail_msg("block %zu of %s", b, cases[i].json);
         assert_int_equal(c.sliding_window, cases[i].window);
@@ -311,12 +284,12 @@ static void test_refused(void **state) {
         {LLAMA(",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]"), "end tokens"},
         {LLAMA(",\"bos_token_id\":\"<s>\""), "bos_token_id"},
     };
-    remove_file("generation_config.json");
+    scratch_delete("generation_config.json");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tq_config c;
         tq_err err = {""};
-        write_text("config.json", cases[i].json);
-        if (tq_config_load(scratch, &c, &err) != TQ_FAIL) fail_msg("not refused: %s", cases[i].json);
+        scratch_text("config.json", cases[i].json);
+        if (tq_config_load(scratch_dir, &c, &err) != TQ_FAIL) fail_msg("not refused: %s", cases[i].json);
         if (!strstr(err.msg, cases[i].mention) || !strstr(err.msg, "config.json") || strchr(err.msg, '\n'))
             fail_msg("expected a line about %s: %s\n%s", cases[i].mention, err.msg, cases[i].json);
     }
@@ -335,8 +308,8 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         tq_config c;
         tq_err err;
-        write_text("config.json", good[i]);
-        if (tq_config_load(scratch, &c, &err)) fail_msg("%s", err.msg);
+        scratch_text("config.json", good[i]);
+        if (tq_config_load(scratch_dir, &c, &err)) fail_msg("%s", err.msg);
     }
 }
 
@@ -344,15 +317,15 @@ static void test_files(void **state) {
     (void)state;
     tq_config c;
     tq_err err;
-    remove_file("config.json");
-    assert_int_equal(tq_config_load(scratch, &c, &err), TQ_FAIL);
+    scratch_delete("config.json");
+    assert_int_equal(tq_config_load(scratch_dir, &c, &err), TQ_FAIL);
     assert_non_null(strstr(err.msg, "config.json"));
-    write_text("config.json", LLAMA(""));
-    write_text("generation_config.json", "{\"eos_token_id\":");
-    assert_int_equal(tq_config_load(scratch, &c, &err), TQ_FAIL);
+    scratch_text("config.json", LLAMA(""));
+    scratch_text("generation_config.json", "{\"eos_token_id\":");
+    assert_int_equal(tq_config_load(scratch_dir, &c, &err), TQ_FAIL);
     assert_non_null(strstr(err.msg, "generation_config.json"));
-    write_text("generation_config.json", "{\"eos_token_id\":1000}");
-    assert_int_equal(tq_config_load(scratch, &c, &err), TQ_FAIL);
+    scratch_text("generation_config.json", "{\"eos_token_id\":1000}");
+    assert_int_equal(tq_config_load(scratch_dir, &c, &err), TQ_FAIL);
     assert_non_null(strstr(err.msg, "generation_config.json"));
 }
 
@@ -360,5 +333,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_arch_and_ends),
                                        cmocka_unit_test(test_refused), cmocka_unit_test(test_files),
                                        cmocka_unit_test(test_windows)};
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

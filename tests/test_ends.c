@@ -13,6 +13,7 @@
 #include "model/session.h"
 #include "model/weights_internal.h"
 #include "tests/logits_fixture.h"
+#include "tests/session_fixture.h"
 
 static const char *const models[] = {"qwen3-tied", "gemma3-small", "qwen3-untied", "llama-untied", "smollm2-f16"};
 enum { MODELS = sizeof models / sizeof *models, TOKENS = 24, CTX = 16, WINDOWS = 3 };
@@ -228,34 +229,14 @@ static void more_bits_diverge_less(void **state) {
 
 /* --- the session --- */
 
-static tq_session *open_path(const char *path) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    int rc = tq_session_open(path, &(tq_session_options){.threads = 2}, &s, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
-    return s;
-}
-
-static void set(tq_session *s, const char *const *rules, size_t n, tq_calibrate calibrate) {
-    tq_err err = {{0}};
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    tq_common c = tq_plan_common(p);
-    c.calibrate = calibrate;
-    tq_plan_set_common(p, &c);
-    for (size_t i = 0; i < n; i++)
-        assert_int_equal(tq_plan_rule(p, rules[i], NULL, &err), TQ_OK);
-    assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);
-    tq_plan_free(p);
-}
-
 /* What is looked up has plain codes under every calibration, and the blocks are calibrated beside it. */
 static void embeddings_are_not_calibrated(void **state) {
     static const char *const rules[] = {"*=4", "embed_tokens=4"};
     static const tq_calibrate kinds[] = {TQ_CALIBRATE_LDLQ, TQ_CALIBRATE_ASYM};
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        tq_session *s = open_path(LOGITS_SAMPLE);
+        tq_session *s = open_session(LOGITS_SAMPLE, 2);
+        tq_common common = tq_common_default();
         const tq_model *m = tq_session_model(s);
         tq_err err = {{0}};
         tq_eval_result plain, calibrated;
@@ -263,10 +244,11 @@ static void embeddings_are_not_calibrated(void **state) {
         assert_int_equal(tq_session_load_text(s, "samples/eval.txt", &err), TQ_OK);
         assert_int_equal(
             tq_session_set_calibration(s, "samples/calib.txt", &(tq_calib_options){.tokens = 2048}, NULL, &err), TQ_OK);
-        set(s, rules, 2, TQ_CALIBRATE_NONE);
+        set_rules(s, &common, rules, 2);
         assert_int_equal(tq_session_eval(s, &o, NULL, NULL, NULL, &plain, &err), TQ_OK);
         tq_distortion before = tq_session_figures(s, tq_model_embedding(m)).distortion;
-        set(s, rules, 2, kinds[k]);
+        common.calibrate = kinds[k];
+        set_rules(s, &common, rules, 2);
         assert_int_equal(tq_session_eval(s, &o, NULL, NULL, NULL, &calibrated, &err), TQ_OK);
         tq_matrix_figures f = tq_session_figures(s, tq_model_embedding(m));
         assert_true(f.ready && !f.calibrated && f.distortion.rel_mse == before.rel_mse);

@@ -15,6 +15,7 @@
 #include "model/session.h"
 #include "tests/logits_fixture.h"
 #include "tests/scratch.h"
+#include "tests/session_fixture.h"
 #include "tui/table.h"
 
 #define FUSED "qwen3_5_moe-fused-multimodal-small"
@@ -94,45 +95,14 @@ static void exact_decoding_is_the_blocks(void **state) {
 
 /* --- exports --- */
 
-static tq_session *open_session(const char *path) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    check(tq_session_open(path, &(tq_session_options){.threads = 2}, &s, &err), &err);
-    return s;
-}
-
 static tq_session *open_planned(const char *fixture, const char *const *rules, size_t n) {
     char path[256];
     tq_err err = {{0}};
     (void)snprintf(path, sizeof path, LOGITS_DATA "/%s", fixture);
-    tq_session *s = open_session(path);
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    for (size_t i = 0; i < n; i++)
-        check(tq_plan_rule(p, rules[i], NULL, &err), &err);
-    check(tq_session_set_plan(s, p, &err), &err);
+    tq_session *s = open_session(path, 2);
+    set_rules(s, NULL, rules, n);
     check(tq_session_apply(s, NULL, NULL, NULL, &err), &err);
-    tq_plan_free(p);
     return s;
-}
-
-static float *logits_of(tq_session *s) {
-    enum { N = 24 };
-    tq_err err = {{0}};
-    int ids[N];
-    size_t vocab = tq_model_config(tq_session_model(s))->vocab;
-    float *h = calloc(N * tq_model_config(tq_session_model(s))->hidden, sizeof *h);
-    float *logits = calloc(N * vocab, sizeof *logits);
-    tq_forward *f = tq_forward_new(tq_session_model(s), tq_session_pool(s), &err);
-    assert_true(f && h && logits);
-    for (int i = 0; i < N; i++)
-        ids[i] = (int)((size_t)(i * 31 + 5) % vocab);
-    check(tq_forward_embed(f, NULL, ids, N, h, &err), &err);
-    for (size_t b = 0; b < tq_model_config(tq_session_model(s))->blocks; b++)
-        check(tq_forward_block(f, tq_session_variant(s), b, h, 1, N, NULL, &err), &err);
-    check(tq_forward_logits(f, tq_session_variant(s), h, N, logits, &err), &err);
-    tq_forward_free(f);
-    free(h);
-    return logits;
 }
 
 /* Some experts of a tensor packed, some kept: all packed ones come back as they were, kept ones as stored. */
@@ -146,7 +116,7 @@ static void tq_exports_come_back(void **state) {
         tq_session *s = open_planned(names[k], rules, 4);
         (void)snprintf(path, sizeof path, "%s/tq-%s", scratch_dir, names[k]);
         check(tq_session_export(s, TQ_EXPORT_TQ, path, false, NULL, &err), &err);
-        tq_session *back = open_session(path);
+        tq_session *back = open_session(path, 2);
         size_t n = tq_model_matrices(tq_session_model(s)), vocab = tq_model_config(tq_session_model(s))->vocab;
         assert_int_equal(tq_model_matrices(tq_session_model(back)), n);
         for (size_t i = 0; i < n; i++) {
@@ -157,8 +127,8 @@ static void tq_exports_come_back(void **state) {
             assert_true(tq_choice_equal(tq_plan_get(tq_session_plan(s), i), tq_plan_get(tq_session_plan(back), i)));
             if (!b->packed) assert_memory_equal(a->w.data, b->w.data, tq_matrix_bytes(&a->w));
         }
-        float *x = logits_of(s), *y = logits_of(back);
-        assert_memory_equal(x, y, 24 * vocab * sizeof *x);
+        float *x = session_logits(s), *y = session_logits(back);
+        assert_memory_equal(x, y, SESSION_TOKENS * vocab * sizeof *x);
         assert_int_equal(tq_session_memory(s).total, tq_session_memory(back).total);
         free(x);
         free(y);
@@ -178,7 +148,7 @@ static void hf_exports_hold_the_effect(void **state) {
         tq_session *s = open_planned(names[k], rules, 3);
         (void)snprintf(path, sizeof path, "%s/hf-%s", scratch_dir, names[k]);
         check(tq_session_export(s, TQ_EXPORT_HF, path, false, NULL, &err), &err);
-        tq_session *back = open_session(path);
+        tq_session *back = open_session(path, 2);
         const tq_source *from = tq_model_source(tq_session_model(s)), *to = tq_model_source(tq_session_model(back));
         assert_int_equal(tq_source_count(from), tq_source_count(to));
         for (size_t t = 0; t < tq_source_count(from); t++) {
@@ -218,7 +188,7 @@ static void gguf_export_is_refused(void **state) {
     char path[256];
     tq_err err = {{0}};
     (void)state;
-    tq_session *s = open_session(LOGITS_DATA "/qwen3_moe-small");
+    tq_session *s = open_session(LOGITS_DATA "/qwen3_moe-small", 2);
     (void)snprintf(path, sizeof path, "%s/x.gguf", scratch_dir);
     assert_int_equal(tq_session_export(s, TQ_EXPORT_GGUF, path, false, NULL, &err), TQ_FAIL);
     print_message("%s\n", err.msg);

@@ -15,42 +15,27 @@
 #include "model/session.h"
 #include "model/tensor_writer.h"
 #include "tests/scratch.h"
+#include "tests/session_fixture.h"
 
 #define FIXTURES "tests/data/logits/"
 static const char *const models[] = {"qwen3_5-tied", "qwen3_5-multimodal", "llama-untied", "mistral-window-f32",
                                      "smollm2-f16"};
 enum { N_MODELS = sizeof models / sizeof *models, TOKENS = 24 };
 
-static tq_session *open_path(const char *path) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    int rc = tq_session_open(path, &(tq_session_options){.threads = 2}, &s, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
-    return s;
-}
-
 /* A plan with every bit config in it. */
 static tq_session *open_planned(const char *model, tq_residual residual) {
-    static const char *const rules[] = {"*=4", "mlp.up_proj=4+2:32", "mlp.down_proj=4+4:row", "0.*_proj=4+4:64",
-                                        "*.o*_proj=keep"};
+    static const char *const rules[] = {
+        "*=4", "mlp.up_proj=4+2:32", "mlp.down_proj=4+4:row", "0.*_proj=4+4:64", "*.o*_proj=keep", "*embed*=4+2:64"};
     char path[256];
     tq_err err = {{0}};
     (void)snprintf(path, sizeof path, FIXTURES "%s", model);
-    tq_session *s = open_path(path);
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
+    tq_session *s = open_session(path, 2);
     tq_common common = tq_common_default();
     common.residual = residual;
     common.seed = 7;
-    tq_plan_set_common(p, &common);
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        assert_int_equal(tq_plan_rule(p, rules[i], NULL, &err), TQ_OK);
-    assert_int_equal(tq_plan_rule(p, "*embed*=4+2:64", NULL, &err), TQ_OK);
-    if (!tq_model_config(tq_session_model(s))->tied)
-        assert_int_equal(tq_plan_rule(p, "lm_head=4+4:32", NULL, &err), TQ_OK);
-    assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);
+    set_rules(s, &common, rules, sizeof rules / sizeof *rules);
+    if (!tq_model_config(tq_session_model(s))->tied) set_rule(s, "lm_head=4+4:32");
     assert_int_equal(tq_session_apply(s, NULL, NULL, NULL, &err), TQ_OK);
-    tq_plan_free(p);
     return s;
 }
 
@@ -97,7 +82,7 @@ static void tq_gives_the_same_logits(void **state) {
         size_t vocab = tq_model_config(tq_session_model(s))->vocab;
         out_path(path, residual == TQ_RESIDUAL_NESTED ? "tq" : "tq2", models[i % N_MODELS]);
         export_to(s, TQ_EXPORT_TQ, path, false);
-        tq_session *back = open_path(path);
+        tq_session *back = open_session(path, 2);
         float *a = logits_of(s), *b = logits_of(back);
         assert_memory_equal(a, b, TOKENS * vocab * sizeof *a);
         assert_true(tq_session_is_packed(back));
@@ -124,7 +109,7 @@ static void tq_of_tq_is_the_same(void **state) {
     (void)state;
     out_path(path, "tq", models[0]);
     out_path(again, "again", models[0]);
-    tq_session *s = open_path(path);
+    tq_session *s = open_session(path, 2);
     export_to(s, TQ_EXPORT_TQ, again, false);
     tq_session_close(s);
     for (int i = 0; i < 2; i++) {
@@ -153,7 +138,7 @@ static void hf_holds_the_effect(void **state) {
         tq_session *s = open_planned(models[i], TQ_RESIDUAL_NESTED);
         out_path(path, "hf", models[i]);
         export_to(s, TQ_EXPORT_HF, path, false);
-        tq_session *back = open_path(path);
+        tq_session *back = open_session(path, 2);
         const tq_source *from = tq_model_source(tq_session_model(s)), *to = tq_model_source(tq_session_model(back));
         assert_false(tq_session_is_packed(back));
         assert_int_equal(tq_source_count(from), tq_source_count(to));

@@ -19,35 +19,13 @@
 #include "model/tensor_writer.h"
 #include "model/tokenizer_internal.h"
 #include "tests/logits_fixture.h"
+#include "tests/scratch.h"
 
 #define TOLERANCE 2e-3F /* against transformers, as test_forward.c has it */
 
-static char scratch[] = "/tmp/tq_test_gguf_model_XXXXXX";
-
-static int make_scratch(void **state) {
-    (void)state;
-    return mkdtemp(scratch) ? 0 : -1;
-}
-
-static const char *path_of(const char *name) {
-    static char paths[4][160];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, 160, "%s/%s", scratch, name);
-    return path;
-}
-
-static int remove_scratch(void **state) {
-    static const char *const files[] = {"x.gguf", "config.json", "model.safetensors", "tokenizer.json"};
-    (void)state;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        unlink(path_of(files[i]));
-    return rmdir(scratch);
-}
-
 static void export_model(const tq_model *m, tq_variant q) {
     tq_err err = {""};
-    const tq_export_job job = {.model = m, .q = q, .path = path_of("x.gguf"), .force = true};
+    const tq_export_job job = {.model = m, .q = q, .path = scratch_path("x.gguf"), .force = true};
     if (tq_export_gguf(&job, NULL, &err)) fail_msg("%s", err.msg);
 }
 
@@ -55,7 +33,7 @@ static void export_model(const tq_model *m, tq_variant q) {
 static void open_gguf(logits_fixture *f) {
     tq_err err = {""};
     *f = (logits_fixture){0};
-    if (tq_source_open(path_of("x.gguf"), &f->source, &err) || tq_config_of(f->source, &f->config, &err) ||
+    if (tq_source_open(scratch_path("x.gguf"), &f->source, &err) || tq_config_of(f->source, &f->config, &err) ||
         tq_model_bind(f->source, &f->config, &f->model, &err))
         fail_msg("%s", err.msg);
     f->pool = tq_pool_new(1, &err);
@@ -96,7 +74,7 @@ static void test_converted(void **state) {
         assert_string_equal(tq_model_note(g.model), "");
         assert_int_equal(tq_model_matrices(g.model), tq_model_matrices(f.model));
         check_logits(&f, &g, names[i][1]);
-        const tq_export_job job = {.model = g.model, .path = path_of("x.gguf"), .force = true};
+        const tq_export_job job = {.model = g.model, .path = scratch_path("x.gguf"), .force = true};
         assert_int_equal(tq_export_gguf(&job, NULL, &err), TQ_FAIL);
         assert_non_null(strstr(err.msg, "architecture"));
         if (g.config.linear_converted) {
@@ -209,7 +187,7 @@ static void test_refused_exports(void **state) {
         logits_fixture f;
         tq_err err = {""};
         logits_fixture_open(&f, cases[i].name, 1);
-        const tq_export_job job = {.model = f.model, .path = path_of("x.gguf"), .force = true};
+        const tq_export_job job = {.model = f.model, .path = scratch_path("x.gguf"), .force = true};
         assert_int_equal(tq_export_gguf(&job, NULL, &err), TQ_FAIL);
         assert_non_null(strstr(err.msg, cases[i].mention));
         logits_fixture_close(&f);
@@ -220,7 +198,7 @@ static void copy(const char *from, const char *to) {
     char *data = NULL;
     size_t n = 0;
     tq_err err;
-    if (tq_read_file(from, 1 << 24, &data, &n, &err) || tq_write_file(path_of(to), data, n, &err))
+    if (tq_read_file(from, 1 << 24, &data, &n, &err) || tq_write_file(scratch_path(to), data, n, &err))
         fail_msg("%s", err.msg);
     free(data);
 }
@@ -269,10 +247,10 @@ static void test_tokenizers(void **state) {
         snprintf(dir, sizeof dir, "tests/data/tokenizers/%s", names[k]);
         snprintf(file, sizeof file, "%s/tokenizer.json", dir);
         copy(file, "tokenizer.json");
-        logits_fixture_open_dir(&f, scratch, 1);
+        logits_fixture_open_dir(&f, scratch_dir, 1);
         export_model(f.model, NULL);
         if (tq_tokenizer_load(dir, &a, &err)) fail_msg("%s", err.msg);
-        tq_tokenizer *b = tokenizer_of(path_of("x.gguf"));
+        tq_tokenizer *b = tokenizer_of(scratch_path("x.gguf"));
         for (size_t at = 0; at < n_lines;) {
             size_t n = u32(lines + at);
             check_same_ids(a, b, lines + at + 4, n, true);
@@ -367,7 +345,7 @@ static void write_model(const model_file *f) {
     const size_t embedding[] = {4, 64}, q[] = {64, 64}, small = 64;
     const int32_t list[] = {4, 4};
     const float zeros[4096] = {0};
-    assert_int_equal(tq_gguf_writer_new(path_of("x.gguf"), &w, &err), TQ_OK);
+    assert_int_equal(tq_gguf_writer_new(scratch_path("x.gguf"), &w, &err), TQ_OK);
     tq_gguf_put_text(w, "general.architecture", "llama");
     put_size(w, f, "llama.embedding_length", f->hidden ? f->hidden : 64);
     put_size(w, f, "llama.block_count", 1);
@@ -400,7 +378,7 @@ static void refuse(const model_file *f, const char *mention) {
     tq_source *s = NULL;
     tq_tokenizer *t = NULL;
     write_model(f);
-    int rc = tq_source_open(path_of("x.gguf"), &s, &err);
+    int rc = tq_source_open(scratch_path("x.gguf"), &s, &err);
     if (!rc) rc = tq_config_of(s, &config, &err);
     if (!rc) rc = tq_tokenizer_of(s, &t, &err);
     tq_tokenizer_free(t);
@@ -445,7 +423,7 @@ static void test_refused(void **state) {
     tq_config config;
     tq_source *s = NULL;
     write_model(&good);
-    if (tq_source_open(path_of("x.gguf"), &s, &err) || tq_config_of(s, &config, &err)) fail_msg("%s", err.msg);
+    if (tq_source_open(scratch_path("x.gguf"), &s, &err) || tq_config_of(s, &config, &err)) fail_msg("%s", err.msg);
     assert_int_equal(config.head_dim, 16);
     assert_int_equal(config.kv_heads, 4);
     assert_true(config.tied);
@@ -460,5 +438,5 @@ int main(void) {
         cmocka_unit_test(test_altered),       cmocka_unit_test(test_refused_exports), cmocka_unit_test(test_tokenizers),
         cmocka_unit_test(test_sentencepiece), cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests_name("gguf_model", tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests_name("gguf_model", tests, scratch_make, scratch_remove);
 }

@@ -12,6 +12,7 @@
 #include "model/tensor_writer.h"
 #include "tests/logits_fixture.h"
 #include "tests/scratch.h"
+#include "tests/session_fixture.h"
 
 #define FIXTURE LOGITS_DATA "/gpt2-small"
 
@@ -68,43 +69,19 @@ static void positions_end(void **state) {
     logits_fixture_close(&f);
 }
 
-static tq_session *open_session(const char *path) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    check(tq_session_open(path, &(tq_session_options){.threads = 2}, &s, &err), &err);
-    return s;
-}
-
-static float *logits_of(tq_session *s) {
-    logits_fixture f = {.config = *tq_model_config(tq_session_model(s)), .model = (tq_model *)tq_session_model(s)};
-    tq_err err = {{0}};
-    int ids[24];
-    for (int i = 0; i < 24; i++)
-        ids[i] = (i * 31 + 5) % (int)f.config.vocab;
-    f.forward = tq_forward_new(f.model, tq_session_pool(s), &err);
-    assert_non_null(f.forward);
-    float *logits = logits_blocked(&f, tq_session_variant(s), ids, 1, 24);
-    tq_forward_free(f.forward);
-    return logits;
-}
-
 /* tq: the same to the bit; hf: [in, out], each value the dequantized one as bf16, the rest as stored. */
 static void exports_keep_the_layout(void **state) {
     char path[128];
     tq_err err = {{0}};
     (void)state;
-    tq_session *s = open_session(FIXTURE);
+    tq_session *s = open_session(FIXTURE, 2);
     const tq_model *m = tq_session_model(s);
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    check(tq_plan_rule(p, "*=4+2:32", NULL, &err), &err);
-    check(tq_plan_rule(p, "1.*=keep", NULL, &err), &err);
-    check(tq_session_set_plan(s, p, &err), &err);
+    set_rules(s, NULL, (const char *[]){"*=4+2:32", "1.*=keep"}, 2);
     check(tq_session_apply(s, NULL, NULL, NULL, &err), &err);
-    tq_plan_free(p);
     (void)snprintf(path, sizeof path, "%s/tq", scratch_dir);
     check(tq_session_export(s, TQ_EXPORT_TQ, path, false, NULL, &err), &err);
-    tq_session *back = open_session(path);
-    float *a = logits_of(s), *b = logits_of(back);
+    tq_session *back = open_session(path, 2);
+    float *a = session_logits(s), *b = session_logits(back);
     assert_memory_equal(a, b, 24 * tq_model_config(m)->vocab * sizeof *a);
     free(a);
     free(b);
@@ -112,7 +89,7 @@ static void exports_keep_the_layout(void **state) {
 
     (void)snprintf(path, sizeof path, "%s/hf", scratch_dir);
     check(tq_session_export(s, TQ_EXPORT_HF, path, false, NULL, &err), &err);
-    back = open_session(path);
+    back = open_session(path, 2);
     for (size_t i = 0; i < tq_model_block_matrices(m); i++) {
         const tq_matrix *x = tq_model_matrix(m, i), *y = tq_model_matrix(tq_session_model(back), i);
         const tq_qmatrix *q = tq_session_variant(s)[i];

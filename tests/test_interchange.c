@@ -14,32 +14,17 @@
 #include "model/session.h"
 #include "model/tensor_writer.h"
 #include "tests/scratch.h"
+#include "tests/session_fixture.h"
 
 #define FIXTURES "tests/data/logits/"
 enum { RULES = 4 };
 
-static const char *path_of(const char *name) {
-    static char path[256];
-    (void)snprintf(path, sizeof path, "%s/%s", scratch_dir, name);
-    return path;
-}
-
-static tq_session *open_path(const char *path) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    if (tq_session_open(path, &(tq_session_options){.threads = 2}, &s, &err)) fail_msg("%s", err.msg);
-    return s;
-}
-
 static tq_session *open_planned(const char *path, const tq_common *common, const char *const rules[RULES]) {
-    tq_session *s = open_path(path);
-    tq_err err = {{0}};
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    tq_plan_set_common(p, common);
-    for (size_t i = 0; i < RULES && rules[i]; i++)
-        if (tq_plan_rule(p, rules[i], NULL, &err)) fail_msg("%s", err.msg);
-    if (tq_session_set_plan(s, p, &err)) fail_msg("%s", err.msg);
-    tq_plan_free(p);
+    tq_session *s = open_session(path, 2);
+    size_t n = 0;
+    while (n < RULES && rules[n])
+        n++;
+    set_rules(s, common, rules, n);
     return s;
 }
 
@@ -117,12 +102,12 @@ static void check_kept(const tq_session *s, const char *where) {
 static void check_export(tq_session *s) {
     char command[400];
     tq_err err = {{0}};
-    if (tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("out"), true, NULL, &err)) fail_msg("%s", err.msg);
-    write_ours(s, path_of("ours.safetensors"));
+    if (tq_session_export(s, TQ_EXPORT_TURBOQUANT, scratch_path("out"), true, NULL, &err)) fail_msg("%s", err.msg);
+    write_ours(s, scratch_path("ours.safetensors"));
     (void)snprintf(command, sizeof command, "python3 tests/reconstruct.py '%s/out' '%s/ours.safetensors'", scratch_dir,
                    scratch_dir);
     assert_int_equal(system(command), 0);
-    check_kept(s, path_of("out"));
+    check_kept(s, scratch_path("out"));
 }
 
 static const struct plan_case {
@@ -162,17 +147,17 @@ static void from_other_sources(void **state) {
     tq_common common = tq_common_default();
     tq_err err = {{0}};
     (void)state;
-    tq_session *s = open_path(FIXTURES "llama-untied");
-    assert_int_equal(tq_session_export(s, TQ_EXPORT_GGUF, path_of("x.gguf"), false, NULL, &err), TQ_OK);
+    tq_session *s = open_session(FIXTURES "llama-untied", 2);
+    assert_int_equal(tq_session_export(s, TQ_EXPORT_GGUF, scratch_path("x.gguf"), false, NULL, &err), TQ_OK);
     tq_session_close(s);
     common.residual = TQ_RESIDUAL_INDEPENDENT;
-    s = open_planned(path_of("x.gguf"), &common, rules);
+    s = open_planned(scratch_path("x.gguf"), &common, rules);
     check_export(s);
     tq_session_close(s);
     s = open_planned(FIXTURES "llama-untied", &common, rules);
-    assert_int_equal(tq_session_export(s, TQ_EXPORT_TQ, path_of("packed"), false, NULL, &err), TQ_OK);
+    assert_int_equal(tq_session_export(s, TQ_EXPORT_TQ, scratch_path("packed"), false, NULL, &err), TQ_OK);
     tq_session_close(s);
-    s = open_path(path_of("packed"));
+    s = open_session(scratch_path("packed"), 2);
     check_export(s);
     tq_session_close(s);
 }
@@ -239,13 +224,13 @@ static void what_it_cannot_say_is_refused(void **state) {
         (void)snprintf(path, sizeof path, FIXTURES "%s", refused[i].model);
         tq_session *s = open_planned(path, &common, refused[i].rules);
         size_t stale = tq_session_stale(s);
-        assert_int_equal(tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("refused"), false, &p, &err), TQ_FAIL);
+        assert_int_equal(tq_session_export(s, TQ_EXPORT_TURBOQUANT, scratch_path("refused"), false, &p, &err), TQ_FAIL);
         if (!strstr(err.msg, refused[i].why)) fail_msg("case %zu: %s", i, err.msg);
         assert_non_null(strstr(err.msg, path));
         assert_non_null(strstr(err.msg, "turboquant-model"));
         assert_false(begun);
         assert_int_equal(tq_session_stale(s), stale); /* nothing was coded */
-        assert_false(exists(path_of("refused")));
+        assert_false(exists(scratch_path("refused")));
         tq_session_close(s);
     }
 }
@@ -260,9 +245,9 @@ static int leave(int argc, char **argv) {
         rules[i - 3] = argv[i];
     (void)snprintf(scratch_dir, sizeof scratch_dir, "%s", argv[2]);
     tq_session *s = open_planned(argv[1], &common, rules);
-    int rc = tq_session_export(s, TQ_EXPORT_TURBOQUANT, path_of("out"), true, NULL, &err);
+    int rc = tq_session_export(s, TQ_EXPORT_TURBOQUANT, scratch_path("out"), true, NULL, &err);
     if (rc == TQ_OK)
-        write_ours(s, path_of("ours.safetensors"));
+        write_ours(s, scratch_path("ours.safetensors"));
     else
         fprintf(stderr, "%s\n", err.msg);
     tq_session_close(s);

@@ -107,6 +107,7 @@ static void list_tests(bound_test *bound, size_t *count, const char *isa, const 
 /* All tests of one instruction set. */
 static void list_isa(bound_test *bound, size_t *count, const char *isa) {
     list_tests(bound, count, isa, kt_float_tests);
+    list_tests(bound, count, isa, kt_blocks_tests);
     list_tests(bound, count, isa, kt_coding_tests);
     list_tests(bound, count, isa, kt_packed_tests);
     list_tests(bound, count, isa, kt_trellis_tests);

@@ -9,21 +9,13 @@
 #include <cmocka.h>
 
 #include "model/session.h"
+#include "tests/session_fixture.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define OTHER "tests/data/logits/qwen3_5-tied"
 
-static tq_session *open_model(const char *path) {
-    tq_session *s = NULL;
-    tq_err err = {{0}};
-    int rc = tq_session_open(path, &(tq_session_options){.threads = 1}, &s, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
-    return s;
-}
-
-static int open_session(void **state) {
-    *state = open_model(MODEL);
+static int open_sample(void **state) {
+    *state = open_session(MODEL, 1);
     return 0;
 }
 
@@ -267,7 +259,7 @@ static void broken_plans_are_refused(void **state) {
 static void a_plan_is_for_its_model(void **state) {
     tq_err err = {{0}};
     static const char rules[] = "{\"tqexplore_plan\":1,\"rules\":[\"*=4\",\"mlp.*=4+2:64\"]}";
-    tq_session *other = open_model(OTHER);
+    tq_session *other = open_session(OTHER, 1);
     tq_plan *p = tq_plan_new(model_of(state), &err), *back = NULL;
     char *json = NULL;
     assert_int_equal(tq_plan_to_json(p, NULL, &json, &err), TQ_OK);
@@ -293,5 +285,5 @@ int main(void) {
         cmocka_unit_test(broken_plans_are_refused),
         cmocka_unit_test(a_plan_is_for_its_model),
     };
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, open_sample, close_session);
 }

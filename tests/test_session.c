@@ -10,28 +10,19 @@
 #include <cmocka.h>
 
 #include "model/session.h"
+#include "tests/scratch.h"
+#include "tests/session_fixture.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define TEXT "samples/eval.txt"
 
 static const tq_eval_options coarse = {.ctx = 128, .tokens = 512}, fine = {.ctx = 256, .tokens = 1024};
 
-static tq_session *open_session(void) {
-    tq_session *s = NULL;
+static tq_session *open_sample(void) {
+    tq_session *s = open_session(MODEL, 2);
     tq_err err = {{0}};
-    int rc = tq_session_open(MODEL, &(tq_session_options){.threads = 2}, &s, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
-    assert_int_equal(tq_session_load_text(s, TEXT, &err), TQ_OK);
+    check(tq_session_load_text(s, TEXT, &err), &err);
     return s;
-}
-
-static void set_rule(tq_session *s, const char *rule) {
-    tq_err err = {{0}};
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    assert_int_equal(tq_plan_rule(p, rule, NULL, &err), TQ_OK);
-    assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);
-    tq_plan_free(p);
 }
 
 static tq_eval_result evaluate(tq_session *s, const tq_eval_options *o) {
@@ -49,7 +40,7 @@ static void count_call(void *ctx, size_t matrix) {
 }
 
 static void only_what_differs_is_quantized(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     int calls = 0;
     (void)state;
@@ -77,7 +68,7 @@ static void only_what_differs_is_quantized(void **state) {
 /* The memory that is told from the plan is what the packed matrices take. */
 static void memory_is_what_is_held(void **state) {
     static const char *const rules[] = {"*=4", "mlp.*=4+2:32", "3.*=4+4:row", "5.mlp.up_proj=keep"};
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     (void)state;
     const tq_model *m = tq_session_model(s);
@@ -103,11 +94,11 @@ static void memory_is_what_is_held(void **state) {
 /* After changes here and there, both evaluators say what a fresh session says. */
 static void evaluation_goes_on_where_it_was(void **state) {
     static const char *const steps[] = {"*=4", "6.*=4+2", "1.mlp.*=keep", "7.mlp.down_proj=4+4:64", "*=4+4", "*=keep"};
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     (void)state;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         set_rule(s, steps[i]);
-        tq_session *fresh = open_session();
+        tq_session *fresh = open_sample();
         tq_err err = {{0}};
         assert_int_equal(tq_session_set_plan(fresh, tq_session_plan(s), &err), TQ_OK);
         for (int k = 0; k < 2; k++) {
@@ -132,7 +123,7 @@ static void cancel_at_once(void *ctx, double done, double total) {
 }
 
 static void cancelling_leaves_the_rest_stale(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     tq_eval_result r;
     atomic_bool cancel = false;
@@ -145,7 +136,7 @@ static void cancelling_leaves_the_rest_stale(void **state) {
     atomic_store(&cancel, false);
     assert_int_equal(tq_session_eval(s, &coarse, &p, NULL, NULL, &r, &err), TQ_CANCELLED);
     tq_eval_result a = evaluate(s, &coarse);
-    tq_session *fresh = open_session();
+    tq_session *fresh = open_sample();
     set_rule(fresh, "*=4");
     tq_eval_result b = evaluate(fresh, &coarse);
     assert_true(a.kld_mean == b.kld_mean && a.kld_mean > 0);
@@ -154,7 +145,7 @@ static void cancelling_leaves_the_rest_stale(void **state) {
 }
 
 static void figures_go_stale_with_the_plan(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     (void)state;
     assert_null(tq_session_plan_figures(s).eval);
     tq_eval_result r = evaluate(s, &coarse);
@@ -167,7 +158,7 @@ static void figures_go_stale_with_the_plan(void **state) {
 }
 
 static void trying_changes_nothing(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     (void)state;
     double last = 1;
@@ -222,7 +213,7 @@ static char *answer(tq_session *s, const tq_message *messages, size_t n, bool ba
 /* A conversation that goes on in the cache says what one that starts over says; so does one that the other variant
  * was asked in between. */
 static void the_cache_changes_no_answer(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     (void)state;
     tq_message talk[5] = {{"user", "What is 12 + 30?"}, {"assistant", ""}, {"user", "And which is larger, 5 or 9?"}};
     tq_chat_stats st;
@@ -233,7 +224,7 @@ static void the_cache_changes_no_answer(void **state) {
     char *on = answer(s, talk, 3, false, &st);
     char *base = answer(s, talk, 3, true, &st);
     char *over = answer(s, talk, 3, false, &st);
-    tq_session *fresh = open_session();
+    tq_session *fresh = open_sample();
     set_rule(fresh, "*=4+4");
     char *new = answer(fresh, talk, 3, false, &st);
     char *new_base = answer(fresh, talk, 3, true, &st);
@@ -251,7 +242,7 @@ static void the_cache_changes_no_answer(void **state) {
 }
 
 static void an_answer_stops_when_told(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     (void)state;
     tq_message talk = {"user", "What can you do?"};
@@ -278,7 +269,7 @@ static double area(const double *density, double range) {
 
 /* Rotated groups are close to N(0, 1) whatever the weights were; the squares of z sum up to d exactly. */
 static void rotation_makes_weights_normal(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     (void)state;
     for (size_t i = 0; i < tq_model_matrices(tq_session_model(s)); i++) {

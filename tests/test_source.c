@@ -16,32 +16,10 @@
 #include "model/source_internal.h"
 #include "model/tensor_source.h"
 #include "model/tensor_writer.h"
-
-static char scratch[] = "/tmp/tq_test_source_XXXXXX";
-static const char *const scratch_files[] = {"model.safetensors", "model.safetensors.index.json",
-                                            "x.safetensors",     "small",
-                                            "pipe.safetensors",  "huge.safetensors"};
-
-static int make_scratch(void **state) {
-    (void)state;
-    return mkdtemp(scratch) ? 0 : -1;
-}
+#include "tests/scratch.h"
 
 static void path_of(const char *name, char path[128]) {
-    snprintf(path, 128, "%s/%s", scratch, name);
-}
-
-static void remove_file(const char *name) {
-    char path[128];
-    path_of(name, path);
-    unlink(path);
-}
-
-static int remove_scratch(void **state) {
-    (void)state;
-    for (size_t i = 0; i < sizeof scratch_files / sizeof *scratch_files; i++)
-        remove_file(scratch_files[i]);
-    return rmdir(scratch); /* fails when a temporary file was left */
+    snprintf(path, 128, "%s/%s", scratch_dir, name);
 }
 
 static tq_source *open_ok(const char *path) {
@@ -145,7 +123,7 @@ static void refuse(const char *name, const char *mention) {
     char path[128];
     tq_source *s = NULL;
     tq_err err = {""};
-    snprintf(path, sizeof path, "%s%s%s", scratch, *name ? "/" : "", name);
+    snprintf(path, sizeof path, "%s%s%s", scratch_dir, *name ? "/" : "", name);
     double start = tq_now();
     if (tq_source_open(path, &s, &err) != TQ_FAIL) fail_msg("opened, expected a line about: %s", mention);
     assert_true(tq_now() - start < 1.0);
@@ -239,7 +217,7 @@ static void test_refused_large(void **state) {
     header[N] = '\0';
     write_model("huge.safetensors", header, NULL, 0);
     refuse("huge.safetensors", "JSON values"); /* would take gigabytes */
-    remove_file("huge.safetensors");
+    scratch_delete("huge.safetensors");
     free(header);
 }
 
@@ -272,9 +250,9 @@ static void test_refused_index(void **state) {
     }
     write_bytes("model.safetensors.index.json", INDEX("{\"a\":\"x.safetensors\"}"),
                 strlen(INDEX("{\"a\":\"x.safetensors\"}")));
-    tq_source_close(open_ok(scratch));
-    remove_file("model.safetensors.index.json");
-    remove_file("x.safetensors");
+    tq_source_close(open_ok(scratch_dir));
+    scratch_delete("model.safetensors.index.json");
+    scratch_delete("x.safetensors");
     refuse("", "no model here");
     refuse("x.safetensors", "cannot open");
     char pipe_path[128];
@@ -323,7 +301,7 @@ static void test_large(void **state) {
     assert_true(tq_now() - start < 0.1);
     assert_int_equal(tq_source_bytes(s), bytes);
     tq_source_close(s);
-    remove_file("huge.safetensors");
+    scratch_delete("huge.safetensors");
 }
 
 /* The hash tells one changed byte at the begin, middle or end, names, shapes and dtypes apart; not the sharding. */
@@ -367,7 +345,7 @@ static void test_writer(void **state) {
     tq_writer *w = NULL;
     tq_err err;
     path_of("x.safetensors", path);
-    remove_file("x.safetensors");
+    scratch_delete("x.safetensors");
     assert_int_equal(tq_writer_new(path, metadata, &w, &err), TQ_OK);
     assert_int_equal(tq_writer_declare(w, "a.\"odd\"\n", "F32", shape_a, 2, sizeof a, &err), TQ_OK);
     assert_int_equal(tq_writer_declare(w, "b", "U8", shape_b, 1, sizeof b, &err), TQ_OK);
@@ -397,7 +375,7 @@ static void test_writer_fails(void **state) {
     const size_t shape[] = {4};
     path_of("x.safetensors", path);
     write_bytes("x.safetensors", "old", 3);
-    /* too little, too much, and giving up: the old file stays, nothing else is left (remove_scratch sees to that) */
+    /* too little, too much, and giving up: the old file stays, nothing else is left (scratch_remove sees to that) */
     for (int i = 0; i < 3; i++) {
         assert_int_equal(tq_writer_new(path, NULL, &w, &err), TQ_OK);
         assert_int_equal(tq_writer_declare(w, "a", "U8", shape, 1, 4, &err), TQ_OK);
@@ -429,8 +407,8 @@ static void test_files(void **state) {
     free(data);
     assert_int_equal(tq_read_file(path, 2, &data, &n, &err), TQ_FAIL);
     assert_non_null(strstr(err.msg, "at most 2"));
-    assert_int_equal(tq_read_file(scratch, 100, &data, &n, &err), TQ_FAIL);
-    assert_true(tq_free_space(scratch) > 0);
+    assert_int_equal(tq_read_file(scratch_dir, 100, &data, &n, &err), TQ_FAIL);
+    assert_true(tq_free_space(scratch_dir) > 0);
     path_of("not/there/yet", path);
     assert_true(tq_free_space(path) > 0);
     assert_true(tq_free_space("relative/name") > 0);
@@ -443,5 +421,5 @@ int main(void) {
         cmocka_unit_test(test_large),         cmocka_unit_test(test_hash),          cmocka_unit_test(test_writer),
         cmocka_unit_test(test_writer_fails),  cmocka_unit_test(test_files),
     };
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

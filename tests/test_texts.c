@@ -12,6 +12,8 @@
 
 #include "model/compare.h"
 #include "model/questions.h"
+#include "tests/scratch.h"
+#include "tests/session_fixture.h"
 
 #define MODEL "samples/tiny-qwen3.5"
 #define TEXT "samples/eval.txt"
@@ -20,23 +22,12 @@
 
 static const tq_eval_options options = {.ctx = 128, .tokens = 1024};
 
-static tq_session *open_session(void) {
-    tq_session *s = NULL;
+static tq_session *open_sample(void) {
+    tq_session *s = open_session(MODEL, 2);
     tq_err err = {{0}};
-    int rc = tq_session_open(MODEL, &(tq_session_options){.threads = 2}, &s, &err);
-    if (rc == TQ_OK) rc = tq_session_load_text(s, TEXT, &err);
-    if (rc == TQ_OK) rc = tq_session_set_tuning(s, TUNING, NULL, &err);
-    if (rc != TQ_OK) print_error("%s\n", err.msg);
-    assert_int_equal(rc, TQ_OK);
+    check(tq_session_load_text(s, TEXT, &err), &err);
+    check(tq_session_set_tuning(s, TUNING, NULL, &err), &err);
     return s;
-}
-
-static void set_rule(tq_session *s, const char *rule) {
-    tq_err err = {{0}};
-    tq_plan *p = tq_plan_copy(tq_session_plan(s));
-    assert_int_equal(tq_plan_rule(p, rule, NULL, &err), TQ_OK);
-    assert_int_equal(tq_session_set_plan(s, p, &err), TQ_OK);
-    tq_plan_free(p);
 }
 
 static tq_text_figures on_text(tq_session *s, size_t i) {
@@ -94,7 +85,7 @@ static void only_the_tuning_text_improves(void **state) {
 static void columns_are_what_each_text_says_alone(void **state) {
     static const char *const paths[] = {TEXT, OTHER, TUNING};
     static const char *const steps[] = {"*=4", "6.*=4+2", "1.mlp.*=keep"};
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     tq_text_role role;
     (void)state;
@@ -111,7 +102,7 @@ static void columns_are_what_each_text_says_alone(void **state) {
     for (size_t k = 0; k < 3; k++) {
         set_rule(s, steps[k]);
         for (size_t i = 0; i < 3; i++) {
-            tq_session *alone = open_session();
+            tq_session *alone = open_sample();
             assert_int_equal(tq_session_load_text(alone, paths[i], &err), TQ_OK);
             assert_int_equal(tq_session_set_plan(alone, tq_session_plan(s), &err), TQ_OK);
             tq_text_figures f = on_text(s, i), g = on_text(alone, 0);
@@ -135,7 +126,7 @@ static void columns_are_what_each_text_says_alone(void **state) {
 }
 
 static void the_tuning_text_is_told_by_its_bytes(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     tq_text_role role;
     (void)state;
@@ -160,7 +151,7 @@ static void the_tuning_text_is_told_by_its_bytes(void **state) {
 /* --- the worst tokens --- */
 
 static void the_worst_tokens_are_the_highest(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     tq_eval_result r;
     size_t n = 0;
@@ -217,7 +208,7 @@ static void the_interval_is_wilsons(void **state) {
 }
 
 static void questions_are_asked_one_by_one(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     tq_questions *q = NULL;
     size_t right = 0, base = 0, sum = 0;
@@ -246,7 +237,7 @@ static void questions_are_asked_one_by_one(void **state) {
 /* --- the control --- */
 
 static void equal_to_the_base_is_exactly_nothing(void **state) {
-    tq_session *s = open_session();
+    tq_session *s = open_sample();
     tq_err err = {{0}};
     size_t n = 1;
     (void)state;

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <utf8proc.h>
 
 #include "model/tensor_writer.h"
 #include "model/tokenizer.h"
 #include "model/tokenizer_internal.h"
+#include "tests/scratch.h"
 
 #define DATA "tests/data/tokenizers"
 
@@ -244,36 +244,12 @@ static void test_long(void **state) {
 
 /* ---- files that are refused ---- */
 
-static char scratch[] = "/tmp/tq_test_tokenizer_XXXXXX";
-
-static int make_scratch(void **state) {
-    (void)state;
-    return mkdtemp(scratch) ? 0 : -1;
-}
-
-static int remove_scratch(void **state) {
-    (void)state;
-    char path[128];
-    snprintf(path, sizeof path, "%s/tokenizer.json", scratch);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/tokenizer_config.json", scratch);
-    unlink(path);
-    return rmdir(scratch);
-}
-
-static void write_text(const char *name, const char *text, size_t n) {
-    char path[128];
-    tq_err err;
-    snprintf(path, sizeof path, "%s/%s", scratch, name);
-    if (tq_write_file(path, text, n, &err)) fail_msg("%s", err.msg);
-}
-
 static void refuse(const char *json, size_t n, const char *mention) {
     tq_tokenizer *t = NULL;
     tq_err err;
-    write_text("tokenizer.json", json, n);
+    scratch_write("tokenizer.json", json, n);
     double start = tq_now();
-    if (tq_tokenizer_load(scratch, &t, &err) != TQ_FAIL)
+    if (tq_tokenizer_load(scratch_dir, &t, &err) != TQ_FAIL)
         fail_msg("expected a line about %s, but it loads: %.300s", mention, json);
     assert_true(tq_now() - start < 1.0);
     assert_null(t);
@@ -407,9 +383,9 @@ static void test_bombs(void **state) {
             const char *part = parts[k] ? parts[k] : patterns[i];
             assert_true(tq_buffer_add(&json, part, strlen(part)));
         }
-        write_text("tokenizer.json", json.data, json.n);
+        scratch_write("tokenizer.json", json.data, json.n);
         free(json.data);
-        tq_tokenizer *t = load(scratch);
+        tq_tokenizer *t = load(scratch_dir);
         int *ids = NULL;
         size_t n;
         tq_err err = {""};
@@ -434,16 +410,16 @@ static void test_bos_of_config(void **state) {
     static const char json[] = ADDED("{\"id\":4,\"content\":\"<s>\",\"special\":true,\"normalized\":false}");
     static const char bos[] = "{\"add_bos_token\":true,\"bos_token\":{\"content\":\"<s>\"}}";
     static const char wrong[] = "{\"add_bos_token\":true,\"bos_token\":\"<bos>\"}";
-    write_text("tokenizer.json", json, strlen(json));
-    write_text("tokenizer_config.json", bos, strlen(bos));
-    t = load(scratch);
+    scratch_text("tokenizer.json", json);
+    scratch_text("tokenizer_config.json", bos);
+    t = load(scratch_dir);
     assert_int_equal(tq_tokenizer_encode(t, "ab", 2, true, true, &ids, &n, &err), TQ_OK);
     assert_int_equal(n, 3);
     assert_int_equal(ids[0], 4);
     free(ids);
     tq_tokenizer_free(t);
-    write_text("tokenizer_config.json", wrong, strlen(wrong));
-    assert_int_equal(tq_tokenizer_load(scratch, &t, &err), TQ_FAIL);
+    scratch_text("tokenizer_config.json", wrong);
+    assert_int_equal(tq_tokenizer_load(scratch_dir, &t, &err), TQ_FAIL);
     assert_non_null(strstr(err.msg, "bos_token"));
 }
 
@@ -459,5 +435,5 @@ int main(void) {
         cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_bos_of_config),
     };
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -171,21 +171,10 @@ static void panels_have_their_places(void **state) {
 
 /* What the panels look at, as after a while of work. */
 static tq_app *app_with_everything(void) {
-    static tq_options options;
     static tq_turn turns[3];
     static tq_inspected seen;
-    tq_app *a = calloc(1, sizeof *a);
-    assert_non_null(a);
-    a->options = &options;
-    a->model = tq_sample_model();
+    tq_app *a = tq_sample_app();
     snprintf(a->name, sizeof a->name, "a-model-with-a-rather-long-name-for-a-narrow-terminal");
-    assert_true(tq_draft_init(&a->draft, tq_sample_model(), tq_sample_plan(NULL)));
-    assert_true(tq_table_init(&a->table, tq_sample_model()));
-    a->measured = calloc(tq_model_matrices(tq_sample_model()), sizeof *a->measured);
-    a->targets = calloc(tq_model_matrices(tq_sample_model()), sizeof *a->targets);
-    assert_non_null(a->measured);
-    assert_non_null(a->targets);
-    assert_true(tq_tune_init(&a->tune, tq_model_matrices(tq_sample_model())));
     assert_true(tq_draft_push(&a->draft, tq_sample_plan("*down*=4:row"), "0 linear_attn.in_proj_qkv keep → 4"));
     a->measured[5] = (tq_measured){.known = true,
                                    .spec = tq_plan_spec(tq_draft_plan(&a->draft), 5),
@@ -279,16 +268,7 @@ static void every_screen_is_drawn(void **state) {
             assert_true(a->canvas.cells[cols].ch[0] == (a->canvas.ascii ? L'+' : L'┌'));
             assert_true(a->canvas.cells[(rows - 1) * cols - 1].ch[0] == (a->canvas.ascii ? L'+' : L'┘'));
         }
-    a->cache[0] = NULL;
-    tq_tune_free(&a->tune);
-    tq_points_free(&a->points);
-    tq_lineedit_end();
-    tq_draft_free(&a->draft);
-    tq_table_free(&a->table);
-    tq_canvas_free(&a->canvas);
-    free(a->measured);
-    free(a->targets);
-    free(a);
+    tq_sample_app_free(a);
 }
 
 int main(int argc, char **argv) {

@@ -49,33 +49,6 @@ static void a_list_keeps_its_cursor_in_view(void **state) {
 
 /* --- the explorer, without a worker: nothing that is pressed here may reach it --- */
 
-static tq_app *app_new(void) {
-    static tq_options options;
-    tq_app *a = calloc(1, sizeof *a);
-    size_t n = tq_model_matrices(tq_sample_model());
-    assert_non_null(a);
-    a->options = &options;
-    a->model = tq_sample_model();
-    a->talk.answering = SIZE_MAX;
-    a->measured = calloc(n, sizeof *a->measured);
-    a->targets = calloc(n, sizeof *a->targets);
-    assert_true(a->measured && a->targets && tq_tune_init(&a->tune, n));
-    assert_true(tq_draft_init(&a->draft, a->model, tq_sample_plan(NULL)) && tq_table_init(&a->table, a->model));
-    tq_table_show(&a->table, 0);
-    return a;
-}
-
-static void app_free(tq_app *a) {
-    tq_lineedit_end();
-    tq_tune_free(&a->tune);
-    tq_draft_free(&a->draft);
-    tq_table_free(&a->table);
-    tq_canvas_free(&a->canvas);
-    free(a->measured);
-    free(a->targets);
-    free(a);
-}
-
 static const char *said(const tq_app *a) {
     return a->said_count ? a->said[(a->said_count - 1) % TQ_SAID_MAX].text : "";
 }
@@ -87,7 +60,7 @@ static const char *last_line(tq_app *a, int rows, int cols) {
 }
 
 static void pasted_text_is_no_keys(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     tq_app_paste(a, "q4\n8\nsplan\n"); /* in the table: none of it is a key */
     assert_false(a->quit);
@@ -111,11 +84,11 @@ static void pasted_text_is_no_keys(void **state) {
     assert_int_equal(a->overlay, TQ_OVER_HELP);
     assert_string_equal(tq_lineedit_draft(TQ_LINE_CHAT), ">量\n b");
     tq_lineedit_begin(TQ_LINE_CHAT, "");
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 static void what_is_typed_while_it_answers_stays(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     tq_app_key(a, 'c');
     a->talk.answering = 0;
@@ -125,7 +98,7 @@ static void what_is_typed_while_it_answers_stays(void **state) {
     assert_non_null(strstr(said(a), "still answering"));
     assert_string_equal(tq_lineedit_text(), "and then?");
     tq_lineedit_begin(TQ_LINE_CHAT, "");
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 /* Alt and a key, or Escape and the key at once: what is open closes, and the key acts. */
@@ -133,16 +106,16 @@ static void meta_closes_what_is_open(void **state) {
     (void)state;
     for (int o = TQ_OVER_NONE + 1; o < TQ_OVER_COUNT; o++) {
         if (tq_overlay_get((tq_overlay)o)->asks) continue;
-        tq_app *a = app_new();
+        tq_app *a = tq_sample_app();
         a->overlay = (tq_overlay)o;
         tq_app_key(a, TQ_KEY_META + '?');
         assert_int_equal(a->overlay, TQ_OVER_HELP);
-        app_free(a);
+        tq_sample_app_free(a);
     }
 }
 
 static void quitting_says_what_it_stops(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     a->status.job = TQ_JOB_EXPORT;
     tq_app_key(a, 'q');
@@ -160,11 +133,11 @@ static void quitting_says_what_it_stops(void **state) {
     a->status.asked = TQ_JOB_NONE;
     tq_app_key(a, 'q'); /* an evaluation is not missed */
     assert_true(a->quit);
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 static void refused_formats_ask_for_no_path(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     tq_app_key(a, 'e');
     tq_app_key(a, 'g'); /* GGUF: not of this architecture */
@@ -173,13 +146,13 @@ static void refused_formats_ask_for_no_path(void **state) {
     assert_non_null(strstr(said(a), "not exported as gguf"));
     tq_app_key(a, 't');
     assert_true(tq_lineedit_active(TQ_LINE_PATH));
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 /* The last line names keys of what is open, and no others; what was said has as many lines as it takes. */
 static void the_last_line_is_of_what_is_open(void **state) {
     (void)state;
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     assert_non_null(strstr(last_line(a, 50, 160), "4 5 6 8 bits"));
     for (int o = TQ_OVER_NONE + 1; o < TQ_OVER_COUNT; o++)
         for (int cols = 60; cols <= 160; cols += 20) {
@@ -200,13 +173,13 @@ static void the_last_line_is_of_what_is_open(void **state) {
            "a reason that is longer than the line of a narrow terminal, so that it takes two lines");
     assert_non_null(strstr(last_line(a, 20, 60), "it takes two lines"));
     assert_non_null(strstr(tq_sample_row(&a->canvas, 18), "! a reason"));
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 /* What has a bar key and text is named on a screen that is wide enough: in the last line or in the frame of the costs.
  */
 static void keys_are_named(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     size_t n;
     const tq_action *actions = tq_actions(&n);
     (void)state;
@@ -219,12 +192,12 @@ static void keys_are_named(void **state) {
         found |= strstr(tq_sample_row(&a->canvas, a->layout.cost.y - 1), hint) != NULL;
         if (!found) fail_msg("'%s' is named nowhere", hint);
     }
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 /* Untouched rows have nothing to save: the most sensitive come first. Then as the model has them. */
 static void rows_are_sorted_by_what_they_cost(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     tq_app_key(a, 'S');
     assert_null(a->table.order);
@@ -239,7 +212,7 @@ static void rows_are_sorted_by_what_they_cost(void **state) {
     assert_int_equal(tq_table_matrix(&a->table), 7);
     tq_tune_sort(a);
     assert_null(a->table.order);
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 int main(void) {

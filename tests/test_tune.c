@@ -16,6 +16,7 @@
 #include "model/session.h"
 #include "model/tensor_writer.h"
 #include "tests/logits_fixture.h"
+#include "tests/session_fixture.h"
 
 #define CTX 32
 #define TOKENS 384
@@ -469,9 +470,8 @@ static void sizes_are_read(void **state) {
 /* --- the session --- */
 
 static tq_session *open_sample(void) {
-    tq_session *s = NULL;
+    tq_session *s = open_session(LOGITS_SAMPLE, 2);
     tq_err err = {{0}};
-    assert_int_equal(tq_session_open(LOGITS_SAMPLE, &(tq_session_options){.threads = 2}, &s, &err), TQ_OK);
     assert_int_equal(tq_session_load_text(s, "samples/eval.txt", &err), TQ_OK);
     return s;
 }

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "tui/tune.h"
+
 #define MODEL "samples/tiny-qwen3.5"
 
 static tq_session *session;
@@ -40,6 +42,34 @@ tq_plan *tq_sample_plan(const char *rule) {
     assert_non_null(p);
     if (rule) assert_int_equal(tq_plan_rule(p, rule, NULL, &err), TQ_OK);
     return p;
+}
+
+tq_app *tq_sample_app(void) {
+    static tq_options options;
+    tq_app *a = calloc(1, sizeof *a);
+    size_t n = tq_model_matrices(tq_sample_model());
+    assert_non_null(a);
+    a->options = &options;
+    a->model = tq_sample_model();
+    a->talk.answering = SIZE_MAX;
+    a->measured = calloc(n, sizeof *a->measured);
+    a->targets = calloc(n, sizeof *a->targets);
+    assert_true(a->measured && a->targets && tq_tune_init(&a->tune, n));
+    assert_true(tq_draft_init(&a->draft, a->model, tq_sample_plan(NULL)) && tq_table_init(&a->table, a->model));
+    tq_table_show(&a->table, 0);
+    return a;
+}
+
+void tq_sample_app_free(tq_app *a) {
+    tq_lineedit_end();
+    tq_tune_free(&a->tune);
+    tq_points_free(&a->points);
+    tq_draft_free(&a->draft);
+    tq_table_free(&a->table);
+    tq_canvas_free(&a->canvas);
+    free(a->measured);
+    free(a->targets);
+    free(a);
 }
 
 /* Row y as UTF-8, without the blanks at its end. */

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#define MOST 9e15 /* whole numbers that a double has exactly */
-
 /* --- members --- */
 
 bool tq_put_text(cJSON *o, const char *name, const char *text) {
@@ -38,42 +36,32 @@ bool tq_put_flags(cJSON *o, const char *name, const bool *flags, size_t n) {
     return list != NULL;
 }
 
-static const cJSON *member(const cJSON *o, const char *name) {
-    return cJSON_IsObject(o) ? cJSON_GetObjectItemCaseSensitive(o, name) : NULL;
-}
-
 static bool whole(const cJSON *item, size_t most, size_t *out) {
-    if (!cJSON_IsNumber(item)) return false;
-    double v = item->valuedouble;
-    if (!(v >= 0 && v <= MOST && v == floor(v)) || v > (double)most) return false;
-    *out = (size_t)v;
+    size_t n;
+    if (!tq_json_size(item, &n) || n > most) return false;
+    *out = n;
     return true;
 }
 
 bool tq_take_whole(const cJSON *o, const char *name, size_t most, size_t *out) {
-    return whole(member(o, name), most, out);
+    return whole(tq_json_get(o, name), most, out);
 }
 
 bool tq_take_number(const cJSON *o, const char *name, double *out) {
-    const cJSON *item = member(o, name);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, name);
     if (!cJSON_IsNumber(item) && !cJSON_IsNull(item)) return false;
     *out = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     return true;
 }
 
 bool tq_take_bool(const cJSON *o, const char *name, bool *out) {
-    const cJSON *item = member(o, name);
+    const cJSON *item = tq_json_get(o, name);
     if (cJSON_IsBool(item)) *out = cJSON_IsTrue(item);
     return cJSON_IsBool(item);
 }
 
-const char *tq_take_string(const cJSON *o, const char *name) {
-    const cJSON *item = member(o, name);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
-}
-
 bool tq_take_flags(const cJSON *o, const char *name, bool *flags, size_t n) {
-    const cJSON *list = member(o, name);
+    const cJSON *list = tq_json_get(o, name);
     memset(flags, 0, n * sizeof *flags);
     if (!cJSON_IsArray(list)) return false;
     for (const cJSON *item = list->child; item; item = item->next) {
@@ -146,8 +134,8 @@ cJSON *tq_plan_pack(const tq_plan *p) {
 }
 
 static bool take_common(const cJSON *o, tq_common *c) {
-    const char *residual = tq_take_string(o, "residual"), *rotation = tq_take_string(o, "rotation"),
-               *calibrate = tq_take_string(o, "calibrate");
+    const char *residual = tq_json_text(o, "residual"), *rotation = tq_json_text(o, "rotation"),
+               *calibrate = tq_json_text(o, "calibrate");
     size_t seed, states;
     if (!residual || !rotation || !calibrate || !tq_take_whole(o, "seed", TQ_SEED_MAX, &seed) ||
         !tq_take_whole(o, "states", 256, &states))
@@ -160,7 +148,7 @@ static bool take_common(const cJSON *o, tq_common *c) {
 
 tq_plan *tq_plan_unpack(const tq_model *m, const cJSON *o) {
     tq_err err;
-    const char *choices = tq_take_string(o, "choices");
+    const char *choices = tq_json_text(o, "choices");
     tq_plan *p = choices ? tq_plan_new(m, &err) : NULL;
     if (!p) return NULL;
     tq_common c = tq_plan_common(p);
@@ -222,7 +210,7 @@ static bool add(cJSON *o, const char *name, cJSON *item) {
 }
 
 static bool take_text(const cJSON *o, const char *name, char *out, size_t size) {
-    const char *text = tq_take_string(o, name);
+    const char *text = tq_json_text(o, name);
     if (!text || strlen(text) >= size) return false;
     (void)snprintf(out, size, "%s", text);
     return true;
@@ -236,7 +224,7 @@ static bool put_score(cJSON *o, tq_score s) {
 }
 
 static bool take_score(const cJSON *o, tq_score *s) {
-    const cJSON *score = member(o, "score");
+    const cJSON *score = tq_json_get(o, "score");
     return !score || (tq_take_whole(score, "of", SIZE_MAX, &s->of) && tq_take_whole(score, "right", s->of, &s->right));
 }
 
@@ -250,14 +238,14 @@ cJSON *tq_state_pack(const tq_state *s, uint64_t base) {
 
 bool tq_state_unpack(const tq_model *m, const cJSON *o, tq_state *s) {
     *s = (tq_state){0};
-    const cJSON *eval = member(o, "eval");
+    const cJSON *eval = tq_json_get(o, "eval");
     if (!take_text(o, "what", s->what, sizeof s->what)) return false;
     if (eval && !tq_eval_unpack(eval, &s->eval)) return false;
     s->eval_known = eval != NULL;
     size_t parent = 0;
     if (!take_score(o, &s->score) || !tq_take_whole(o, "parent", SIZE_MAX, &parent)) return false;
     s->parent = parent;
-    s->plan = tq_plan_unpack(m, member(o, "plan"));
+    s->plan = tq_plan_unpack(m, tq_json_get(o, "plan"));
     return s->plan != NULL;
 }
 
@@ -285,11 +273,11 @@ static bool take_texts(const cJSON *list, tq_point *p) {
 bool tq_point_unpack(const tq_model *m, const cJSON *o, tq_point *p) {
     *p = (tq_point){0};
     if (!take_text(o, "name", p->name, sizeof p->name) || !tq_take_bool(o, "named", &p->named) ||
-        !tq_take_number(o, "seconds", &p->seconds) || !tq_eval_unpack(member(o, "eval"), &p->eval) ||
-        !take_score(o, &p->score) || !take_texts(member(o, "texts"), p))
+        !tq_take_number(o, "seconds", &p->seconds) || !tq_eval_unpack(tq_json_get(o, "eval"), &p->eval) ||
+        !take_score(o, &p->score) || !take_texts(tq_json_get(o, "texts"), p))
         return false;
     if (!(p->seconds >= 0 && p->seconds < 1e9)) return false;
-    p->plan = tq_plan_unpack(m, member(o, "plan"));
+    p->plan = tq_plan_unpack(m, tq_json_get(o, "plan"));
     return p->plan != NULL;
 }
 
@@ -305,7 +293,7 @@ cJSON *tq_turn_pack(const tq_turn *t) {
 bool tq_turn_unpack(const cJSON *o, tq_turn *t) {
     *t = (tq_turn){0};
     size_t speakers;
-    const char *text = tq_take_string(o, "text");
+    const char *text = tq_json_text(o, "text");
     if (!text || !tq_take_whole(o, "speakers", TQ_BOTH, &speakers) || speakers == 0 ||
         !tq_take_bool(o, "answer", &t->answer) || !tq_take_bool(o, "ended", &t->ended) ||
         !tq_take_bool(o, "stopped", &t->stopped) || !tq_take_whole(o, "tokens", SIZE_MAX, &t->stats.tokens) ||

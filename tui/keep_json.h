@@ -5,6 +5,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "model/json.h"
 #include "tui/app_internal.h"
 #include "tui/json_out.h"
 
@@ -14,11 +15,10 @@ bool tq_put_bool(cJSON *o, const char *name, bool v);
 /* The indices of what is true of flags [n]. */
 bool tq_put_flags(cJSON *o, const char *name, const bool *flags, size_t n);
 
-/* Members of what was read, NULL included; false: absent, or of another kind. */
+/* Members of what was read, NULL included, beside those of model/json.h; false: absent, or of another kind. */
 bool tq_take_whole(const cJSON *o, const char *name, size_t most, size_t *out);
 bool tq_take_number(const cJSON *o, const char *name, double *out); /* null is NaN */
 bool tq_take_bool(const cJSON *o, const char *name, bool *out);
-const char *tq_take_string(const cJSON *o, const char *name);
 bool tq_take_flags(const cJSON *o, const char *name, bool *flags, size_t n);
 
 cJSON *tq_plan_pack(const tq_plan *p); /* NULL: memory is short */

@@ -54,7 +54,7 @@ static void put_view(tq_app *a, const cJSON *o) {
     tq_table *t = &a->table;
     size_t matrix = SIZE_MAX, top = 0, focus = 0;
     bool block = false, sorted = false, by_own = false;
-    (void)tq_table_filter(t, tq_take_string(o, "filter"));
+    (void)tq_table_filter(t, tq_json_text(o, "filter"));
     (void)tq_take_flags(o, "marked", t->marked, tq_model_matrices(a->model));
     (void)tq_take_whole(o, "matrix", SIZE_MAX, &matrix);
     (void)tq_take_bool(o, "block", &block);
@@ -105,9 +105,9 @@ static void put_talk(tq_app *a, tq_resumed *r, const tq_records *f) {
     (void)tq_take_whole(o, "speakers", TQ_BOTH, &n);
     a->talk.speakers = (tq_speaker)n;
     bool chatting = tq_lineedit_active(TQ_LINE_CHAT);
-    tq_lineedit_begin(TQ_LINE_CHAT, tq_take_string(o, "draft"));
+    tq_lineedit_begin(TQ_LINE_CHAT, tq_json_text(o, "draft"));
     if (!chatting) tq_lineedit_end();
-    const char *text = tq_take_string(prompt, "text");
+    const char *text = tq_json_text(prompt, "text");
     if (text && tq_take_whole(prompt, "kind", TQ_LINE_COUNT - 1, &n) && n != TQ_LINE_PATH && n != TQ_LINE_CHAT)
         tq_lineedit_begin((tq_line)n, text);
 }
@@ -131,8 +131,8 @@ static void put_text(tq_app *a, const cJSON *o) {
         a->eval.score_half = eval.score_half;
         tq_worker_want_eval(a->worker, eval.ctx, eval.tokens, eval.score_half);
     }
-    snprintf(a->keep.text_hash, sizeof a->keep.text_hash, "%s", tq_take_string(o, "hash"));
-    snprintf(a->keep.text_wanted, sizeof a->keep.text_wanted, "%s", tq_take_string(o, "path"));
+    snprintf(a->keep.text_hash, sizeof a->keep.text_hash, "%s", tq_json_text(o, "hash"));
+    snprintf(a->keep.text_wanted, sizeof a->keep.text_wanted, "%s", tq_json_text(o, "path"));
     a->keep.text_step = TEXT_FIRST;
     tq_resume_text(a, NULL);
 }
@@ -156,7 +156,7 @@ void tq_resume_text(tq_app *a, const tq_event *e) {
 static void put_other_texts(tq_app *a, const cJSON *list) {
     for (const cJSON *x = list ? list->child : NULL; x; x = x->next) {
         a->keep.texts_due++;
-        tq_worker_add_text(a->worker, tq_take_string(x, "path"));
+        tq_worker_add_text(a->worker, tq_json_text(x, "path"));
     }
 }
 
@@ -164,9 +164,9 @@ static void put_other_texts(tq_app *a, const cJSON *list) {
 static void put_questions(tq_app *a, const cJSON *o) {
     tq_keep *k = &a->keep;
     if (!o) return;
-    snprintf(k->questions_hash, sizeof k->questions_hash, "%s", tq_take_string(o, "hash"));
+    snprintf(k->questions_hash, sizeof k->questions_hash, "%s", tq_json_text(o, "hash"));
     k->questions_step = a->options->questions ? TEXT_FIRST : TEXT_ASKED;
-    if (k->questions_step == TEXT_ASKED) tq_worker_questions(a->worker, tq_take_string(o, "path"));
+    if (k->questions_step == TEXT_ASKED) tq_worker_questions(a->worker, tq_json_text(o, "path"));
     tq_resume_questions(a, NULL);
 }
 
@@ -205,7 +205,7 @@ static void put_back(tq_app *a, const tq_records *f, tq_resumed *r) {
     put_states(a, r);
     put_points(a, r);
     put_history(a, tq_records_get(f, "history"));
-    snprintf(a->plan_path, sizeof a->plan_path, "%s", tq_take_string(tq_records_get(f, "plan"), "path"));
+    snprintf(a->plan_path, sizeof a->plan_path, "%s", tq_json_text(tq_records_get(f, "plan"), "path"));
     put_view(a, tq_records_get(f, "view"));
     put_tune(a, tq_records_get(f, "tune"));
     put_talk(a, r, f);

@@ -77,7 +77,7 @@ static bool read_many(const tq_app *a, const tq_records *f, tq_resumed *r, const
 
 static bool read_plan(const tq_app *a, const tq_records *f, tq_resumed *r) {
     const cJSON *o = tq_records_get(f, "plan");
-    const char *path = tq_take_string(o, "path");
+    const char *path = tq_json_text(o, "path");
     size_t now;
     if (!path || strlen(path) >= sizeof a->plan_path || !tq_take_whole(o, "now", SIZE_MAX, &now)) return false;
     r->saved = tq_plan_unpack(a->model, cJSON_GetObjectItemCaseSensitive(o, "saved"));
@@ -90,7 +90,7 @@ static bool read_plan(const tq_app *a, const tq_records *f, tq_resumed *r) {
 static bool check_view(tq_app *a, const cJSON *o) {
     size_t n, matrices = tq_model_matrices(a->model), blocks = tq_model_config(a->model)->blocks + 1;
     bool flag, *flags = calloc(matrices + blocks + 1, sizeof *flags);
-    const char *filter = tq_take_string(o, "filter");
+    const char *filter = tq_json_text(o, "filter");
     bool ok = flags && filter && strlen(filter) < sizeof a->table.filter &&
               tq_take_flags(o, "marked", flags, matrices) && tq_take_flags(o, "folded", flags, blocks) &&
               tq_take_bool(o, "sorted", &flag) && tq_take_bool(o, "inspect", &flag) &&
@@ -120,14 +120,14 @@ static bool check_tune(const tq_app *a, const cJSON *o) {
 }
 
 bool tq_take_text_settings(const cJSON *o, tq_eval_options *eval) {
-    const char *path = tq_take_string(o, "path"), *hash = tq_take_string(o, "hash");
+    const char *path = tq_json_text(o, "path"), *hash = tq_json_text(o, "hash");
     return path && hash && strlen(hash) == 16 && tq_take_whole(o, "ctx", 1U << 24, &eval->ctx) && eval->ctx >= 4 &&
            tq_take_whole(o, "tokens", 1U << 30, &eval->tokens) && tq_take_bool(o, "score_half", &eval->score_half);
 }
 
 static bool check_talk(const cJSON *o) {
     size_t speakers;
-    return tq_take_whole(o, "speakers", TQ_BOTH, &speakers) && speakers > 0 && tq_take_string(o, "draft");
+    return tq_take_whole(o, "speakers", TQ_BOTH, &speakers) && speakers > 0 && tq_json_text(o, "draft");
 }
 
 static bool check_history(const cJSON *list) {
@@ -140,13 +140,13 @@ static bool check_history(const cJSON *list) {
 static bool check_texts(const cJSON *list) {
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) >= TQ_TEXTS_MAX) return false;
     for (const cJSON *x = list->child; x; x = x->next)
-        if (!tq_take_string(x, "path")) return false;
+        if (!tq_json_text(x, "path")) return false;
     return true;
 }
 
 static bool check_questions(const cJSON *o) {
-    const char *hash = tq_take_string(o, "hash");
-    return hash && (strlen(hash) == 16 || !*hash) && tq_take_string(o, "path");
+    const char *hash = tq_json_text(o, "hash");
+    return hash && (strlen(hash) == 16 || !*hash) && tq_json_text(o, "path");
 }
 
 /* What has to be there, and what may be. */
@@ -166,7 +166,7 @@ static const char *bad_record(tq_app *a, const tq_records *f) {
 
 static int check_header(const tq_app *a, const char *path, const tq_records *f, tq_err *err) {
     const cJSON *o = tq_records_get(f, TQ_KEEP_HEADER);
-    const char *model = tq_take_string(o, "model"), *hash = tq_take_string(o, "hash");
+    const char *model = tq_json_text(o, "model"), *hash = tq_json_text(o, "hash");
     const tq_source *source = tq_model_source(a->model);
     char now[17];
     size_t format, matrices;
