@@ -57,6 +57,7 @@ AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx5
 $(BUILD)/kernels/avx2.o $(BUILD)/kernels/avx2_%.o: ISA = $(AVX2)
 $(BUILD)/kernels/avx_vnni_%.o: ISA = $(AVX2) -mavxvnni
 $(BUILD)/kernels/avx512.o $(BUILD)/kernels/avx512_%.o: ISA = $(AVX512)
+$(BUILD)/kernels/amx_%.o: ISA = -mamx-tile -mamx-bf16
 endif
 ifeq ($(ARCH),aarch64)
 $(BUILD)/kernels/neon_dotprod.o: ISA = -march=armv8.2-a+dotprod
@@ -184,7 +185,7 @@ lint:
 	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -I. \
 	    --suppress=missingIncludeSystem $(FOLDERS)
-	printf '%s\n' $(filter-out kernels/avx% kernels/neon%,$(SRC)) | \
+	printf '%s\n' $(filter-out kernels/amx% kernels/avx% kernels/neon%,$(SRC)) | \
 	    xargs -P $$(nproc) -I FILE clang-tidy --quiet FILE -- $(TQ_CFLAGS)
 
 # README's picture: works a little on the sample model in a terminal, and draws what that shows.

@@ -3,6 +3,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 typedef struct cpuid_regs {
     unsigned eax, ebx, ecx, edx;
@@ -25,12 +29,25 @@ static int has_all(unsigned reg, unsigned bits) {
     return (reg & bits) == bits;
 }
 
+/* The 8 KiB of a thread's tiles are saved only in a process that asked for it; granted to all its threads, or refused
+ * when the alternate signal stack of one is too small (Linux, Documentation/arch/x86/xstate.rst). Numbers as in the
+ * kernel's asm/prctl.h. */
+static int tiles_granted(void) {
+#if defined(__linux__)
+    const long req_xcomp_perm = 0x1023, xtiledata = 18;
+    return syscall(SYS_arch_prctl, req_xcomp_perm, xtiledata) == 0;
+#else
+    return 0;
+#endif
+}
+
 unsigned tq_cpu_bundles(void) {
     cpuid_regs one = cpuid(1, 0), seven = cpuid(7, 0), seven_one = {0, 0, 0, 0};
     const unsigned fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29, avx2 = 1u << 5;
     const unsigned avx512_ebx = 1u << 16 /* F */ | 1u << 17 /* DQ */ | 1u << 30 /* BW */ | 1u << 31 /* VL */;
     const unsigned avx512_ecx = 1u << 1 /* VBMI */ | 1u << 11 /* VNNI */, avx512_bf16 = 1u << 5, avx_vnni = 1u << 4;
-    const uint64_t ymm_state = 0x6, zmm_state = 0xe6;
+    const unsigned amx_edx = 1u << 22 /* BF16 */ | 1u << 24 /* TILE */;
+    const uint64_t ymm_state = 0x6, zmm_state = 0xe6, tile_state = 0x60000;
     unsigned bundles = 0;
 
     if (!has_all(one.ecx, fma | osxsave | avx | f16c) || !has_all(seven.ebx, avx2)) return 0;
@@ -42,6 +59,9 @@ unsigned tq_cpu_bundles(void) {
     if ((xcr0 & zmm_state) == zmm_state && has_all(seven.ebx, avx512_ebx) && has_all(seven.ecx, avx512_ecx) &&
         has_all(seven_one.eax, avx512_bf16))
         bundles |= TQ_CPU_AVX512;
+    if ((bundles & TQ_CPU_AVX512) && has_all(seven.edx, amx_edx) && (xcr0 & tile_state) == tile_state &&
+        tiles_granted())
+        bundles |= TQ_CPU_AMX;
     return bundles;
 }
 

@@ -12,7 +12,8 @@ enum {
     TQ_CPU_AVX512 = 4,
     TQ_CPU_NEON = 8,
     TQ_CPU_NEON_DOTPROD = 16,
-    TQ_CPU_NEON_I8MM = 32
+    TQ_CPU_NEON_I8MM = 32,
+    TQ_CPU_AMX = 64
 };
 
 /* The bundles that both the CPU and the operating system support (cpu.c). */
@@ -43,6 +44,7 @@ void tq_kernels_fill_avx512_fit(tq_kernels *k);
 void tq_kernels_fill_avx512_matvec(tq_kernels *k);
 void tq_kernels_fill_avx512_trellis(tq_kernels *k);
 void tq_kernels_fill_avx512_gemm(tq_kernels *k);
+void tq_kernels_fill_amx(tq_kernels *k);
 void tq_kernels_fill_neon(tq_kernels *k);
 void tq_kernels_fill_neon_blocks(tq_kernels *k);
 void tq_kernels_fill_neon_coding(tq_kernels *k);

@@ -4,7 +4,7 @@
 
 #include "kernels/internal.h"
 
-enum { TABLES_MAX = 4 };
+enum { TABLES_MAX = 5 };
 
 static tq_kernels tables[TABLES_MAX]; /* worst first; each starts as a copy of the one before it */
 static size_t tables_count;
@@ -27,6 +27,7 @@ static void make_tables(void) {
     if (bundles & TQ_CPU_AVX2) add_table("avx2", tq_kernels_fill_avx2);
     if (bundles & TQ_CPU_AVX_VNNI) add_table("avx-vnni", tq_kernels_fill_avx_vnni);
     if (bundles & TQ_CPU_AVX512) add_table("avx512", tq_kernels_fill_avx512);
+    if (bundles & TQ_CPU_AMX) add_table("amx", tq_kernels_fill_amx);
 #elif defined(__aarch64__)
     if (bundles & TQ_CPU_NEON) add_table("neon", tq_kernels_fill_neon);
     if (bundles & TQ_CPU_NEON_DOTPROD) add_table("neon-dotprod", tq_kernels_fill_neon_dotprod);

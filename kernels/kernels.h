@@ -198,7 +198,7 @@ enum { TQ_BLOCK_LAYOUTS(TQ_BLOCK_SIZES) };
 #undef TQ_BLOCK_SIZES
 
 typedef struct tq_kernels {
-    const char *name; /* "scalar", "avx2", "avx-vnni", "avx512", "neon", "neon-dotprod", "neon-i8mm" */
+    const char *name; /* "scalar", "avx2", "avx-vnni", "avx512", "amx", "neon", "neon-dotprod", "neon-i8mm" */
 
     /* Conversions of n values; rounding is to nearest even, NaN stays NaN. */
     void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);

@@ -249,6 +249,14 @@ static void do_matvec_t_f32(bench *b) {
     b->k->matvec_t_f32(b->y, b->large, b->logits[1], b->large_bytes / 4 / 256, 256);
 }
 
+enum { GEMM_ROWS = 64, GEMM_COLS = 1024, GEMM_INPUTS = 512 };
+
+static void do_gemm_bf16(bench *b) {
+    const uint16_t *w = b->large, *x = w + (size_t)GEMM_ROWS * GEMM_COLS;
+    b->k->gemm_bf16(b->logits[1], GEMM_ROWS, w, (size_t)2 * GEMM_ROWS, GEMM_ROWS, x, GEMM_COLS, GEMM_INPUTS,
+                    GEMM_COLS / 2, 0);
+}
+
 static void bench_table(bench *b) {
     printf("%s\n", b->k->name);
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
@@ -269,6 +277,8 @@ static void bench_table(bench *b) {
     printf("  matvec_f16       %8.2f GB/s\n", bytes / best_time(b, do_matvec_f16, 0.6) * 1e-9);
     printf("  matvec_f32       %8.2f GB/s\n", bytes / best_time(b, do_matvec_f32, 0.6) * 1e-9);
     printf("  matvec_t_f32     %8.2f GB/s\n", bytes / best_time(b, do_matvec_t_f32, 0.6) * 1e-9);
+    printf("  gemm_bf16        %8.1f G products/s\n",
+           (double)GEMM_ROWS * GEMM_COLS * GEMM_INPUTS / best_time(b, do_gemm_bf16, 0.3) * 1e-9);
     for (size_t group_blocks = 1; group_blocks <= 4; group_blocks *= 4) {
         bench_packed(b, 4, 0, 0, group_blocks);
         bench_packed(b, 4, 0, 16, group_blocks);

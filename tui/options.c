@@ -193,8 +193,8 @@ static bool take_threads(tq_options *o, const char *v) {
     return true;
 }
 static bool take_cpu(tq_options *o, const char *v) {
-    static const char *const names[] = {"auto",   "scalar", "avx2",         "avx-vnni",
-                                        "avx512", "neon",   "neon-dotprod", "neon-i8mm"};
+    static const char *const names[] = {"auto", "scalar", "avx2",         "avx-vnni", "avx512",
+                                        "amx",  "neon",   "neon-dotprod", "neon-i8mm"};
     o->cpu = v;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(v, names[i]) == 0) return true;
@@ -348,8 +348,8 @@ const tq_option tq_option_table[] = {
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu,
-     "kernels: scalar, avx2, avx-vnni, avx512, neon (default: the best there is)",
-     "auto, scalar, avx2, avx-vnni, avx512, neon, neon-dotprod or neon-i8mm"},
+     "kernels: scalar, avx2, avx-vnni, avx512, amx, neon (default: the best there is)",
+     "auto, scalar, avx2, avx-vnni, avx512, amx, neon, neon-dotprod or neon-i8mm"},
     {"memory", "BYTES", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_memory,
      "plan for a machine with so much (default: this one's); a model larger\nthan half of it is streamed",
      "a size such as 8GiB"},
