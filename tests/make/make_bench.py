@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The measured table of kernels/README.md: `tqexplore bench` on a model of random weights, written between two markers.
+"""The measured tables of kernels/README.md: `tqexplore bench` on a model of random weights, written between two markers.
+There is a section for each machine that was measured; the one of this machine is written anew, or added.
 
     tests/make/make_bench.py PROGRAM README [--rounds N] [--shape H,F,B,A,K,V] [--cpu NAME ...]
 
@@ -100,6 +101,14 @@ def evaluation_line(r):
             f"block {last:.2f} of that.")
 
 
+def with_section(measured, heading, text):
+    """The sections of all machines, of which one is new."""
+    sections = [("### " + s).split("\n", 1) for s in ("\n" + measured).split("\n### ")[1:]]
+    bodies = {name: body.strip("\n") for name, body in sections}
+    bodies[heading] = text.strip("\n")
+    return "\n".join(f"{name}\n\n{body}\n" for name, body in bodies.items())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
@@ -113,8 +122,9 @@ def main():
     if not args.cpu and runs[0]["cpu"] == "avx512":
         runs += [run(args.program, args.shape, args.rounds, cpu) for cpu in ("avx-vnni", "avx2")]
     first = runs[0]
-    text = [f"Measured on {datetime.date.today().isoformat()}: {first['machine']}, {first['threads']:.0f} threads; a Llama of "
-            f"{first['model']['weights'] / 1e6:.0f} M random weights (`--shape {args.shape}`); encoding with groups of 128. "
+    heading = f"### {first['machine']}, {first['threads']:.0f} threads"
+    text = [f"Measured on {datetime.date.today().isoformat()}: a Llama of {first['model']['weights'] / 1e6:.0f} M random "
+            f"weights (`--shape {args.shape}`); encoding with groups of 128. "
             f"Medians of {first['rounds']:.0f} rounds, in each of which everything is measured in turn; when it began the "
             f"load average was {load:.1f}. Shares of what memory gives are of the readings before and after some 40 ms of "
             f"decoding, medians of as many stretches as stand beside them; those are left out whose two readings differ "
@@ -127,9 +137,9 @@ def main():
     if BEGIN not in readme or END not in readme:
         sys.exit(f"{args.readme}: the markers {BEGIN.strip()} and {END.strip()} are missing")
     head, rest = readme.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
+    measured, tail = rest.split(END, 1)
     with open(args.readme, "w", encoding="utf-8") as out:
-        out.write(head + BEGIN + "\n".join(text) + "\n" + END + tail)
+        out.write(head + BEGIN + with_section(measured, heading, "\n".join(text)) + END + tail)
 
 
 if __name__ == "__main__":
