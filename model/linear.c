@@ -36,7 +36,7 @@ typedef struct linear_run {
     const float *x;
     size_t n;
     bool vector;                      /* one input, by matrix-vector products */
-    bool half;                        /* inputs as bf16, for all jobs whose weights allow it */
+    bool half;                        /* inputs and weights as bf16 */
     size_t first[TQ_LINEAR_JOBS + 1]; /* the first task of each job */
     tq_rotated *rotated;              /* the slot that a task fills */
 } linear_run;
@@ -56,11 +56,6 @@ static size_t panel_rows(size_t rows, size_t cols) {
     return want < fit ? want : fit;
 }
 
-/* Packed matrices go as bf16 whatever they are; stored ones when they are bf16 themselves. */
-static bool takes_half(const linear_run *run, const tq_linear_job *job) {
-    return run->half && (job->q || (job->w->dtype == TQ_BF16 && tq_matrix_is_flat(job->w)));
-}
-
 static size_t vector_rows(const tq_linear_job *job) {
     size_t bytes = job->q ? tq_qmatrix_bytes(job->q) : tq_matrix_bytes(job->w);
     size_t fit = VECTOR_BYTES / (bytes / job->w->rows + 1) / TQ_TILE_ROWS * TQ_TILE_ROWS;
@@ -71,7 +66,7 @@ static size_t vector_rows(const tq_linear_job *job) {
 
 static size_t task_rows(const linear_run *run, const tq_linear_job *job) {
     if (run->vector) return vector_rows(job);
-    return takes_half(run, job) ? HALF_ROWS : panel_rows(job->w->rows, job->w->cols);
+    return run->half ? HALF_ROWS : panel_rows(job->w->rows, job->w->cols);
 }
 
 /* Inputs as bf16: [n, ld], zeros past their columns. */
@@ -160,7 +155,7 @@ static int prepare_inputs(linear_run *run, tq_err *err) {
         f->rotated[i].rotation = NULL;
     for (size_t j = 0; j < run->count; j++) {
         const tq_linear_job *job = &run->jobs[j];
-        stored = stored || (!job->q && takes_half(run, job));
+        stored = stored || (!job->q && run->half);
         for (size_t s = 0; job->q && s < tq_qmatrix_stages(job->q); s++) {
             const tq_rotation *r = tq_qmatrix_rotation(job->q, s);
             int rc = slot_of(f, r) ? TQ_OK : rotate_for(run, &f->rotated[used++], r, err);
@@ -327,6 +322,14 @@ static void multiply_floats(const linear_run *run, const piece *p) {
     }
 }
 
+/* The same rows as bf16, in the file itself or rounded into `room`: [rows, 3 * cols / 2] floats. */
+static const uint16_t *stored_halves(const tq_matrix_view *w, size_t r0, size_t rows, float *room) {
+    if (w->dtype == TQ_BF16 && tq_matrix_is_flat(w)) return (const uint16_t *)w->data + r0 * w->cols;
+    uint16_t *halves = (uint16_t *)(void *)(room + rows * w->cols);
+    tq_k()->f32_to_bf16(halves, stored_panel(w, r0, rows, room), rows * w->cols);
+    return halves;
+}
+
 /* The same in bf16: HALF_ROWS rows are unpacked into the second-level cache, in the order that gemm_bf16 reads. */
 static void multiply_halves(const linear_run *run, const piece *p) {
     const tq_kernels *k = tq_k();
@@ -334,6 +337,7 @@ static void multiply_halves(const linear_run *run, const piece *p) {
     enum { LD = 2 * HALF_ROWS };
     uint16_t *panel = (uint16_t *)(void *)p->panel;
     size_t cols = job->w->cols, ld = round_up(cols, TQ_BLOCK), stages = job->q ? tq_qmatrix_stages(job->q) : 1;
+    float *room = p->panel + ld * HALF_ROWS / 2; /* what bf16 leaves of the scratch of so many rows of floats */
     for (size_t s = 0; s < stages; s++) {
         const tq_buffer *x = job->q ? &slot_of(run->f, tq_qmatrix_rotation(job->q, s))->half : &run->f->half;
         for (size_t r = 0; r < p->rows; r += TQ_TILE_ROWS) {
@@ -341,7 +345,7 @@ static void multiply_halves(const linear_run *run, const piece *p) {
             if (job->q)
                 k->decode_pairs(panel + 2 * r, LD, tq_qmatrix_packed(job->q, s), row / TQ_TILE_ROWS);
             else
-                k->gather_pairs(panel + 2 * r, LD, (const uint16_t *)job->w->data + row * cols, rows, cols);
+                k->gather_pairs(panel + 2 * r, LD, stored_halves(job->w, row, rows, room), rows, cols);
         }
         k->gemm_bf16(p->y, job->ldy, panel, LD, p->rows, half_row(x, p->i0, ld), ld, p->n, ceil_div(cols, 2),
                      job->add || s);
@@ -359,7 +363,7 @@ static void multiply_block(void *ctx, size_t begin, size_t end, int thread) {
         p.n = run->n - p.i0 < BLOCK_INPUTS ? run->n - p.i0 : BLOCK_INPUTS;
         p.y = job->y + p.i0 * job->ldy + p.r0;
         p.panel = run->f->work[thread].data;
-        if (takes_half(run, job))
+        if (run->half)
             multiply_halves(run, &p);
         else
             multiply_floats(run, &p);
