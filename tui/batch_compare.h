@@ -12,6 +12,7 @@ bool tq_json_explanation(cJSON *o, const tq_session *s, const tq_explanation *x)
 /* Two columns: the five likeliest of both sides. */
 void tq_print_candidates(const tq_tokenizer *t, const tq_candidate a[TQ_CANDIDATES],
                          const tq_candidate b[TQ_CANDIDATES]);
-void tq_print_explanation(const tq_session *s, const tq_explanation *x);
+/* one, other: what the two sides are called */
+void tq_print_explanation(const tq_session *s, const tq_explanation *x, const char *one, const char *other);
 
 #endif

@@ -100,6 +100,6 @@ void tq_print_worst(const tq_session *s, const tq_batch_worst *w) {
         free(before);
         free(after);
         tq_print_candidates(tq_session_tokenizer(s), w->x[i]->top[0], w->x[i]->top[1]);
-        if (w->x[i]->blocks) tq_print_explanation(s, w->x[i]);
+        if (w->x[i]->blocks) tq_print_explanation(s, w->x[i], "base", "plan");
     }
 }

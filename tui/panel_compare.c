@@ -80,7 +80,7 @@ static void draw_result(tq_app *a, tq_area at) {
     tq_area rest = {y, at.x, at.y + at.h - y, at.w};
     if (rest.h < 1) return;
     if (v->why)
-        tq_draw_explanation(a, rest, v->why, &v->scroll);
+        tq_draw_explanation(a, rest, v->why, v->name[0], v->name[1], &v->scroll);
     else if (v->step == TQ_COMPARE_EXPLAINS)
         tq_draw_busy(a, y, at.x, at.x + at.w);
     else if (*v->failed)

@@ -194,14 +194,15 @@ static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x, wid
     }
 }
 
-void tq_draw_explanation(tq_app *a, tq_area at, const tq_explanation *x, size_t *scroll) {
+void tq_draw_explanation(tq_app *a, tq_area at, const tq_explanation *x, const char *one, const char *other,
+                         size_t *scroll) {
     lines l = {0};
-    tq_token_text one, other;
+    tq_token_text t0, t1;
     widths w = widths_for(at.w);
     add_verdict(a, &l, x, at.w);
-    add(&l, TQ_ST_NORMAL, "margin: logit of %s less that of %s; a %+.3f, b %+.3f",
-        tq_token_show(a->tokenizer, x->token[0], one), tq_token_show(a->tokenizer, x->token[1], other), x->a.margin,
-        x->b.margin);
+    add(&l, TQ_ST_NORMAL, "margin: logit of %s less that of %s; %s %+.3f, %s %+.3f",
+        tq_token_show(a->tokenizer, x->token[0], t0), tq_token_show(a->tokenizer, x->token[1], t1), one, x->a.margin,
+        other, x->b.margin);
     add_blocks(a, &l, x, w);
     add_matrices(a, &l, x, w);
     size_t most = l.n > (size_t)at.h ? l.n - (size_t)at.h : 0;

@@ -97,7 +97,7 @@ static void draw_chosen(tq_app *a, tq_area at) {
     if (v->asking)
         tq_draw_busy(a, y, at.x, at.x + at.w);
     else if (x && x->blocks)
-        tq_draw_explanation(a, rest, x, &v->scroll);
+        tq_draw_explanation(a, rest, x, "base", "plan", &v->scroll);
     else if (*v->failed)
         tq_putf(&a->canvas, y, at.x, at.x + at.w, TQ_ST_BAD, "! %s", v->failed);
     else if (x)
