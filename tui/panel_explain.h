@@ -8,7 +8,7 @@
  * the mark are shown. */
 void tq_draw_marked(tq_app *a, tq_area at, const char *text, size_t mark, size_t mark_end);
 /* How many lines that is. */
-int tq_marked_lines(const char *text, int width);
+int tq_marked_lines(tq_app *a, const char *text, int width);
 /* A copy of text with [ ] around the bytes, or around the token's name where it made none; *mark and *mark_end move on
  * with it. The caller frees it; NULL when memory is short. */
 char *tq_marked_text(const tq_tokenizer *t, const char *text, int token, size_t *mark, size_t *mark_end);
