@@ -226,12 +226,24 @@ static void keys_are_named(void **state) {
 static void rows_are_sorted_by_what_they_cost(void **state) {
     tq_app *a = app_new();
     (void)state;
+    tq_event stopped = {.job = TQ_JOB_SWEEP, .rc = TQ_CANCELLED};
     tq_app_key(a, 'S');
     assert_null(a->table.order);
-    assert_non_null(strstr(said(a), "m measures it"));
+    assert_non_null(strstr(said(a), "no text to measure on"));
+    assert_int_equal(a->keep.wants_sort, TQ_ORDER_MODEL);
+    /* What is being measured is waited for, in the order that was asked for last, and for nothing once it is stopped.
+     */
     a->status.job = TQ_JOB_SWEEP;
-    tq_app_key(a, 'S');
-    assert_non_null(strstr(said(a), "being measured"));
+    a->status.text_tokens = 1;
+    for (int k = 1; k <= 2 * TQ_ORDER_COUNT + 1; k++) {
+        static const char *const says[] = {"stays in its order", "then sorted by KLD saved", "then sorted by own KLD"};
+        tq_app_key(a, 'S');
+        assert_int_equal(a->keep.wants_sort, k % TQ_ORDER_COUNT);
+        assert_non_null(strstr(said(a), says[k % TQ_ORDER_COUNT]));
+        assert_null(a->table.order);
+    }
+    tq_tune_event(a, &stopped);
+    assert_int_equal(a->keep.wants_sort, TQ_ORDER_MODEL);
     for (size_t i = 0; i < a->tune.matrices; i++)
         a->tune.felt[i] = (tq_felt){i == 7 ? 0.5 : 0.1, 9e-3};
     tq_tune_sort_by(a, TQ_ORDER_GAIN);
