@@ -47,9 +47,8 @@ static void after_write(tq_app *a, const tq_event *e) {
             snprintf(a->plan_path, sizeof a->plan_path, "%s", e->path);
             if (a->quit_after_save) a->quit = true;
         }
-        const char *note = e->job == TQ_JOB_SAVE ? NULL : tq_export_note(a->export_format);
-        tq_say(a, TQ_SAYS, "%s: %s%s%s", e->job == TQ_JOB_SAVE ? "saved" : "exported", e->path, note ? ": " : "",
-               note ? note : "");
+        tq_say(a, TQ_SAYS, "%s: %s%s%s", e->job == TQ_JOB_SAVE ? "saved" : "exported", e->path, e->note ? ": " : "",
+               e->note ? e->note : "");
     } else if (e->exists) {
         snprintf(a->pending_path, sizeof a->pending_path, "%s", e->path);
         snprintf(a->question, sizeof a->question, "%.180s exists. Overwrite?   y yes   n no", e->path);

@@ -121,6 +121,7 @@ typedef struct tq_event {
     bool exists;                 /* failed because the file exists: may be asked again with force */
     tq_err err;                  /* why not */
     char path[512];              /* of the file read or written */
+    const char *note;            /* on what was exported; NULL: none */
     uint64_t serial;             /* of the plan saved */
     tq_plan *plan;               /* loaded: the screen's now */
     char *text;                  /* chat: a piece of the answer */

@@ -285,6 +285,7 @@ static void run_write(tq_worker *w, const tq_request *r, tq_event *e) {
     else if ((e->rc = apply(w, &e->err)) == TQ_OK)
         e->rc = export ? tq_session_export(w->session, r->format, r->path, r->force, &p, &e->err)
                        : tq_session_save_plan(w->session, r->path, r->force, &e->err);
+    if (export) e->note = tq_export_note(r->format, tq_session_plan(w->session));
     e->serial = w->session_serial;
 }
 
