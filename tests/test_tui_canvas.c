@@ -95,6 +95,26 @@ static void text_is_clipped(void **state) {
     tq_canvas_free(&c);
 }
 
+/* What lies over text leaves no half words beside it; frames and what is behind a blank stay. */
+static void no_half_words_beside_a_box(void **state) {
+    tq_canvas c = {0};
+    (void)state;
+    assert_true(tq_canvas_reset(&c, 4, 20));
+    for (int y = 0; y < 4; y++)
+        tq_put(&c, y, 0, 20, TQ_ST_NORMAL, y == 2 ? "one 12.5 量子量子 x9" : "one two  ab cd three");
+    tq_vline(&c, 6, -1, 4);
+    tq_highlight(&c, 2, 0, 20);
+    tq_clear(&c, (tq_area){1, 7, 2, 4});
+    assert_string_equal(tq_sample_row(&c, 0), "one tw│  ab cd three");
+    assert_string_equal(tq_sample_row(&c, 1), "one tw│     cd three");
+    assert_string_equal(tq_sample_row(&c, 2), "one 12│           x9");
+    assert_true(c.cells[2 * 20 + 12].reverse && !c.cells[2 * 20 + 8].reverse);
+    tq_clear(&c, (tq_area){0, 5, 4, 12});
+    assert_string_equal(tq_sample_row(&c, 0), "one");
+    assert_string_equal(tq_sample_row(&c, 2), "one               x9");
+    tq_canvas_free(&c);
+}
+
 static void ascii_where_there_is_no_more(void **state) {
     tq_canvas c = {.ascii = true};
     (void)state;
@@ -167,9 +187,13 @@ static void bars_and_sparklines(void **state) {
 int main(void) {
     if (!setlocale(LC_CTYPE, "C.UTF-8")) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures_as_text),     cmocka_unit_test(text_has_columns),
-        cmocka_unit_test(text_is_clipped),     cmocka_unit_test(ascii_where_there_is_no_more),
-        cmocka_unit_test(lines_meet),          cmocka_unit_test(text_is_wrapped),
+        cmocka_unit_test(figures_as_text),
+        cmocka_unit_test(text_has_columns),
+        cmocka_unit_test(text_is_clipped),
+        cmocka_unit_test(no_half_words_beside_a_box),
+        cmocka_unit_test(ascii_where_there_is_no_more),
+        cmocka_unit_test(lines_meet),
+        cmocka_unit_test(text_is_wrapped),
         cmocka_unit_test(bars_and_sparklines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

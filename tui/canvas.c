@@ -37,18 +37,36 @@ static void set_cell(tq_canvas *c, int y, int x, wchar_t ch, tq_style style) {
     /* Half of a wide character is no character. */
     if (cell->covered && x > 0) cell_at(c, y, x - 1)->ch[0] = L' ';
     tq_cell *next = cell_at(c, y, x + 1);
-    if (next && next->covered) *next = (tq_cell){.ch = {L' '}};
+    if (next && next->covered) *next = (tq_cell){.ch = {L' '}, .reverse = next->reverse};
     *cell = (tq_cell){.ch = {ch}, .style = (unsigned char)style, .reverse = cell->reverse};
 }
 
+/* Is there a character of text, or half of one? */
+static bool inked(tq_canvas *c, int y, int x) {
+    const tq_cell *cell = cell_at(c, y, x);
+    return cell && (cell->covered || (cell->ch[0] != L' ' && !cell->lines));
+}
+
+/* What stands outside of column x, on the side of `by`, and belongs to the word that reaches over it. */
+static void clear_rest(tq_canvas *c, int y, int x, int by) {
+    int end = x;
+    while (inked(c, y, end))
+        end += by;
+    for (x += by; (end - x) * by > 0; x += by)
+        set_cell(c, y, x, L' ', TQ_ST_NORMAL);
+}
+
 void tq_clear(tq_canvas *c, tq_area a) {
-    for (int y = a.y; y < a.y + a.h; y++)
+    for (int y = a.y; y < a.y + a.h && a.w > 0; y++) {
+        clear_rest(c, y, a.x, -1);
+        clear_rest(c, y, a.x + a.w - 1, 1);
         for (int x = a.x; x < a.x + a.w; x++) {
             tq_cell *cell = cell_at(c, y, x);
             if (!cell) continue;
             set_cell(c, y, x, L' ', TQ_ST_NORMAL);
             cell->reverse = false;
         }
+    }
 }
 
 /* The two that stand for a character where only ASCII can be shown; NULL: one does. */

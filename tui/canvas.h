@@ -63,6 +63,7 @@ int tq_text_width(const tq_canvas *c, const char *text, size_t n);
  * character. A newline ends it. Returns its bytes; *skip (may be NULL) are bytes to leave out after it. */
 size_t tq_wrap(const tq_canvas *c, const char *text, int width, size_t *skip);
 
+/* Words that reach out of the area go wholly: no halves stand beside it. */
 void tq_clear(tq_canvas *c, tq_area a);
 void tq_hline(tq_canvas *c, int y, int x0, int x1); /* both ends included; meets other lines properly */
 void tq_vline(tq_canvas *c, int x, int y0, int y1);
