@@ -163,7 +163,8 @@ static void draw_last_change(tq_app *a, int y, int x, int end) {
     for (int form = 0; form < 3 && (form == 0 || tq_text_width(&a->canvas, text, sizeof text) > end - x); form++)
         snprintf(text, sizeof text, form == 0 ? "last: %s   KLD %s%s   %s MiB" : "%s  KLD %s%s  %s MiB",
                  form == 2 ? "" : now->what, about, kld, mib);
-    if (tq_text_width(&a->canvas, text, sizeof text) <= end - x) tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
+    if (tq_text_width(&a->canvas, text, sizeof text) <= end - x)
+        tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
 }
 
 /* The score of the plan now: what is known of it, and whether that is all. */
