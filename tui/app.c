@@ -294,8 +294,8 @@ void tq_app_paste(tq_app *a, const char *text) {
 }
 
 void tq_app_key(tq_app *a, int key) {
-    if (key >= TQ_KEY_META && !typing(a)) {
-        /* Only lines know Meta: elsewhere it was Escape and a key in quick succession. */
+    if (key >= TQ_KEY_META && (!typing(a) || key == TQ_KEY_META + TQ_KEY_ESC)) {
+        /* Only lines know Meta: elsewhere it was Escape and a key in quick succession, and twice Escape always. */
         tq_app_key(a, TQ_KEY_ESC);
         key -= TQ_KEY_META;
     }
