@@ -80,9 +80,10 @@ bool tq_json_explanation(cJSON *o, const tq_session *s, const tq_explanation *x)
            tq_json_number(e, "seconds", x->seconds);
 }
 
-void tq_print_candidates(const tq_tokenizer *t, const tq_candidate a[TQ_CANDIDATES],
+void tq_print_candidates(const tq_tokenizer *t, const char *one, const tq_candidate a[TQ_CANDIDATES], const char *other,
                          const tq_candidate b[TQ_CANDIDATES]) {
     tq_token_text x, y;
+    printf("            %-37.37s %s\n", one, other);
     for (size_t k = 0; k < TQ_CANDIDATES && a[k].id >= 0 && b[k].id >= 0; k++)
         printf("            %-24s %6.2f %%     %-24s %6.2f %%\n", tq_token_show(t, a[k].id, x), 100 * a[k].p,
                tq_token_show(t, b[k].id, y), 100 * b[k].p);
@@ -197,7 +198,7 @@ static void print_compared(const comparing *w) {
                tq_token_show(tok, c->side[0].token, x), c->at, c->kld);
     else
         puts("no difference at all");
-    if (c->side[0].token >= 0) tq_print_candidates(tok, c->side[0].top, c->side[1].top);
+    if (c->side[0].token >= 0) tq_print_candidates(tok, w->name[0], c->side[0].top, w->name[1], c->side[1].top);
     if (w->x) tq_print_explanation(w->s, w->x, w->name[0], w->name[1]);
     printf("time        %.2f s\n", c->seconds);
 }
