@@ -171,6 +171,21 @@ static void too_small_says_what_it_needs(void **state) {
     tq_draw_screen(a, 5, 20);
     assert_string_equal(tq_sample_row(&a->canvas, 1), "20 x 5 is too small:");
     assert_string_equal(tq_sample_row(&a->canvas, 2), "needs 60 x 20");
+    /* What is pressed now would act unseen: it waits, but for leaving, which may ask. */
+    tq_app_key(a, '4');
+    tq_app_key(a, ':');
+    assert_int_equal(a->draft.count, 1);
+    assert_false(tq_lineedit_prompts());
+    a->status.job = TQ_JOB_EXPORT;
+    tq_app_key(a, 'q');
+    tq_draw_screen(a, 5, 40);
+    assert_non_null(strstr(tq_sample_row(&a->canvas, 1), "export"));
+    tq_app_key(a, 'n');
+    tq_app_key(a, '?');
+    assert_int_equal(a->overlay, TQ_OVER_NONE);
+    a->status.job = TQ_JOB_NONE;
+    tq_app_key(a, 'q');
+    assert_true(a->quit);
     app_free(a);
 }
 

@@ -285,8 +285,15 @@ static bool typing(const tq_app *a) {
     return a->overlay == TQ_OVER_NONE ? editing() : tq_lineedit_active(TQ_LINE_COMPARE);
 }
 
+/* Where nothing can be shown, nothing is changed: only what leaves is taken, and the answer to what it asks. */
+static bool unseen(const tq_app *a, int key) {
+    bool leaves = key == TQ_CTRL('z') || (key == 'q' && !typing(a));
+    return a->layout.too_small && a->overlay != TQ_OVER_CONFIRM && !leaves;
+}
+
 void tq_app_paste(tq_app *a, const char *text) {
     a->said_until = 0;
+    if (a->layout.too_small) return;
     if (typing(a))
         tq_lineedit_insert(text);
     else
@@ -301,6 +308,7 @@ void tq_app_key(tq_app *a, int key) {
     }
     const tq_overlay_traits *over = tq_overlay_get(a->overlay);
     a->said_until = 0;
+    if (unseen(a, key)) return;
     if (key == TQ_CTRL('l') && (a->overlay != TQ_OVER_NONE || !tq_lineedit_active(TQ_LINE_CHAT))) {
         tq_term_redraw();
     } else if (over && !typing(a)) {
