@@ -27,8 +27,19 @@ static size_t most_choices(void) {
 }
 
 /* "row" and a group as long as the row or longer code alike. */
+static tq_choice as_row(const tq_matrix *m, tq_choice c) {
+    if (c.group >= m->w.cols) c.group = TQ_GROUP_ROW;
+    return c;
+}
+
 static bool worth_offering(const tq_matrix *m, tq_choice c, const tq_common *common) {
-    return !tq_choice_blocked(m, c, common->rotation) && (c.group == TQ_GROUP_ROW || c.group < m->w.cols);
+    return !tq_choice_blocked(m, c, common->rotation) && as_row(m, c).group == c.group;
+}
+
+/* May a budget within the scope come to that? */
+static bool in_scope(const tq_costs *t, const tq_costs_scope *only, size_t i, tq_choice c) {
+    if (!only || tq_budget_covers(t->model, only->pinned, i)) return true;
+    return tq_choice_equal(as_row(tq_model_matrix(t->model, i), tq_plan_get(only->plan, i)), c);
 }
 
 static int add_choice(tq_costs *t, tq_sensitivity *s, size_t i, tq_choice c, const tq_common *common,
@@ -48,7 +59,8 @@ static int add_choice(tq_costs *t, tq_sensitivity *s, size_t i, tq_choice c, con
     return TQ_OK;
 }
 
-static int fill(tq_costs *t, const tq_plan *base, tq_sensitivity *s, const tq_progress *p, tq_err *err) {
+static int fill(tq_costs *t, const tq_plan *base, tq_sensitivity *s, const tq_costs_scope *only, const tq_progress *p,
+                tq_err *err) {
     tq_common common = tq_plan_common(base);
     for (size_t i = 0; i < t->matrices; i++) {
         t->first[i + 1] = t->first[i];
@@ -59,7 +71,7 @@ static int fill(tq_costs *t, const tq_plan *base, tq_sensitivity *s, const tq_pr
         for (int b = TQ_BITS_KEEP + 1; b < TQ_BITS_COUNT; b++)
             for (size_t g = 0; rc == TQ_OK && g < tq_groups_count; g++) {
                 tq_choice c = {(tq_bits)b, tq_groups[g]};
-                if (worth_offering(tq_model_matrix(t->model, i), c, &common))
+                if (worth_offering(tq_model_matrix(t->model, i), c, &common) && in_scope(t, only, i, c))
                     rc = add_choice(t, s, i, c, &common, p, err);
             }
         if (rc != TQ_OK) return rc;
@@ -69,8 +81,8 @@ static int fill(tq_costs *t, const tq_plan *base, tq_sensitivity *s, const tq_pr
     return TQ_OK;
 }
 
-int tq_costs_new(const tq_model *m, const tq_plan *base, tq_sensitivity *s, const tq_progress *p, tq_costs **out,
-                 tq_err *err) {
+int tq_costs_new(const tq_model *m, const tq_plan *base, tq_sensitivity *s, const tq_costs_scope *only,
+                 const tq_progress *p, tq_costs **out, tq_err *err) {
     *out = NULL;
     tq_costs *t = calloc(1, sizeof *t);
     if (!t) return tq_fail(err, "out of memory for a table of costs");
@@ -78,7 +90,7 @@ int tq_costs_new(const tq_model *m, const tq_plan *base, tq_sensitivity *s, cons
     t->matrices = tq_model_matrices(m);
     t->first = calloc(t->matrices + 1, sizeof *t->first);
     t->cost = calloc(t->matrices * most_choices() + 1, sizeof *t->cost);
-    int rc = t->first && t->cost ? fill(t, base, s, p, err) : tq_fail(err, "out of memory for a table of costs");
+    int rc = t->first && t->cost ? fill(t, base, s, only, p, err) : tq_fail(err, "out of memory for a table of costs");
     tq_sensitivity_release(s);
     if (rc != TQ_OK) {
         tq_costs_free(t);
@@ -119,8 +131,7 @@ const tq_cost *tq_costs_of(const tq_costs *c, size_t matrix, size_t *n) {
 const tq_cost *tq_costs_find(const tq_costs *c, size_t matrix, tq_choice choice) {
     size_t n = 0;
     const tq_cost *cost = tq_costs_of(c, matrix, &n);
-    const tq_matrix *m = tq_model_matrix(c->model, matrix);
-    if (choice.group >= m->w.cols) choice.group = TQ_GROUP_ROW; /* codes alike */
+    choice = as_row(tq_model_matrix(c->model, matrix), choice);
     for (size_t i = 0; i < n; i++)
         if (tq_choice_equal(cost[i].choice, choice)) return &cost[i];
     return NULL;

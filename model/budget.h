@@ -17,10 +17,18 @@ typedef struct tq_cost {
 
 typedef struct tq_costs tq_costs;
 
+/* The one budget that a table is for. Borrowed. */
+typedef struct tq_costs_scope {
+    const bool *pinned;  /* [matrices], see tq_budget_covers */
+    const tq_plan *plan; /* that the budget fills */
+} tq_costs_scope;
+
 /* Codes every matrix at every choice that it can take (progress in matrices), and asks s about each. s must be
- * complete. Belongs to the model of s's base plan, whose choices the table's figures start from. */
-int tq_costs_new(const tq_model *m, const tq_plan *base, tq_sensitivity *s, const tq_progress *p, tq_costs **out,
-                 tq_err *err);
+ * complete. Belongs to the model of s's base plan, whose choices the table's figures start from. only (NULL: every
+ * budget): an embedding or head that this budget does not choose has two rows at most, keep and what the plan gives it;
+ * coding it in all ways takes longer than all blocks do where the vocabulary is large. */
+int tq_costs_new(const tq_model *m, const tq_plan *base, tq_sensitivity *s, const tq_costs_scope *only,
+                 const tq_progress *p, tq_costs **out, tq_err *err);
 tq_costs *tq_costs_copy(const tq_costs *c); /* NULL when memory is short */
 void tq_costs_free(tq_costs *c);
 /* The choices of a matrix: [*n], keep first, borrowed. */

@@ -75,8 +75,9 @@ typedef struct tq_export_traits {
 const tq_export_traits *tq_export_get(tq_export_format f); /* never NULL for f < TQ_EXPORT_COUNT */
 const tq_export_traits *tq_export_find(const char *name);  /* NULL when unknown */
 const char *tq_export_format_name(tq_export_format f);     /* "plan", "tq", ... */
-/* What is to be said of what was written, or NULL: that a recipe is only a hint. */
-const char *tq_export_note(tq_export_format f);
+/* What is to be said of what was written, or NULL: that a recipe is only a hint, that nothing is quantized in a model.
+ */
+const char *tq_export_note(tq_export_format f, const tq_plan *plan);
 /* Fails, with path and reason, when the plan cannot be exported so. */
 int tq_export_check(tq_export_format f, const tq_plan *plan, tq_err *err);
 

@@ -20,9 +20,16 @@ const char *tq_export_format_name(tq_export_format f) {
     return formats[f].name;
 }
 
-const char *tq_export_note(tq_export_format f) {
-    return formats[f].recipe ? "a hint on bit widths, not an equivalent: other codes, other scales, other figures"
-                             : NULL;
+static bool quantizes_any(const tq_plan *plan) {
+    for (size_t i = 0; i < tq_model_matrices(tq_plan_model(plan)); i++)
+        if (tq_plan_spec(plan, i).bits != TQ_BITS_KEEP) return true; /* packed already: it is quantized all the same */
+    return false;
+}
+
+const char *tq_export_note(tq_export_format f, const tq_plan *plan) {
+    if (formats[f].recipe) return "a hint on bit widths, not an equivalent: other codes, other scales, other figures";
+    return formats[f].write && !quantizes_any(plan) ? "nothing was quantized: the plan keeps every matrix as stored"
+                                                    : NULL;
 }
 
 int tq_export_check(tq_export_format f, const tq_plan *plan, tq_err *err) {

@@ -58,7 +58,7 @@ void tq_recipe_label(const tq_export_job *job, tq_export_format f, char *out, si
         name[n++] = (char)(strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *p) ? *p : '_');
     name[n] = '\0';
     (void)snprintf(out, size, "by tqexplore for %s from the plan of %s: %s", tq_export_format_name(f), name,
-                   tq_export_note(f));
+                   tq_export_note(f, job->plan));
 }
 
 void tq_recipe_line(tq_recipe_text *t, const char *format, ...) {

@@ -116,9 +116,9 @@ int tq_session_sweep(tq_session *s, const tq_plan *base, const tq_sweep_options 
 const tq_sensitivity *tq_session_sensitivity(const tq_session *s); /* NULL: no sweep was begun */
 /* The table for budgets: sweeps what is missing with all matrices kept, codes the other choices, and measures the
  * uniform plans of the sweep's configs with options o. Borrowed, until the next sweep, text or change of residual,
- * rotation or seed. */
-int tq_session_costs(tq_session *s, const tq_sweep_options *sweep, const tq_eval_options *o, const tq_progress *p,
-                     const tq_costs **out, tq_err *err);
+ * rotation or seed. only: see tq_costs_new; such a table is made anew by the next call. */
+int tq_session_costs(tq_session *s, const tq_sweep_options *sweep, const tq_eval_options *o, const tq_costs_scope *only,
+                     const tq_progress *p, const tq_costs **out, tq_err *err);
 
 /* Evaluates a plan that is not put in force: what is packed for the plan in force stays, too. */
 int tq_session_measure(tq_session *s, const tq_plan *plan, const tq_eval_options *o, const tq_progress *p,

@@ -65,7 +65,8 @@ typedef struct tq_session_tuning {
     tq_sensitivity *sensitivity; /* NULL: no sweep yet */
     tq_common common;            /* of its base plan, which keeps all matrices when `plain` */
     bool plain;
-    tq_costs *costs; /* NULL: not made yet */
+    tq_costs *costs;   /* NULL: not made yet */
+    bool costs_scoped; /* for one budget alone */
 } tq_session_tuning;
 
 /* A plan and its matrices, [count] each, as the session has them of the plan in force. */

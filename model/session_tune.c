@@ -162,22 +162,25 @@ static int learn_scale(tq_session *s, tq_costs *costs, const tq_eval_options *o,
     return rc;
 }
 
-int tq_session_costs(tq_session *s, const tq_sweep_options *sweep, const tq_eval_options *o, const tq_progress *p,
-                     const tq_costs **out, tq_err *err) {
+int tq_session_costs(tq_session *s, const tq_sweep_options *sweep, const tq_eval_options *o, const tq_costs_scope *only,
+                     const tq_progress *p, const tq_costs **out, tq_err *err) {
     tq_session_tuning *t = &s->tuning;
     tq_costs *costs = NULL;
     tq_plan *base = tq_plan_new(s->model, err);
     *out = NULL;
     if (!base) return TQ_FAIL;
     int rc = tq_session_sweep(s, NULL, sweep, p, NULL, NULL, err);
+    if (t->costs_scoped) tq_session_drop_costs(s);
     if (rc == TQ_OK && !t->costs) {
         tq_plan_set_common(base, &t->common);
-        rc = tq_costs_new(s->model, base, t->sensitivity, p, &costs, err);
+        rc = tq_costs_new(s->model, base, t->sensitivity, only, p, &costs, err);
         if (rc == TQ_OK) rc = learn_scale(s, costs, o, p, err);
-        if (rc == TQ_OK)
+        if (rc == TQ_OK) {
             t->costs = costs;
-        else
+            t->costs_scoped = only != NULL;
+        } else {
             tq_costs_free(costs);
+        }
     }
     tq_plan_free(base);
     if (rc == TQ_OK) *out = t->costs;

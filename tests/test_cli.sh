@@ -181,7 +181,14 @@ status 0 '' chat $model "${plan[@]}" --json --prompt 'What can you do?'
 said=$(value "j['text']")
 status 0 '' chat "$work/tq" --json --prompt 'What can you do?'
 json "j['text'] == $said and j['tokens'] > 4 and j['tok_per_s'] > 0"
-status 0 '' export $model "${plan[@]}" --format hf --out "$work/hf"
+status 0 '' export $model "${plan[@]}" --format hf --out "$work/hf" --json
+json "'note' not in j"
+grep -q 'nothing was quantized' "$work/err" && fail "said to be quantized nowhere: $(cat "$work/err")"
+status 0 '' export $model --format hf --out "$work/hf-kept" --json
+json "'nothing was quantized' in j['note']"
+grep -q 'note: nothing was quantized' "$work/err" || fail "not said that nothing was quantized: $(cat "$work/err")"
+status 0 '' export "$work/tq" --format hf --out "$work/hf-packed"
+grep -q 'nothing was quantized' "$work/err" && fail "a packed export is quantized: $(cat "$work/err")"
 status 0 '' eval "$work/hf" --json --tokens 2048 --text samples/eval.txt
 json "abs(j['ppl'] / $ppl - 1) < 2e-3" # weights rounded to bf16: 8 bits of mantissa
 [ -z "$(find "$work" -name '*.tmp-*')" ] || fail "temporary files stay: $(find "$work" -name '*.tmp-*')"

@@ -106,6 +106,9 @@ commands() {
     status 0 '' eval "$model" --set '*=4' --tokens 1024 --ctx 128 --worst 3 --json
     json "len(j['worst']) == 3 and j['worst'][0]['kld'] == j['kld']['max'] >= j['worst'][1]['kld'] >= j['worst'][2]['kld']"
     json "all(len(w['base']) == 5 == len(w['plan']) and w['window'] <= w['position'] for w in j['worst'])"
+    status 0 '' eval "$model" --set '*=4' --tokens 1024 --ctx 128 --worst 1 --explain
+    grep -qE '^ +base +plan$' "$work/out" || fail "not said which column is whose: $(cat "$work/out")"
+    grep -qE "^margin .*base's .*plan's: base \+[0-9.]+, plan -[0-9.]+$" "$work/out" || fail "margins are not those of base and plan: $(cat "$work/out")"
     status 2 'needs --worst' eval "$model" --explain
     status 2 'whole number from 1 to 64' eval "$model" --worst 65
     status 1 'expected at least one window' eval "$model" --text samples/eval.txt --text LICENSE --ctx 4096 --tokens 0

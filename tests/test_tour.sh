@@ -18,8 +18,11 @@ tour() { # COLS ROWS LOOK OPTIONS SETTING
     start "$1" "$2"
     typed "clear; $5 $tq $model --text $text --tokens 512 --ctx 64 --tune-tokens 64 $4 --no-resume" && keys Enter
     wait_for 'rel.MSE' 'KLD     0 ' && settled
-    keys m
-    wait_for 'is known'
+    keys m S # sorted as soon as there is something to sort by
+    wait_for 'sorted by own KLD; S again'
+    keys S
+    wait_for 'as the model has them'
+    keys g && settled && keys j # seen from the first row on
     keys b
     wait_for 'budget:' && typed 5.0 && keys Enter
     wait_for 'the uniform plan that fits' && settled

@@ -54,16 +54,18 @@ static void figures_as_text(void **state) {
 
 /* --- the canvas --- */
 
+static const tq_canvas utf8 = {0};
+
 static void text_has_columns(void **state) {
     (void)state;
-    assert_int_equal(tq_text_width("abc", 3), 3);
-    assert_int_equal(tq_text_width("é", 9), 1);
-    assert_int_equal(tq_text_width("e\xCC\x81", 9), 1);     /* e and a combining acute */
-    assert_int_equal(tq_text_width("量子化", 99), 6);       /* wide */
-    assert_int_equal(tq_text_width("a\xE2\x80\x8B", 9), 1); /* a zero-width space is left out */
-    assert_int_equal(tq_text_width("\xFF\xC3", 2), 2);      /* broken bytes: a mark each */
-    assert_int_equal(tq_text_width("\033[2J", 4), 4);       /* control characters never reach the terminal */
-    assert_int_equal(tq_text_width("abc", 2), 2);
+    assert_int_equal(tq_text_width(&utf8, "abc", 3), 3);
+    assert_int_equal(tq_text_width(&utf8, "é", 9), 1);
+    assert_int_equal(tq_text_width(&utf8, "e\xCC\x81", 9), 1);     /* e and a combining acute */
+    assert_int_equal(tq_text_width(&utf8, "量子化", 99), 6);       /* wide */
+    assert_int_equal(tq_text_width(&utf8, "a\xE2\x80\x8B", 9), 1); /* a zero-width space is left out */
+    assert_int_equal(tq_text_width(&utf8, "\xFF\xC3", 2), 2);      /* broken bytes: a mark each */
+    assert_int_equal(tq_text_width(&utf8, "\033[2J", 4), 4);       /* control characters never reach the terminal */
+    assert_int_equal(tq_text_width(&utf8, "abc", 2), 2);
 }
 
 static void text_is_clipped(void **state) {
@@ -93,12 +95,45 @@ static void text_is_clipped(void **state) {
     tq_canvas_free(&c);
 }
 
+/* What lies over text leaves no half words beside it; frames and what is behind a blank stay. */
+static void no_half_words_beside_a_box(void **state) {
+    tq_canvas c = {0};
+    (void)state;
+    assert_true(tq_canvas_reset(&c, 4, 20));
+    for (int y = 0; y < 4; y++)
+        tq_put(&c, y, 0, 20, TQ_ST_NORMAL, y == 2 ? "one 12.5 量子量子 x9" : "one two  ab cd three");
+    tq_vline(&c, 6, -1, 4);
+    tq_highlight(&c, 2, 0, 20);
+    tq_clear(&c, (tq_area){1, 7, 2, 4});
+    assert_string_equal(tq_sample_row(&c, 0), "one tw│  ab cd three");
+    assert_string_equal(tq_sample_row(&c, 1), "one tw│     cd three");
+    assert_string_equal(tq_sample_row(&c, 2), "one 12│           x9");
+    assert_true(c.cells[2 * 20 + 12].reverse && !c.cells[2 * 20 + 8].reverse);
+    tq_clear(&c, (tq_area){0, 5, 4, 12});
+    assert_string_equal(tq_sample_row(&c, 0), "one");
+    assert_string_equal(tq_sample_row(&c, 2), "one               x9");
+    tq_canvas_free(&c);
+}
+
 static void ascii_where_there_is_no_more(void **state) {
     tq_canvas c = {.ascii = true};
     (void)state;
     assert_true(tq_canvas_reset(&c, 4, 20));
     tq_put(&c, 0, 0, 20, TQ_ST_NORMAL, "0.1 ± 0.2 → 量");
     assert_string_equal(tq_sample_row(&c, 0), "0.1 +- 0.2 > ??");
+    /* What does not fit ends with two dots, or with the one for which there is room; so does a figure still to come. */
+    tq_clear(&c, (tq_area){0, 0, 4, 20});
+    tq_put(&c, 0, 2, 8, TQ_ST_NORMAL, "0123456789");
+    tq_put(&c, 0, 10, 13, TQ_ST_NORMAL, "量子");
+    tq_put(&c, 0, 15, 16, TQ_ST_NORMAL, "0123456789");
+    assert_string_equal(tq_sample_row(&c, 0), "  0123..  ?..  .");
+    tq_put(&c, 1, 0, 9, TQ_ST_NORMAL, "0 ± 1 …");
+    tq_put_right(&c, 1, 10, 15, TQ_ST_NORMAL, "…");
+    tq_put(&c, 1, 19, 20, TQ_ST_NORMAL, "…");
+    assert_string_equal(tq_sample_row(&c, 1), "0 +- 1 ..    ..    .");
+    assert_int_equal(tq_text_width(&c, "0 ± 1 …", 99), 9);
+    assert_int_equal(tq_wrap(&c, "0 ± 1", 5, NULL), 4);
+    tq_clear(&c, (tq_area){0, 0, 4, 20});
     tq_frame(&c, (tq_area){1, 0, 3, 4});
     assert_string_equal(tq_sample_row(&c, 1), "+--+");
     assert_string_equal(tq_sample_row(&c, 2), "|  |");
@@ -123,14 +158,14 @@ static void lines_meet(void **state) {
 static void text_is_wrapped(void **state) {
     size_t skip;
     (void)state;
-    assert_int_equal(tq_wrap("one two three", 8, &skip), 7);
+    assert_int_equal(tq_wrap(&utf8, "one two three", 8, &skip), 7);
     assert_int_equal(skip, 1);
-    assert_int_equal(tq_wrap("onetwothree", 4, &skip), 4);
+    assert_int_equal(tq_wrap(&utf8, "onetwothree", 4, &skip), 4);
     assert_int_equal(skip, 0);
-    assert_int_equal(tq_wrap("one\ntwo", 80, &skip), 3);
+    assert_int_equal(tq_wrap(&utf8, "one\ntwo", 80, &skip), 3);
     assert_int_equal(skip, 1);
-    assert_int_equal(tq_wrap("量子化", 1, &skip), 3); /* at least one character */
-    assert_int_equal(tq_wrap("", 10, &skip), 0);
+    assert_int_equal(tq_wrap(&utf8, "量子化", 1, &skip), 3); /* at least one character */
+    assert_int_equal(tq_wrap(&utf8, "", 10, &skip), 0);
     assert_int_equal(skip, 0);
 }
 
@@ -152,9 +187,13 @@ static void bars_and_sparklines(void **state) {
 int main(void) {
     if (!setlocale(LC_CTYPE, "C.UTF-8")) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures_as_text),     cmocka_unit_test(text_has_columns),
-        cmocka_unit_test(text_is_clipped),     cmocka_unit_test(ascii_where_there_is_no_more),
-        cmocka_unit_test(lines_meet),          cmocka_unit_test(text_is_wrapped),
+        cmocka_unit_test(figures_as_text),
+        cmocka_unit_test(text_has_columns),
+        cmocka_unit_test(text_is_clipped),
+        cmocka_unit_test(no_half_words_beside_a_box),
+        cmocka_unit_test(ascii_where_there_is_no_more),
+        cmocka_unit_test(lines_meet),
+        cmocka_unit_test(text_is_wrapped),
         cmocka_unit_test(bars_and_sparklines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

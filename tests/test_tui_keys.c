@@ -112,6 +112,54 @@ static void meta_closes_what_is_open(void **state) {
         assert_int_equal(a->overlay, TQ_OVER_HELP);
         tq_sample_app_free(a);
     }
+    /* Twice Escape at once leaves a line that is edited, as it does one after the other. */
+    tq_app *a = app_new();
+    a->talk.answering = SIZE_MAX;
+    tq_app_key(a, 'c');
+    assert_int_equal(a->focus, TQ_FOCUS_CHAT);
+    tq_app_key(a, TQ_KEY_META + TQ_KEY_ESC);
+    assert_int_equal(a->focus, TQ_FOCUS_LAYERS);
+    app_free(a);
+}
+
+/* Windows longer than the model takes are refused at once: kept, they would fail again with every change. */
+static void windows_fit_the_model(void **state) {
+    tq_app *a = app_new();
+    (void)state;
+    a->eval.ctx = 512;
+    tq_app_key(a, ':');
+    tq_app_paste(a, "ctx 4097");
+    tq_app_key(a, TQ_KEY_ENTER);
+    assert_non_null(strstr(said(a), "'4097': expected a number from 4 to 4096"));
+    assert_int_equal(a->eval.ctx, 512);
+    app_free(a);
+}
+
+/* All of it, however narrow the terminal is. */
+static void too_small_says_what_it_needs(void **state) {
+    tq_app *a = app_new();
+    (void)state;
+    tq_draw_screen(a, 19, 59);
+    assert_string_equal(tq_sample_row(&a->canvas, 8), "59 x 19 is too small: needs 60 x 20");
+    tq_draw_screen(a, 5, 20);
+    assert_string_equal(tq_sample_row(&a->canvas, 1), "20 x 5 is too small:");
+    assert_string_equal(tq_sample_row(&a->canvas, 2), "needs 60 x 20");
+    /* What is pressed now would act unseen: it waits, but for leaving, which may ask. */
+    tq_app_key(a, '4');
+    tq_app_key(a, ':');
+    assert_int_equal(a->draft.count, 1);
+    assert_false(tq_lineedit_prompts());
+    a->status.job = TQ_JOB_EXPORT;
+    tq_app_key(a, 'q');
+    tq_draw_screen(a, 5, 40);
+    assert_non_null(strstr(tq_sample_row(&a->canvas, 1), "export"));
+    tq_app_key(a, 'n');
+    tq_app_key(a, '?');
+    assert_int_equal(a->overlay, TQ_OVER_NONE);
+    a->status.job = TQ_JOB_NONE;
+    tq_app_key(a, 'q');
+    assert_true(a->quit);
+    app_free(a);
 }
 
 static void quitting_says_what_it_stops(void **state) {
@@ -199,12 +247,24 @@ static void keys_are_named(void **state) {
 static void rows_are_sorted_by_what_they_cost(void **state) {
     tq_app *a = tq_sample_app();
     (void)state;
+    tq_event stopped = {.job = TQ_JOB_SWEEP, .rc = TQ_CANCELLED};
     tq_app_key(a, 'S');
     assert_null(a->table.order);
-    assert_non_null(strstr(said(a), "m measures it"));
+    assert_non_null(strstr(said(a), "no text to measure on"));
+    assert_int_equal(a->keep.wants_sort, TQ_ORDER_MODEL);
+    /* What is being measured is waited for, in the order that was asked for last, and for nothing once it is stopped.
+     */
     a->status.job = TQ_JOB_SWEEP;
-    tq_app_key(a, 'S');
-    assert_non_null(strstr(said(a), "being measured"));
+    a->status.text_tokens = 1;
+    for (int k = 1; k <= 2 * TQ_ORDER_COUNT + 1; k++) {
+        static const char *const says[] = {"stays in its order", "then sorted by KLD saved", "then sorted by own KLD"};
+        tq_app_key(a, 'S');
+        assert_int_equal(a->keep.wants_sort, k % TQ_ORDER_COUNT);
+        assert_non_null(strstr(said(a), says[k % TQ_ORDER_COUNT]));
+        assert_null(a->table.order);
+    }
+    tq_tune_event(a, &stopped);
+    assert_int_equal(a->keep.wants_sort, TQ_ORDER_MODEL);
     for (size_t i = 0; i < a->tune.matrices; i++)
         a->tune.felt[i] = (tq_felt){i == 7 ? 0.5 : 0.1, 9e-3};
     tq_tune_sort_by(a, TQ_ORDER_GAIN);
@@ -218,11 +278,17 @@ static void rows_are_sorted_by_what_they_cost(void **state) {
 int main(void) {
     if (!setlocale(LC_CTYPE, "C.UTF-8")) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_list_keeps_its_cursor_in_view),      cmocka_unit_test(pasted_text_is_no_keys),
-        cmocka_unit_test(what_is_typed_while_it_answers_stays), cmocka_unit_test(meta_closes_what_is_open),
-        cmocka_unit_test(quitting_says_what_it_stops),          cmocka_unit_test(refused_formats_ask_for_no_path),
-        cmocka_unit_test(the_last_line_is_of_what_is_open),     cmocka_unit_test(keys_are_named),
+        cmocka_unit_test(a_list_keeps_its_cursor_in_view),
+        cmocka_unit_test(pasted_text_is_no_keys),
+        cmocka_unit_test(what_is_typed_while_it_answers_stays),
+        cmocka_unit_test(meta_closes_what_is_open),
+        cmocka_unit_test(quitting_says_what_it_stops),
+        cmocka_unit_test(refused_formats_ask_for_no_path),
+        cmocka_unit_test(the_last_line_is_of_what_is_open),
+        cmocka_unit_test(keys_are_named),
         cmocka_unit_test(rows_are_sorted_by_what_they_cost),
+        cmocka_unit_test(too_small_says_what_it_needs),
+        cmocka_unit_test(windows_fit_the_model),
     };
     return cmocka_run_group_tests(tests, tq_sample_open, tq_sample_close);
 }

@@ -318,7 +318,7 @@ static tq_costs *new_costs(const sweep *x, tq_sensitivity *s) {
     tq_costs *costs = NULL;
     tq_err err = {{0}};
     run(s);
-    int rc = tq_costs_new(x->f.model, x->base, s, NULL, &costs, &err);
+    int rc = tq_costs_new(x->f.model, x->base, s, NULL, NULL, &costs, &err);
     if (rc != TQ_OK) print_error("%s\n", err.msg);
     assert_int_equal(rc, TQ_OK);
     return costs;
@@ -350,6 +350,61 @@ static void costs_are_what_is_known(void **state) {
     }
     tq_costs_free(costs);
     tq_sensitivity_free(s);
+    sweep_close(&x);
+}
+
+/* For one budget, what it does not choose is not coded in all ways, and the plan is the same. */
+static void what_is_not_chosen_is_not_coded(void **state) {
+    sweep x;
+    tq_err err = {{0}};
+    (void)state;
+    sweep_open(&x, "qwen3_5-tied");
+    size_t n = tq_model_matrices(x.f.model), rows = 0, whole_rows = 0;
+    const tq_choice odd = {TQ_BITS_4_2, 64};
+    bool *pinned = calloc(n + 1, sizeof *pinned);
+    tq_plan *plan = tq_plan_copy(x.base), *whole_plan = tq_plan_copy(x.base);
+    assert_non_null(pinned);
+    assert_non_null(plan);
+    assert_non_null(whole_plan);
+    assert_int_equal(tq_model_block_matrices(x.f.model), n - 1);
+    pinned[n - 1] = true;
+    tq_plan_set(plan, n - 1, odd);
+    tq_plan_set(whole_plan, n - 1, odd);
+    tq_sensitivity *s = new_sensitivity(&x, NULL), *whole_s = new_sensitivity(&x, NULL);
+    tq_costs *whole = new_costs(&x, whole_s), *costs = NULL;
+    const tq_costs_scope only = {pinned, plan};
+    run(s);
+    assert_int_equal(tq_costs_new(x.f.model, x.base, s, &only, NULL, &costs, &err), TQ_OK);
+    for (size_t i = 0; i < n; i++) {
+        const tq_cost *some = tq_costs_of(costs, i, &rows);
+        (void)tq_costs_of(whole, i, &whole_rows);
+        assert_int_equal(rows, i < n - 1 ? whole_rows : 2);
+        for (size_t k = 0; k < rows; k++) {
+            const tq_cost *same = tq_costs_find(whole, i, some[k].choice);
+            assert_true(same && same->kld == some[k].kld && same->bytes == some[k].bytes);
+        }
+    }
+    assert_true(tq_sensitivity_get(whole_s, n - 1, (tq_choice){TQ_BITS_4_4, 32}).coded);
+    assert_false(tq_sensitivity_get(s, n - 1, (tq_choice){TQ_BITS_4_4, 32}).coded);
+    const tq_target targets[] = {
+        {TQ_TARGET_BPW, 9}, {TQ_TARGET_BYTES, 0.8 * (double)tq_model_stored_bytes(x.f.model)}, {TQ_TARGET_KLD, 0.5}};
+    for (size_t k = 0; k < sizeof targets / sizeof *targets; k++) {
+        const tq_target t = targets[k];
+        tq_budget a, b;
+        if (tq_budget_solve(costs, &t, pinned, plan, &a, &err) != TQ_OK) fail_msg("%s", err.msg);
+        assert_int_equal(tq_budget_solve(whole, &t, pinned, whole_plan, &b, &err), TQ_OK);
+        for (size_t i = 0; i < n; i++)
+            assert_true(tq_choice_equal(tq_plan_get(plan, i), tq_plan_get(whole_plan, i)));
+        assert_true(a.sum == b.sum && a.bytes == b.bytes && a.foretold == b.foretold);
+        assert_true(tq_choice_equal(tq_plan_get(plan, n - 1), odd));
+    }
+    free(pinned);
+    tq_plan_free(plan);
+    tq_plan_free(whole_plan);
+    tq_costs_free(costs);
+    tq_costs_free(whole);
+    tq_sensitivity_free(s);
+    tq_sensitivity_free(whole_s);
     sweep_close(&x);
 }
 
@@ -504,11 +559,11 @@ static void measuring_changes_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_come_back),           cmocka_unit_test(damage_is_dropped),
-        cmocka_unit_test(measured_is_evaluated),     cmocka_unit_test(nothing_is_taken_twice),
-        cmocka_unit_test(costs_are_what_is_known),   cmocka_unit_test(the_scale_is_learnt),
-        cmocka_unit_test(budgets_are_kept),          cmocka_unit_test(sizes_are_read),
-        cmocka_unit_test(measuring_changes_nothing),
+        cmocka_unit_test(lines_come_back),         cmocka_unit_test(damage_is_dropped),
+        cmocka_unit_test(measured_is_evaluated),   cmocka_unit_test(nothing_is_taken_twice),
+        cmocka_unit_test(costs_are_what_is_known), cmocka_unit_test(what_is_not_chosen_is_not_coded),
+        cmocka_unit_test(the_scale_is_learnt),     cmocka_unit_test(budgets_are_kept),
+        cmocka_unit_test(sizes_are_read),          cmocka_unit_test(measuring_changes_nothing),
     };
     return cmocka_run_group_tests(tests, make_work, remove_work);
 }

@@ -47,9 +47,8 @@ static void after_write(tq_app *a, const tq_event *e) {
             snprintf(a->plan_path, sizeof a->plan_path, "%s", e->path);
             if (a->quit_after_save) a->quit = true;
         }
-        const char *note = e->job == TQ_JOB_SAVE ? NULL : tq_export_note(a->export_format);
-        tq_say(a, TQ_SAYS, "%s: %s%s%s", e->job == TQ_JOB_SAVE ? "saved" : "exported", e->path, note ? ": " : "",
-               note ? note : "");
+        tq_say(a, TQ_SAYS, "%s: %s%s%s", e->job == TQ_JOB_SAVE ? "saved" : "exported", e->path, e->note ? ": " : "",
+               e->note ? e->note : "");
     } else if (e->exists) {
         snprintf(a->pending_path, sizeof a->pending_path, "%s", e->path);
         snprintf(a->question, sizeof a->question, "%.180s exists. Overwrite?   y yes   n no", e->path);
@@ -286,8 +285,15 @@ static bool typing(const tq_app *a) {
     return a->overlay == TQ_OVER_NONE ? editing() : tq_lineedit_active(TQ_LINE_COMPARE);
 }
 
+/* Where nothing can be shown, nothing is changed: only what leaves is taken, and the answer to what it asks. */
+static bool unseen(const tq_app *a, int key) {
+    bool leaves = key == TQ_CTRL('z') || (key == 'q' && !typing(a));
+    return a->layout.too_small && a->overlay != TQ_OVER_CONFIRM && !leaves;
+}
+
 void tq_app_paste(tq_app *a, const char *text) {
     a->said_until = 0;
+    if (a->layout.too_small) return;
     if (typing(a))
         tq_lineedit_insert(text);
     else
@@ -295,13 +301,14 @@ void tq_app_paste(tq_app *a, const char *text) {
 }
 
 void tq_app_key(tq_app *a, int key) {
-    if (key >= TQ_KEY_META && !typing(a)) {
-        /* Only lines know Meta: elsewhere it was Escape and a key in quick succession. */
+    if (key >= TQ_KEY_META && (!typing(a) || key == TQ_KEY_META + TQ_KEY_ESC)) {
+        /* Only lines know Meta: elsewhere it was Escape and a key in quick succession, and twice Escape always. */
         tq_app_key(a, TQ_KEY_ESC);
         key -= TQ_KEY_META;
     }
     const tq_overlay_traits *over = tq_overlay_get(a->overlay);
     a->said_until = 0;
+    if (unseen(a, key)) return;
     if (key == TQ_CTRL('l') && (a->overlay != TQ_OVER_NONE || !tq_lineedit_active(TQ_LINE_CHAT))) {
         tq_term_redraw();
     } else if (over && !typing(a)) {

@@ -95,9 +95,9 @@ typedef struct tq_keep {
     tq_keeper *claimed; /* of what was found, until it is decided on */
     tq_records found;
     tq_order wants_sort; /* when costs are known again */
-    size_t sort_cursor;
-    size_t texts_due;   /* texts beside the main one that were asked for and are not read yet */
-    int questions_step; /* as text_step, of the questions that the scores are of */
+    size_t sort_cursor;  /* the matrix of the cursor then; SIZE_MAX: the first row */
+    size_t texts_due;    /* texts beside the main one that were asked for and are not read yet */
+    int questions_step;  /* as text_step, of the questions that the scores are of */
     char questions_hash[17];
     int text_step;      /* which text the figures' is being compared with; see resume.c */
     char text_hash[17]; /* of the figures */

@@ -219,10 +219,10 @@ int tq_run_layers(const tq_options *o) {
 
 static cJSON *export_json(const tq_options *o, const tq_session *s) {
     tq_memory memory = tq_session_memory(s);
+    const char *note = tq_export_note(o->format, tq_session_plan(s));
     cJSON *root = cJSON_CreateObject();
     if (cJSON_AddStringToObject(root, "format", tq_export_format_name(o->format)) &&
-        cJSON_AddStringToObject(root, "out", o->out) &&
-        (!tq_export_note(o->format) || cJSON_AddStringToObject(root, "note", tq_export_note(o->format))) &&
+        cJSON_AddStringToObject(root, "out", o->out) && (!note || cJSON_AddStringToObject(root, "note", note)) &&
         tq_json_memory(root, &memory))
         return root;
     cJSON_Delete(root);
@@ -254,7 +254,8 @@ int tq_run_export(const tq_options *o) {
             rc = tq_batch_json(export_json(o, s), &err);
         else
             printf("%s\n", o->out);
-        if (tq_export_note(o->format)) fprintf(stderr, "tqexplore: note: %s\n", tq_export_note(o->format));
+        const char *note = tq_export_note(o->format, tq_session_plan(s));
+        if (note) fprintf(stderr, "tqexplore: note: %s\n", note);
     }
     if (rc == TQ_OK) rc = tq_batch_flush(&err);
     tq_session_close(s);

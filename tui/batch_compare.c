@@ -80,22 +80,24 @@ bool tq_json_explanation(cJSON *o, const tq_session *s, const tq_explanation *x)
            tq_json_number(e, "seconds", x->seconds);
 }
 
-void tq_print_candidates(const tq_tokenizer *t, const tq_candidate a[TQ_CANDIDATES],
+void tq_print_candidates(const tq_tokenizer *t, const char *one, const tq_candidate a[TQ_CANDIDATES], const char *other,
                          const tq_candidate b[TQ_CANDIDATES]) {
     tq_token_text x, y;
+    printf("            %-37.37s %s\n", one, other);
     for (size_t k = 0; k < TQ_CANDIDATES && a[k].id >= 0 && b[k].id >= 0; k++)
         printf("            %-24s %6.2f %%     %-24s %6.2f %%\n", tq_token_show(t, a[k].id, x), 100 * a[k].p,
                tq_token_show(t, b[k].id, y), 100 * b[k].p);
 }
 
-void tq_print_explanation(const tq_session *s, const tq_explanation *x) {
+void tq_print_explanation(const tq_session *s, const tq_explanation *x, const char *one, const char *other) {
     const tq_model *m = tq_session_model(s);
     tq_token_text text;
     tq_verdict lines;
     int n = tq_explain_verdict(x, m, lines);
     for (int i = 0; i < n; i++)
         printf("%-11s %s\n", i ? "" : "explained", lines[i]);
-    printf("margin      logit of a's token less that of b's: %+.3f with a, %+.3f with b\n", x->a.margin, x->b.margin);
+    printf("margin      logit of %s's token less that of %s's: %s %+.3f, %s %+.3f\n", one, other, one, x->a.margin,
+           other, x->b.margin);
     printf("            block      alone   KLD      with all before\n");
     for (size_t b = 0; b < x->blocks; b++)
         printf("            %5zu   %+8.3f %s %.5f  %+8.3f %s\n", b, x->alone[b].margin, x->alone[b].flips ? "*" : " ",
@@ -196,8 +198,8 @@ static void print_compared(const comparing *w) {
                tq_token_show(tok, c->side[0].token, x), c->at, c->kld);
     else
         puts("no difference at all");
-    if (c->side[0].token >= 0) tq_print_candidates(tok, c->side[0].top, c->side[1].top);
-    if (w->x) tq_print_explanation(w->s, w->x);
+    if (c->side[0].token >= 0) tq_print_candidates(tok, w->name[0], c->side[0].top, w->name[1], c->side[1].top);
+    if (w->x) tq_print_explanation(w->s, w->x, w->name[0], w->name[1]);
     printf("time        %.2f s\n", c->seconds);
 }
 

@@ -9,9 +9,9 @@
 bool tq_json_candidates(cJSON *o, const char *name, const tq_tokenizer *t, const tq_candidate top[TQ_CANDIDATES]);
 /* Adds "explain": what flips alone, the bisection, the margins, the matrices. */
 bool tq_json_explanation(cJSON *o, const tq_session *s, const tq_explanation *x);
-/* Two columns: the five likeliest of both sides. */
-void tq_print_candidates(const tq_tokenizer *t, const tq_candidate a[TQ_CANDIDATES],
+/* Two columns: the five likeliest of both sides. one, other: what these are called */
+void tq_print_candidates(const tq_tokenizer *t, const char *one, const tq_candidate a[TQ_CANDIDATES], const char *other,
                          const tq_candidate b[TQ_CANDIDATES]);
-void tq_print_explanation(const tq_session *s, const tq_explanation *x);
+void tq_print_explanation(const tq_session *s, const tq_explanation *x, const char *one, const char *other);
 
 #endif

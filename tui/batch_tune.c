@@ -217,8 +217,9 @@ static int run_auto(const tq_options *o, tq_batch *b, tq_session *s, tq_auto_res
     size_t n = tq_model_matrices(tq_session_model(s));
     bool *pinned = calloc(2 * n + 1, sizeof *pinned);
     int rc = plan && pinned ? pin(o, s, plan, pinned, pinned + n, err) : tq_fail(err, "out of memory for a plan");
+    const tq_costs_scope only = {pinned, plan};
     tq_batch_step(b, "sweeping");
-    if (rc == TQ_OK) rc = tq_session_costs(s, &sweep, &o->eval, &b->progress, &costs, err);
+    if (rc == TQ_OK) rc = tq_session_costs(s, &sweep, &o->eval, &only, &b->progress, &costs, err);
     if (rc == TQ_OK) rc = tq_session_auto(s, costs, &o->target, pinned, plan, &o->eval, &b->progress, step, b, r, err);
     tq_plan_free(plan);
     free(pinned);

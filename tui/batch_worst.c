@@ -99,7 +99,7 @@ void tq_print_worst(const tq_session *s, const tq_batch_worst *w) {
         putchar('\n');
         free(before);
         free(after);
-        tq_print_candidates(tq_session_tokenizer(s), w->x[i]->top[0], w->x[i]->top[1]);
-        if (w->x[i]->blocks) tq_print_explanation(s, w->x[i]);
+        tq_print_candidates(tq_session_tokenizer(s), "base", w->x[i]->top[0], "plan", w->x[i]->top[1]);
+        if (w->x[i]->blocks) tq_print_explanation(s, w->x[i], "base", "plan");
     }
 }

@@ -37,30 +37,52 @@ static void set_cell(tq_canvas *c, int y, int x, wchar_t ch, tq_style style) {
     /* Half of a wide character is no character. */
     if (cell->covered && x > 0) cell_at(c, y, x - 1)->ch[0] = L' ';
     tq_cell *next = cell_at(c, y, x + 1);
-    if (next && next->covered) *next = (tq_cell){.ch = {L' '}};
+    if (next && next->covered) *next = (tq_cell){.ch = {L' '}, .reverse = next->reverse};
     *cell = (tq_cell){.ch = {ch}, .style = (unsigned char)style, .reverse = cell->reverse};
 }
 
+/* Is there a character of text, or half of one? */
+static bool inked(tq_canvas *c, int y, int x) {
+    const tq_cell *cell = cell_at(c, y, x);
+    return cell && (cell->covered || (cell->ch[0] != L' ' && !cell->lines));
+}
+
+/* What stands outside of column x, on the side of `by`, and belongs to the word that reaches over it. */
+static void clear_rest(tq_canvas *c, int y, int x, int by) {
+    int end = x;
+    while (inked(c, y, end))
+        end += by;
+    for (x += by; (end - x) * by > 0; x += by)
+        set_cell(c, y, x, L' ', TQ_ST_NORMAL);
+}
+
 void tq_clear(tq_canvas *c, tq_area a) {
-    for (int y = a.y; y < a.y + a.h; y++)
+    for (int y = a.y; y < a.y + a.h && a.w > 0; y++) {
+        clear_rest(c, y, a.x, -1);
+        clear_rest(c, y, a.x + a.w - 1, 1);
         for (int x = a.x; x < a.x + a.w; x++) {
             tq_cell *cell = cell_at(c, y, x);
             if (!cell) continue;
             set_cell(c, y, x, L' ', TQ_ST_NORMAL);
             cell->reverse = false;
         }
+    }
 }
 
-/* What stands for a character where only ASCII can be shown. */
+/* The two that stand for a character where only ASCII can be shown; NULL: one does. */
+static const char *ascii_pair(wchar_t w) {
+    return w == L'±' ? "+-" /* '+' alone would be a sum */ : w == L'…' ? ".." : NULL;
+}
+
+/* The one that does. */
 static wchar_t ascii_of(wchar_t w) {
     static const struct {
         wchar_t from, to;
     } table[] = {
-        {L'▁', L'_'}, {L'▂', L'.'}, {L'▃', L':'}, {L'▄', L'-'}, {L'▅', L'='},  {L'▆', L'+'}, {L'▇', L'*'},
-        {L'█', L'#'}, {L'░', L'.'}, {L'●', L'*'}, {L'■', L'='}, {L'○', L'o'},  {L'▾', L'v'}, {L'▸', L'>'},
-        {L'→', L'>'}, {L'←', L'<'}, {L'↑', L'^'}, {L'↓', L'v'}, {L'·', L'.'},  {L'…', L'.'}, {L'×', L'x'},
-        {L'−', L'-'}, {L'━', L'='}, {L'╸', L'>'}, {L'─', L'-'}, {L'✓', L'+'},  {L'│', L'|'}, {L'├', L'+'},
-        {L'↵', L'/'}, {L'▼', L'v'}, {L'▲', L'^'}, {L'²', L'2'}, {L'’', L'\''},
+        {L'▁', L'_'}, {L'▂', L'.'}, {L'▃', L':'}, {L'▄', L'-'}, {L'▅', L'='}, {L'▆', L'+'}, {L'▇', L'*'}, {L'█', L'#'},
+        {L'░', L'.'}, {L'●', L'*'}, {L'■', L'='}, {L'○', L'o'}, {L'▾', L'v'}, {L'▸', L'>'}, {L'→', L'>'}, {L'←', L'<'},
+        {L'↑', L'^'}, {L'↓', L'v'}, {L'·', L'.'}, {L'×', L'x'}, {L'−', L'-'}, {L'━', L'='}, {L'╸', L'>'}, {L'─', L'-'},
+        {L'✓', L'+'}, {L'│', L'|'}, {L'├', L'+'}, {L'↵', L'/'}, {L'▼', L'v'}, {L'▲', L'^'}, {L'²', L'2'}, {L'’', L'\''},
     };
     if (w < 128) return w;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -68,9 +90,9 @@ static wchar_t ascii_of(wchar_t w) {
     return L'?';
 }
 
-/* The next character of text: its bytes in *used, its columns in *width (0: combines with the one before, -1: leave
- * it out). */
-static wchar_t next_char(const char *text, size_t n, size_t *used, int *width) {
+/* The next character of text: its bytes in *used, its columns on c in *width (0: combines with the one before, -1:
+ * leave it out). */
+static wchar_t next_char(const tq_canvas *c, const char *text, size_t n, size_t *used, int *width) {
     utf8proc_int32_t cp = 0;
     utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &cp);
     *used = got > 0 ? (size_t)got : 1;
@@ -89,26 +111,27 @@ static wchar_t next_char(const char *text, size_t n, size_t *used, int *width) {
         *width = utf8proc_charwidth(cp);
         if (*width < 0 || *width > 2) *width = 1;
     }
+    if (c->ascii && ascii_pair((wchar_t)cp)) *width = 2;
     return (wchar_t)cp;
 }
 
-int tq_text_width(const char *text, size_t n) {
+int tq_text_width(const tq_canvas *c, const char *text, size_t n) {
     int width = 0;
     for (size_t i = 0, used; i < n && text[i]; i += used) {
         int w;
-        next_char(text + i, strnlen(text + i, n - i), &used, &w);
+        next_char(c, text + i, strnlen(text + i, n - i), &used, &w);
         if (w > 0) width += w;
     }
     return width;
 }
 
-size_t tq_wrap(const char *text, int width, size_t *skip) {
+size_t tq_wrap(const tq_canvas *c, const char *text, int width, size_t *skip) {
     size_t n = strlen(text), i = 0, used, space = 0;
     int col = 0;
     if (skip) *skip = 0;
     while (i < n && text[i] != '\n') {
         int w;
-        next_char(text + i, n - i, &used, &w);
+        next_char(c, text + i, n - i, &used, &w);
         if (w > 0 && col + w > width && i > 0) {
             if (text[i] == ' ') space = i;
             if (space == 0) return i;
@@ -123,13 +146,20 @@ size_t tq_wrap(const char *text, int width, size_t *skip) {
     return i;
 }
 
+/* Ends what begins at column `start` and does not fit with the mark for that. */
+static void shorten(tq_canvas *c, int y, int start, int end, tq_style style) {
+    int x = end - (c->ascii ? 2 : 1);
+    for (x = x < start ? start : x; x < end; x++)
+        set_cell(c, y, x, c->ascii ? L'.' : L'…', style);
+}
+
 int tq_put(tq_canvas *c, int y, int x, int end, tq_style style, const char *text) {
     if (end > c->cols) end = c->cols;
     size_t n = strlen(text);
     int start = x;
     for (size_t i = 0, used; i < n; i += used) {
         int w;
-        wchar_t ch = next_char(text + i, n - i, &used, &w);
+        wchar_t ch = next_char(c, text + i, n - i, &used, &w);
         if (w < 0) continue;
         if (w == 0) {
             tq_cell *before = x > start ? cell_at(c, y, x - 1) : NULL;
@@ -138,16 +168,13 @@ int tq_put(tq_canvas *c, int y, int x, int end, tq_style style, const char *text
             continue;
         }
         if (x + w > end) {
-            if (end > start) set_cell(c, y, end - 1, c->ascii ? L'.' : L'…', style);
+            shorten(c, y, start, end, style);
             return end;
         }
-        if (c->ascii && ch == L'±') {
-            set_cell(c, y, x++, L'+', style); /* '+' alone would be a sum */
-            if (x < end) set_cell(c, y, x, L'-', style);
-        } else if (c->ascii && ch >= 128) {
-            ch = ascii_of(ch);
+        if (c->ascii && ch >= 128) {
+            const char *pair = ascii_pair(ch);
             for (int k = 0; k < w; k++)
-                set_cell(c, y, x + k, ch, style);
+                set_cell(c, y, x + k, pair ? (wchar_t)pair[k] : ascii_of(ch), style);
         } else {
             set_cell(c, y, x, ch, style);
             if (w == 2) {
@@ -171,7 +198,7 @@ int tq_putf(tq_canvas *c, int y, int x, int end, tq_style style, const char *fmt
 }
 
 void tq_put_right(tq_canvas *c, int y, int x, int end, tq_style style, const char *text) {
-    int at = end - tq_text_width(text, strlen(text));
+    int at = end - tq_text_width(c, text, strlen(text));
     tq_put(c, y, at < x ? x : at, end, style, text);
 }
 

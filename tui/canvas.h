@@ -50,19 +50,20 @@ bool tq_canvas_reset(tq_canvas *c, int rows, int cols);
 void tq_canvas_free(tq_canvas *c);
 
 /* Writes UTF-8 from (y, x) up to, not including, column `end`; control characters and broken bytes are shown as '?'.
- * Returns the column after the last one written. A text that does not fit ends with an ellipsis. */
+ * Returns the column after the last one written. A text that does not fit ends with an ellipsis, in ASCII with "..". */
 int tq_put(tq_canvas *c, int y, int x, int end, tq_style style, const char *text);
 int tq_putf(tq_canvas *c, int y, int x, int end, tq_style style, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
 /* The text's last column is end - 1; nothing is written left of x. */
 void tq_put_right(tq_canvas *c, int y, int x, int end, tq_style style, const char *text);
 
-/* Columns that a text takes, up to n bytes of it. */
-int tq_text_width(const char *text, size_t n);
-/* The longest prefix of text that fits `width` columns, broken after a space where there is one; at least one
+/* Columns that a text takes on c, up to n bytes of it: in ASCII two characters may stand for one. */
+int tq_text_width(const tq_canvas *c, const char *text, size_t n);
+/* The longest prefix of text that fits `width` columns of c, broken after a space where there is one; at least one
  * character. A newline ends it. Returns its bytes; *skip (may be NULL) are bytes to leave out after it. */
-size_t tq_wrap(const char *text, int width, size_t *skip);
+size_t tq_wrap(const tq_canvas *c, const char *text, int width, size_t *skip);
 
+/* Words that reach out of the area go wholly: no halves stand beside it. */
 void tq_clear(tq_canvas *c, tq_area a);
 void tq_hline(tq_canvas *c, int y, int x0, int x1); /* both ends included; meets other lines properly */
 void tq_vline(tq_canvas *c, int x, int y0, int y1);

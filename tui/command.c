@@ -45,13 +45,15 @@ static void cmd_text(tq_app *a, char *arg) {
     free(sample);
 }
 
-/* A whole number of at least `least`. */
-static bool number(tq_app *a, const char *what, const char *text, size_t least, size_t *out) {
+enum { NUMBER_MAX = 1 << 30 };
+
+/* A whole number from `least` to `most`. */
+static bool number(tq_app *a, const char *what, const char *text, size_t least, size_t most, size_t *out) {
     char *end;
     errno = 0;
     unsigned long long n = strtoull(text, &end, 10);
-    if (errno || end == text || *end || *text == '-' || n < least || n > 1u << 30) {
-        tq_say(a, TQ_REFUSES, "%s '%.40s': expected a number from %zu", what, text, least);
+    if (errno || end == text || *end || *text == '-' || n < least || n > most) {
+        tq_say(a, TQ_REFUSES, "%s '%.40s': expected a number from %zu to %zu", what, text, least, most);
         return false;
     }
     *out = (size_t)n;
@@ -59,11 +61,12 @@ static bool number(tq_app *a, const char *what, const char *text, size_t least, 
 }
 
 static void cmd_ctx(tq_app *a, char *arg) {
-    if (number(a, "ctx", arg, 4, &a->eval.ctx)) tq_eval_changed(a);
+    size_t most = tq_model_config(a->model)->context; /* 0: it does not say; more would fail at every evaluation */
+    if (number(a, "ctx", arg, 4, most ? most : NUMBER_MAX, &a->eval.ctx)) tq_eval_changed(a);
 }
 
 static void cmd_tokens(tq_app *a, char *arg) {
-    if (number(a, "tokens", arg, 0, &a->eval.tokens)) tq_eval_changed(a);
+    if (number(a, "tokens", arg, 0, NUMBER_MAX, &a->eval.tokens)) tq_eval_changed(a);
 }
 
 static void common(tq_app *a, const char *what, const char *value) {

@@ -11,7 +11,7 @@ typedef struct tq_hint {
 
 /* Those of the list that fit into [x, end), the last `sure` of them in any case; returns the column after them. */
 int tq_draw_hints(tq_canvas *c, int y, int x, int end, const tq_hint *hints, size_t sure);
-/* The columns that the whole list takes. */
-int tq_hints_width(const tq_hint *hints);
+/* The columns that the whole list takes on c. */
+int tq_hints_width(const tq_canvas *c, const tq_hint *hints);
 
 #endif

@@ -66,8 +66,9 @@ static cJSON *tune_of(const tq_app *a) {
 }
 
 static cJSON *text_of(const tq_app *a) {
+    const char *path = a->status.texts[0].path;
     cJSON *o = cJSON_CreateObject();
-    bool ok = o && tq_put_text(o, "path", *a->status.text_path ? a->status.text_path : a->status.text_name) &&
+    bool ok = o && tq_put_text(o, "path", *path ? path : a->status.text_name) &&
               tq_put_text(o, "hash", a->status.text_hash) && tq_json_number(o, "ctx", (double)a->eval.ctx) &&
               tq_json_number(o, "tokens", (double)a->eval.tokens) && tq_put_bool(o, "score_half", a->eval.score_half);
     return tq_json_done(o, ok);

@@ -138,6 +138,10 @@ void tq_draw_overlay(tq_app *a, int rows, int cols) {
     enum { PAGE_COLS = 104 };
     const tq_overlay_traits *over = tq_overlay_get(a->overlay);
     tq_area all = {1, 0, rows - 2, cols}, page = all;
-    if (cols > PAGE_COLS + 4) page = (tq_area){2, (cols - PAGE_COLS) / 2, rows - 4, PAGE_COLS};
-    if (over) over->draw(a, over->page ? page : all);
+    if (!over) return;
+    if (over->page && cols > PAGE_COLS + 4) {
+        page = (tq_area){1, (cols - PAGE_COLS) / 2, rows - 2, PAGE_COLS};
+        tq_clear(&a->canvas, all); /* strips of panels beside it say nothing */
+    }
+    over->draw(a, page);
 }

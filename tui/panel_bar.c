@@ -29,9 +29,9 @@ void tq_draw_looks(tq_app *a, int y, int x, int end) {
     enum { N = sizeof in_frame / sizeof *in_frame };
     tq_hint hints[N + 1];
     hints_of(in_frame, N, hints);
-    for (size_t n = N; n > 0 && tq_hints_width(hints) > end - x; n--)
+    for (size_t n = N; n > 0 && tq_hints_width(&a->canvas, hints) > end - x; n--)
         hints[n - 1] = (tq_hint){NULL, NULL};
-    int width = tq_hints_width(hints);
+    int width = tq_hints_width(&a->canvas, hints);
     if (width == 0) return;
     tq_putf(&a->canvas, y, end - width, end, TQ_ST_DIM, "%*s", width, ""); /* not the frame between them */
     (void)tq_draw_hints(&a->canvas, y, end - width + 1, end, hints, 0);
@@ -51,13 +51,13 @@ static bool draw_prompt(tq_app *a, int y) {
     int x = tq_put(&a->canvas, y, 0, a->canvas.cols, TQ_ST_KEY, before);
     const char *text = tq_lineedit_text();
     size_t from = 0, point = (size_t)tq_lineedit_point();
-    while (tq_text_width(text + from, point - from) > a->canvas.cols - x - 2)
+    while (tq_text_width(&a->canvas, text + from, point - from) > a->canvas.cols - x - 2)
         do
             from++;
         while ((text[from] & 0xC0) == 0x80);
     int end = tq_put(&a->canvas, y, x, a->canvas.cols, TQ_ST_NORMAL, text + from);
     a->canvas.cursor_y = y;
-    a->canvas.cursor_x = x + tq_text_width(text + from, point - from);
+    a->canvas.cursor_x = x + tq_text_width(&a->canvas, text + from, point - from);
     if (tq_lineedit_active(TQ_LINE_FILTER)) {
         size_t hits = tq_table_count_matches(&a->table, text);
         tq_putf(&a->canvas, y, end + 3, a->canvas.cols, hits ? TQ_ST_DIM : TQ_ST_BAD,
@@ -81,7 +81,7 @@ static void draw_message(tq_app *a, int y, const tq_said *s) {
     snprintf(text, sizeof text, "%s%s", s->tone == TQ_REFUSES ? "! " : "", s->text);
     for (const char *p = text; *p && n < LINES; p += bytes[n++] + skip) {
         line[n] = p;
-        bytes[n] = tq_wrap(p, cols - 2, &skip);
+        bytes[n] = tq_wrap(&a->canvas, p, cols - 2, &skip);
     }
     if (n == LINES) bytes[n - 1] = strlen(line[n - 1]); /* cut; '!' has all of it */
     tq_clear(&a->canvas, (tq_area){y - (int)n + 1, 0, (int)n, cols});

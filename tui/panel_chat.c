@@ -141,7 +141,7 @@ static long draw_turn(tq_app *a, tq_area at, size_t i, long first, bool draw) {
     const char *p = turn->text;
     long line = 0;
     do {
-        size_t skip, n = tq_wrap(p, room, &skip);
+        size_t skip, n = tq_wrap(&a->canvas, p, room, &skip);
         long y = first + line;
         if (draw && y >= 0 && y < at.h) {
             int row = at.y + (int)y;
@@ -171,14 +171,14 @@ static void draw_input(tq_app *a, tq_area at, int y) {
     }
     /* The part around the cursor. */
     size_t from = 0, point = here ? (size_t)tq_lineedit_point() : 0;
-    while (tq_text_width(text + from, point - from) > end - x - 2)
+    while (tq_text_width(&a->canvas, text + from, point - from) > end - x - 2)
         do
             from++;
         while ((text[from] & 0xC0) == 0x80);
     tq_put(&a->canvas, y, x, end, here ? TQ_ST_NORMAL : TQ_ST_DIM, text + from);
     if (here) {
         a->canvas.cursor_y = y;
-        a->canvas.cursor_x = x + tq_text_width(text + from, point - from);
+        a->canvas.cursor_x = x + tq_text_width(&a->canvas, text + from, point - from);
     }
 }
 

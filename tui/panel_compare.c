@@ -80,7 +80,7 @@ static void draw_result(tq_app *a, tq_area at) {
     tq_area rest = {y, at.x, at.y + at.h - y, at.w};
     if (rest.h < 1) return;
     if (v->why)
-        tq_draw_explanation(a, rest, v->why, &v->scroll);
+        tq_draw_explanation(a, rest, v->why, v->name[0], v->name[1], &v->scroll);
     else if (v->step == TQ_COMPARE_EXPLAINS)
         tq_draw_busy(a, y, at.x, at.x + at.w);
     else if (*v->failed)
@@ -104,10 +104,11 @@ static void draw_title(tq_app *a, tq_area at) {
 }
 
 /* As many as the longer one takes, but for what the differences need. */
-static int rows_of_answers(const tq_compare_view *v, tq_area in, bool beside) {
+static int rows_of_answers(tq_app *a, tq_area in, bool beside) {
+    const tq_compare_view *v = &a->compare;
     int width = beside ? (in.w - 3) / 2 : in.w, most = v->result ? in.h / 3 : in.h - 2, lines = 1;
     for (int k = 0; k < 2; k++) {
-        int n = tq_marked_lines(text_of(v, k), width - 2); /* a mark takes two columns more */
+        int n = tq_marked_lines(a, text_of(v, k), width - 2); /* a mark takes two columns more */
         if (n > lines) lines = n;
     }
     if (!beside) return 2 * (lines + 1) < most ? 2 * (lines + 1) : most / 2 * 2 < 4 ? 4 : most / 2 * 2;
@@ -127,7 +128,7 @@ void tq_draw_compare(tq_app *a, tq_area at) {
     }
     int x = tq_put(&a->canvas, in.y, in.x, in.x + in.w, TQ_ST_TITLE, "you ");
     tq_put(&a->canvas, in.y, x, in.x + in.w, TQ_ST_NORMAL, v->prompt);
-    int h = rows_of_answers(v, in, beside);
+    int h = rows_of_answers(a, in, beside);
     draw_answers(a, (tq_area){in.y + 1, in.x, h, in.w}, beside);
     tq_area rest = {in.y + 1 + h, in.x, in.h - 1 - h, in.w};
     if (v->result)

@@ -41,7 +41,7 @@ static int walk(tq_app *a, tq_area at, const char *text, size_t mark, size_t end
     size_t from = 0, skip = 0;
     int line = 0;
     do {
-        size_t n = tq_wrap(text + from, at.w, &skip);
+        size_t n = tq_wrap(&a->canvas, text + from, at.w, &skip);
         if (mark >= from && mark < from + n + skip) *at_mark = line;
         if (draw && line >= first && line < first + at.h)
             put_line(a, at.y + line - first, at, text, from, n, mark, end);
@@ -59,9 +59,9 @@ void tq_draw_marked(tq_app *a, tq_area at, const char *text, size_t mark, size_t
     (void)walk(a, at, text, mark, mark_end, first, true, &at_mark);
 }
 
-int tq_marked_lines(const char *text, int width) {
+int tq_marked_lines(tq_app *a, const char *text, int width) {
     int ignored = 0;
-    return walk(NULL, (tq_area){.w = width}, text, 0, 0, 0, false, &ignored);
+    return walk(a, (tq_area){.w = width}, text, 0, 0, 0, false, &ignored);
 }
 
 /* --- candidates --- */
@@ -115,7 +115,7 @@ static void add_verdict(const tq_app *a, lines *l, const tq_explanation *x, int 
     int n = tq_explain_verdict(x, a->model, verdict);
     for (int i = 0; i < n; i++)
         for (const char *p = verdict[i]; *p;) {
-            size_t skip = 0, bytes = tq_wrap(p, width, &skip);
+            size_t skip = 0, bytes = tq_wrap(&a->canvas, p, width, &skip);
             add(l, i == 0 ? TQ_ST_TITLE : TQ_ST_NORMAL, "%.*s", (int)bytes, p);
             p += bytes + skip;
         }
@@ -130,8 +130,8 @@ static const char *hybrid_text(const tq_app *a, const tq_hybrid *h, char buf[64]
 }
 
 /* Fills up to `width` columns with blanks: printf counts bytes. */
-static const char *padded(const char *text, int width, char buf[128]) {
-    int have = tq_text_width(text, 64), blanks = have < width ? width - have : 0;
+static const char *padded(const tq_app *a, const char *text, int width, char buf[128]) {
+    int have = tq_text_width(&a->canvas, text, 64), blanks = have < width ? width - have : 0;
     snprintf(buf, 128, "%.60s%*s", text, blanks, "");
     return buf;
 }
@@ -159,7 +159,7 @@ static void add_block(const tq_app *a, lines *l, const tq_explanation *x, size_t
     const tq_hybrid *one = &x->alone[b], *all = &x->prefix[b + 1];
     snprintf(label, sizeof label, "%5zu %s", b, tq_model_block_kind(a->model, b));
     add(l, one->flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%-*.*s%s %9s   %s", w.label, w.label, label,
-        padded(hybrid_text(a, one, alone), w.alone, wide), tq_fmt_kld(one->kld, kld), hybrid_text(a, all, before));
+        padded(a, hybrid_text(a, one, alone), w.alone, wide), tq_fmt_kld(one->kld, kld), hybrid_text(a, all, before));
 }
 
 static void add_blocks(const tq_app *a, lines *l, const tq_explanation *x, widths w) {
@@ -190,18 +190,19 @@ static void add_matrices(const tq_app *a, lines *l, const tq_explanation *x, wid
         char label[64];
         snprintf(label, sizeof label, m->end == TQ_END_NONE ? "%2zu %.15s" : "%.0zu%.18s", m->block, tq_short_label(m));
         add(l, h->hybrid.flips ? TQ_ST_WARN : TQ_ST_NORMAL, "%-*.*s%s %9s", wide_label, wide_label, label,
-            padded(hybrid_text(a, &h->hybrid, alone), alone_width, wide), tq_fmt_kld(h->hybrid.kld, kld));
+            padded(a, hybrid_text(a, &h->hybrid, alone), alone_width, wide), tq_fmt_kld(h->hybrid.kld, kld));
     }
 }
 
-void tq_draw_explanation(tq_app *a, tq_area at, const tq_explanation *x, size_t *scroll) {
+void tq_draw_explanation(tq_app *a, tq_area at, const tq_explanation *x, const char *one, const char *other,
+                         size_t *scroll) {
     lines l = {0};
-    tq_token_text one, other;
+    tq_token_text t0, t1;
     widths w = widths_for(at.w);
     add_verdict(a, &l, x, at.w);
-    add(&l, TQ_ST_NORMAL, "margin: logit of %s less that of %s; a %+.3f, b %+.3f",
-        tq_token_show(a->tokenizer, x->token[0], one), tq_token_show(a->tokenizer, x->token[1], other), x->a.margin,
-        x->b.margin);
+    add(&l, TQ_ST_NORMAL, "margin: logit of %s less that of %s; %s %+.3f, %s %+.3f",
+        tq_token_show(a->tokenizer, x->token[0], t0), tq_token_show(a->tokenizer, x->token[1], t1), one, x->a.margin,
+        other, x->b.margin);
     add_blocks(a, &l, x, w);
     add_matrices(a, &l, x, w);
     size_t most = l.n > (size_t)at.h ? l.n - (size_t)at.h : 0;

@@ -36,7 +36,7 @@ static void entry(page *p, tq_style style, const char *left, int width, const ch
     int x = p->in.x + width, end = p->in.x + p->in.w;
     bool first = true;
     do {
-        size_t skip, n = tq_wrap(text, end - x, &skip);
+        size_t skip, n = tq_wrap(&p->a->canvas, text, end - x, &skip);
         int y = row_of(p);
         if (y >= 0) {
             if (first) tq_put(&p->a->canvas, y, p->in.x + 2, x, style, left);
@@ -119,7 +119,7 @@ void tq_draw_export(tq_app *a, tq_area at) {
 }
 
 void tq_draw_confirm(tq_app *a, tq_area at) {
-    int w = tq_text_width(a->question, sizeof a->question) + 6;
+    int w = tq_text_width(&a->canvas, a->question, sizeof a->question) + 6;
     if (w > at.w) w = at.w;
     tq_area box = {at.y + (at.h - 3) / 2, at.x + (at.w - w) / 2, 3, w};
     tq_area in = boxed(a, box, "");
@@ -146,7 +146,7 @@ void tq_draw_title(tq_app *a) {
         const char *slash = strrchr(a->status.text_name, '/');
         snprintf(right + n, sizeof right - n, "   text %.40s", slash ? slash + 1 : a->status.text_name);
     }
-    int end = cols - 1 - tq_text_width(right, sizeof right);
+    int end = cols - 1 - tq_text_width(&a->canvas, right, sizeof right);
     tq_put_right(&a->canvas, 0, x + 2, end, changed ? TQ_ST_CHANGED : TQ_ST_DIM, plan);
     tq_put(&a->canvas, 0, end < x ? x : end, cols - 1, TQ_ST_DIM, right);
 }

@@ -46,12 +46,12 @@ typedef struct view {
 } view;
 
 /* Columns that the longest name takes, with those of blocks ("12 attention"). */
-static int name_width(const tq_model *m) {
+static int name_width(const tq_canvas *c, const tq_model *m) {
     int width = 14;
     for (size_t i = 0; i < tq_model_matrices(m); i++) {
         const tq_matrix *x = tq_model_matrix(m, i);
         const char *label = tq_short_label(x);
-        int w = tq_text_width(label, strlen(label)) + (x->group ? INDENT : 0);
+        int w = tq_text_width(c, label, strlen(label)) + (x->group ? INDENT : 0);
         if (w > width) width = w;
     }
     return width < NAME_MAX ? width : NAME_MAX;
@@ -71,7 +71,7 @@ static int drop_of(const view *v, int c) {
 }
 
 static void place_columns(view *v) {
-    int drop_from = 8, used = 0, name_min = name_width(v->a->model);
+    int drop_from = 8, used = 0, name_min = name_width(&v->a->canvas, v->a->model);
     for (; drop_from > 1; drop_from--) {
         used = 0;
         for (int c = 0; c < COLS; c++)

@@ -53,7 +53,7 @@ static void draw_memory(tq_app *a, int y, int x, int end) {
     x = tq_putf(&a->canvas, y, x + bar + 2, end, TQ_ST_NORMAL, "%s of %s MiB  %.0f %%", tq_fmt_mib(m.total, total),
                 tq_fmt_mib(m.baseline, base), 100 * part);
     int bpw_width = wide ? 20 : 12; /* which say more than what the model is stored as */
-    if (stored[0] && x + 4 + tq_text_width(stored, 64) + bpw_width <= end)
+    if (stored[0] && x + 4 + tq_text_width(&a->canvas, stored, 64) + bpw_width <= end)
         x = tq_putf(&a->canvas, y, x, end, TQ_ST_NORMAL, " of %s", stored);
     x = tq_putf(&a->canvas, y, x + 3, end, TQ_ST_NORMAL, wide ? "%.2f bits/weight" : "%.2f bpw", m.bpw_linear);
     tq_calibrate how = tq_plan_common(tq_draft_plan(&a->draft)).calibrate;
@@ -160,10 +160,11 @@ static void draw_last_change(tq_app *a, int y, int x, int end) {
     /* Means over different tokens differ by that too, but for the 0 of the model as stored. */
     const char *about = known && before->eval.tokens != now->eval.tokens && before->eval.kld_max > 0 ? "~" : "";
     tq_fmt_mib_signed(was, is, mib);
-    for (int form = 0; form < 3 && (form == 0 || tq_text_width(text, sizeof text) > end - x); form++)
+    for (int form = 0; form < 3 && (form == 0 || tq_text_width(&a->canvas, text, sizeof text) > end - x); form++)
         snprintf(text, sizeof text, form == 0 ? "last: %s   KLD %s%s   %s MiB" : "%s  KLD %s%s  %s MiB",
                  form == 2 ? "" : now->what, about, kld, mib);
-    if (tq_text_width(text, sizeof text) <= end - x) tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
+    if (tq_text_width(&a->canvas, text, sizeof text) <= end - x)
+        tq_put_right(&a->canvas, y, x, end, TQ_ST_NORMAL, text);
 }
 
 /* The score of the plan now: what is known of it, and whether that is all. */
@@ -187,7 +188,7 @@ static int draw_score(tq_app *a, int y, int x, int end) {
     tq_score s = score_now(a, &whole);
     if (!s.of) return room > 10 ? tq_put(&a->canvas, y, x + 2, end, TQ_ST_DIM, "exact …") : x;
     tq_score_interval(s, &low, &high);
-    for (int form = 0; form < 3 && (!*text || tq_text_width(text, sizeof text) + 2 > room); form++)
+    for (int form = 0; form < 3 && (!*text || tq_text_width(&a->canvas, text, sizeof text) + 2 > room); form++)
         snprintf(text, sizeof text,
                  form == 0   ? "exact %.1f %% (%.1f to %.1f) of %zu questions"
                  : form == 1 ? "exact %.1f %% (%.1f to %.1f) of %zu"

@@ -31,7 +31,7 @@ int tq_draw_other_texts(tq_app *a, int y, int x, int end) {
         const tq_text_figures *f = &now(a)->texts[i];
         const char *name = t->role == TQ_TEXT_TUNING ? "tuning" : t->name;
         tq_text kld;
-        int width = tq_text_width(name, 16) + 9;
+        int width = tq_text_width(&a->canvas, name, 16) + 9;
         if (x + 2 + width > end) break;
         x = tq_putf(&a->canvas, y, x + 2, end, TQ_ST_DIM, "%.16s %s", name, f->known ? tq_fmt_kld(f->kld, kld) : "…");
     }
@@ -87,7 +87,7 @@ static int draw_text(tq_app *a, int y, int x, int end, size_t i) {
 /* Lines of a sentence; returns the one after them. */
 static int draw_wrapped(tq_app *a, int y, int bottom, int x, int end, tq_style style, const char *text) {
     for (size_t skip; *text && y < bottom; y++) {
-        size_t n = tq_wrap(text, end - x, &skip);
+        size_t n = tq_wrap(&a->canvas, text, end - x, &skip);
         tq_putf(&a->canvas, y, x, end, style, "%.*s", (int)n, text);
         text += n + skip;
     }

@@ -42,7 +42,7 @@ static char *context_of(const tq_app *a, const tq_worst_item *x, size_t before, 
 static void put_around(tq_app *a, int y, int x, int end, const char *text, size_t mark_end) {
     enum { AFTER = 4 };
     size_t from = 0;
-    while (from < mark_end && tq_text_width(text + from, mark_end - from) > end - x - AFTER)
+    while (from < mark_end && tq_text_width(&a->canvas, text + from, mark_end - from) > end - x - AFTER)
         do
             from++;
         while ((text[from] & 0xC0) == 0x80);
@@ -97,7 +97,7 @@ static void draw_chosen(tq_app *a, tq_area at) {
     if (v->asking)
         tq_draw_busy(a, y, at.x, at.x + at.w);
     else if (x && x->blocks)
-        tq_draw_explanation(a, rest, x, &v->scroll);
+        tq_draw_explanation(a, rest, x, "base", "plan", &v->scroll);
     else if (*v->failed)
         tq_putf(&a->canvas, y, at.x, at.x + at.w, TQ_ST_BAD, "! %s", v->failed);
     else if (x)

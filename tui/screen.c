@@ -42,14 +42,26 @@ static void draw_frames(tq_app *a, const tq_layout *l, int rows, int cols) {
     if (l->inspect_line >= 0) tq_vline(&a->canvas, l->inspect_line, 1, l->cost.y - 1);
 }
 
+/* That it is, or the question that is asked, in as many lines as it takes. */
+static void draw_too_small(tq_app *a) {
+    char text[96];
+    tq_canvas *c = &a->canvas;
+    snprintf(text, sizeof text, "%d x %d is too small: needs %d x %d", c->cols, c->rows, COLS_MIN, ROWS_MIN);
+    const char *p = a->overlay == TQ_OVER_CONFIRM ? a->question : text;
+    for (int y = c->rows > 4 ? c->rows / 2 - 1 : 0; *p && c->cols > 0; y++) {
+        size_t skip, n = tq_wrap(c, p, c->cols, &skip);
+        tq_putf(c, y, 0, c->cols, TQ_ST_WARN, "%.*s", (int)n, p);
+        p += n + skip;
+    }
+}
+
 void tq_draw_screen(tq_app *a, int rows, int cols) {
     tq_canvas *c = &a->canvas;
     if (!tq_canvas_reset(c, rows, cols)) return;
     a->layout = tq_layout_for(rows, cols);
     const tq_layout *l = &a->layout;
     if (l->too_small) {
-        tq_putf(c, rows / 2, 0, cols, TQ_ST_WARN, "%d x %d is too small: needs %d x %d", cols, rows, COLS_MIN,
-                ROWS_MIN);
+        draw_too_small(a);
         return;
     }
     if (a->focus == TQ_FOCUS_INSPECT && l->inspect_line < 0) {

@@ -369,7 +369,9 @@ int tq_term_key(void) {
     if (ch != TQ_KEY_ESC) return (int)ch;
     /* Escape and a character in one go is Meta. */
     wint_t next = 0;
-    if (wget_wch(term.keys, &next) != OK) return TQ_KEY_ESC;
+    int rc = wget_wch(term.keys, &next);
+    if (rc == KEY_CODE_YES) ungetch((int)next); /* an arrow right after it is a key of its own */
+    if (rc != OK) return TQ_KEY_ESC;
     if (skip_unknown_key(next)) return tq_term_key();
     return TQ_KEY_META + (int)next;
 }

@@ -254,6 +254,7 @@ static void swept(tq_app *a, tq_event *e) {
     if (e->rc != TQ_OK) {
         if (e->rc == TQ_FAIL) tq_say(a, TQ_REFUSES, "%s", e->err.msg);
         a->tune.pending = false;
+        a->keep.wants_sort = TQ_ORDER_MODEL;
         return;
     }
     tq_costs_free(a->tune.costs);
@@ -263,7 +264,7 @@ static void swept(tq_app *a, tq_event *e) {
     e->costs = NULL;
     tq_say(a, TQ_SAYS, "own KLD of every matrix is known%s: b sets a budget, S sorts",
            e->tunes_on_text ? ", on the text that is evaluated (--tune-text takes another)" : "");
-    if (a->keep.wants_sort != TQ_ORDER_MODEL && tq_tune_costs(a)) { /* as the session had it */
+    if (a->keep.wants_sort != TQ_ORDER_MODEL && tq_tune_costs(a)) { /* by S, or as the session had it */
         tq_tune_sort_by(a, a->keep.wants_sort);
         tq_table_show(&a->table, a->keep.sort_cursor);
         a->keep.wants_sort = TQ_ORDER_MODEL;
@@ -349,16 +350,25 @@ void tq_tune_sort_by(tq_app *a, tq_order order) {
     tq_say(a, TQ_SAYS, "%s", said[order]);
 }
 
+/* Sorted when costs are known, which are measured for it; once more chooses the next order, or none. */
+static void sort_later(tq_app *a, tq_order first) {
+    static const char *const said[] = {"the table stays in its order; Esc stops measuring",
+                                       "measuring first, then sorted by KLD saved per MiB spent; S again: by own KLD",
+                                       "measuring first, then sorted by own KLD; S again: not sorted"};
+    tq_order wanted = a->keep.wants_sort;
+    if (no_text(a)) return;
+    a->keep.wants_sort = wanted == TQ_ORDER_MODEL ? first : (tq_order)((wanted + 1) % TQ_ORDER_COUNT);
+    a->keep.sort_cursor = SIZE_MAX;
+    if (a->status.job != TQ_JOB_SWEEP) tq_worker_want_sweep(a->worker);
+    tq_say(a, TQ_SAYS, "%s", said[a->keep.wants_sort]);
+}
+
 void tq_tune_sort(tq_app *a) {
     tq_order now = a->table.order ? a->tune.order : TQ_ORDER_MODEL;
     bool fresh = a->tune.sorted == tq_draft_serial(&a->draft);
     tq_order next = now == TQ_ORDER_MODEL || fresh ? (tq_order)((now + 1) % TQ_ORDER_COUNT) : now;
-    if (next != TQ_ORDER_MODEL && !tq_tune_costs(a)) {
-        if (a->status.job == TQ_JOB_SWEEP)
-            tq_say(a, TQ_REFUSES, "what each matrix costs is being measured: S sorts when it is through");
-        else
-            tq_say(a, TQ_REFUSES, "what each matrix costs is not known yet: m measures it");
-        return;
-    }
-    tq_tune_sort_by(a, next);
+    if (next == TQ_ORDER_MODEL || tq_tune_costs(a))
+        tq_tune_sort_by(a, next);
+    else
+        sort_later(a, next);
 }

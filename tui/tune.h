@@ -29,7 +29,7 @@ void tq_tune_sweep(tq_app *a);
 void tq_tune_budget(tq_app *a, const char *text);
 void tq_tune_lever(tq_app *a, int by); /* -1: less memory, 1: more */
 void tq_tune_pin(tq_app *a);
-void tq_tune_sort(tq_app *a);                    /* the next order */
+void tq_tune_sort(tq_app *a);                    /* the next order, as soon as costs are known */
 void tq_tune_sort_by(tq_app *a, tq_order order); /* costs are known */
 
 size_t tq_tune_pins(const tq_app *a);              /* by p, so without embedding and head */

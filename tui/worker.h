@@ -55,7 +55,7 @@ enum { TQ_SERIAL_FIRST = 1 };
 /* One of the texts, the main one first. */
 typedef struct tq_text_status {
     char name[64];
-    char path[512]; /* "" when it is too long */
+    char path[512]; /* real path; "" when it is too long */
     tq_text_role role;
     uint64_t serial; /* of the plan that the figures are of */
     tq_text_figures figures;
@@ -85,8 +85,7 @@ typedef struct tq_status {
     bool flattered;      /* the plan is calibrated on that very text */
     bool text_read;      /* the text of the beginning is, or there is none */
     char text_name[128];
-    char text_path[512]; /* real path; "": too long */
-    char text_hash[17];  /* "": no text yet */
+    char text_hash[17]; /* "": no text yet */
 } tq_status;
 
 /* What the inspect panel shows of a matrix at a group size; filled from top to bottom. */
@@ -121,6 +120,7 @@ typedef struct tq_event {
     bool exists;                 /* failed because the file exists: may be asked again with force */
     tq_err err;                  /* why not */
     char path[512];              /* of the file read or written */
+    const char *note;            /* on what was exported; NULL: none */
     uint64_t serial;             /* of the plan saved */
     tq_plan *plan;               /* loaded: the screen's now */
     char *text;                  /* chat: a piece of the answer */

@@ -30,12 +30,12 @@ tq_progress tq_work_progress(tq_worker *w) {
 /* What the main text is, with the mutex held. */
 static void note_main_text(tq_worker *w) {
     tq_status *s = &w->status;
-    const char *name = tq_session_text_name(w->session), *path = tq_session_text_path(w->session, 0);
+    const char *name = tq_session_text_name(w->session);
     s->text_read = true;
     s->text_tokens = name ? tq_session_text_tokens(w->session) : 0;
     snprintf(s->text_name, sizeof s->text_name, "%s", name ? name : "");
-    snprintf(s->text_path, sizeof s->text_path, "%s", strlen(path) < sizeof s->text_path ? path : "");
     snprintf(s->text_hash, sizeof s->text_hash, "%s", tq_session_text_hash(w->session));
+    tq_work_list_texts(w);
 }
 
 static void load_first_text(tq_worker *w) {
@@ -260,7 +260,6 @@ static void run_text(tq_worker *w, const tq_request *r, tq_event *e) {
     pthread_mutex_lock(&w->mutex);
     note_main_text(w);
     w->status.eval.tokens = 0;
-    tq_work_list_texts(w);
     w->status.flattered = tq_session_calibrates_on_text(w->session);
     w->to_coarse = w->to_fine = w->status.text_tokens > 1;
     memset(w->felt, 0, tq_model_matrices(w->model) * sizeof *w->felt);
@@ -285,6 +284,7 @@ static void run_write(tq_worker *w, const tq_request *r, tq_event *e) {
     else if ((e->rc = apply(w, &e->err)) == TQ_OK)
         e->rc = export ? tq_session_export(w->session, r->format, r->path, r->force, &p, &e->err)
                        : tq_session_save_plan(w->session, r->path, r->force, &e->err);
+    if (export) e->note = tq_export_note(r->format, tq_session_plan(w->session));
     e->serial = w->session_serial;
 }
 

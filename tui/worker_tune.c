@@ -43,7 +43,7 @@ static int sweep(tq_worker *w, tq_event *e, tq_err *err) {
     if (rc == TQ_OK) rc = tq_session_sweep(w->session, NULL, &sweep_options, &p, publish_felt, w, err);
     for (size_t i = 0; rc == TQ_OK && i < tq_model_matrices(w->model); i++)
         publish_felt(w, i);
-    if (rc == TQ_OK) rc = tq_session_costs(w->session, &sweep_options, &o, &p, &costs, err);
+    if (rc == TQ_OK) rc = tq_session_costs(w->session, &sweep_options, &o, NULL, &p, &costs, err);
     if (rc != TQ_OK) return rc;
     e->costs = tq_costs_copy(costs);
     e->common = tq_plan_common(tq_session_plan(w->session));
