@@ -113,18 +113,18 @@ static void meta_closes_what_is_open(void **state) {
         tq_sample_app_free(a);
     }
     /* Twice Escape at once leaves a line that is edited, as it does one after the other. */
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     a->talk.answering = SIZE_MAX;
     tq_app_key(a, 'c');
     assert_int_equal(a->focus, TQ_FOCUS_CHAT);
     tq_app_key(a, TQ_KEY_META + TQ_KEY_ESC);
     assert_int_equal(a->focus, TQ_FOCUS_LAYERS);
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 /* Windows longer than the model takes are refused at once: kept, they would fail again with every change. */
 static void windows_fit_the_model(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     a->eval.ctx = 512;
     tq_app_key(a, ':');
@@ -132,12 +132,12 @@ static void windows_fit_the_model(void **state) {
     tq_app_key(a, TQ_KEY_ENTER);
     assert_non_null(strstr(said(a), "'4097': expected a number from 4 to 4096"));
     assert_int_equal(a->eval.ctx, 512);
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 /* All of it, however narrow the terminal is. */
 static void too_small_says_what_it_needs(void **state) {
-    tq_app *a = app_new();
+    tq_app *a = tq_sample_app();
     (void)state;
     tq_draw_screen(a, 19, 59);
     assert_string_equal(tq_sample_row(&a->canvas, 8), "59 x 19 is too small: needs 60 x 20");
@@ -159,7 +159,7 @@ static void too_small_says_what_it_needs(void **state) {
     a->status.job = TQ_JOB_NONE;
     tq_app_key(a, 'q');
     assert_true(a->quit);
-    app_free(a);
+    tq_sample_app_free(a);
 }
 
 static void quitting_says_what_it_stops(void **state) {
