@@ -261,7 +261,9 @@ typedef struct tq_kernels {
      */
     void (*gather_pairs)(uint16_t *out, size_t ld, const uint16_t *w, size_t rows, size_t cols);
     /* y: [n, ldy], columns 0 .. rows-1, = (add: +=) x times weights, summed in fp32. w: [pairs, ldw] in pairs, rows
-     * padded to 16, ldw >= 2 * that; x: [n, ldx] bf16, 2 * pairs columns. A row of y depends on its row of x alone. */
+     * padded to 16, ldw >= 2 * that; x: [n, ldx] bf16, 2 * pairs columns. A row of y depends on its row of x alone.
+     * Each product and each sum is rounded to fp32 at most once, to nearest even, in an order that each instruction set
+     * has for itself; subnormal values, products and sums may count as zero. */
     void (*gemm_bf16)(float *y, size_t ldy, const uint16_t *w, size_t ldw, size_t rows, const uint16_t *x, size_t ldx,
                       size_t n, size_t pairs, int add);
     int gemm_bf16_pays; /* whether it is faster than a good fp32 product on this instruction set */

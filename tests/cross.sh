@@ -52,6 +52,7 @@ cases=(
     "x86_kernels Nehalem scalar avx2"
     "x86_best Haswell avx2 avx-vnni"
     "x86_best Haswell avx2 avx512"
+    "x86_best Haswell avx2 amx"
     "old_program Nehalem scalar avx2"
 )
 mkdir -p "$logs"

@@ -292,7 +292,7 @@ static void bench_table(bench *b) {
 static void setup(bench *b) {
     kt_random r = {1};
     b->large_bytes = (size_t)128 << 20;
-    b->large = malloc(b->large_bytes);
+    b->large = aligned_alloc(64, b->large_bytes); /* as the program aligns what it multiplies */
     b->x = malloc(N * sizeof *b->x);
     b->y = malloc(N * sizeof *b->y);
     b->z = malloc(N * sizeof *b->z);
@@ -305,7 +305,7 @@ static void setup(bench *b) {
     b->steps = malloc(N * sizeof *b->steps);
     b->work = malloc(TQ_TRELLIS_WORK(256, N / 16));
     for (size_t i = 0; i < 2; i++)
-        b->logits[i] = malloc((size_t)VOCABULARY * 4 * sizeof(float));
+        b->logits[i] = aligned_alloc(64, (size_t)VOCABULARY * 4 * sizeof(float));
     if (!b->large || !b->x || !b->y || !b->z || !b->half || !b->codes || !b->fine || !b->packed || !b->xq.hi ||
         !b->xq.lo || !b->xq.wide || !b->xq.scale || !b->xq.sum || !b->logits[0] || !b->logits[1] || !b->steps ||
         !b->work) {

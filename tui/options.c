@@ -348,7 +348,7 @@ const tq_option tq_option_table[] = {
     {"json", NULL, BATCH, false, take_json, "machine-readable output", NULL},
     {"threads", "N", EVERY, false, take_threads, "default: the physical cores", "a whole number from 1 to 1024"},
     {"cpu", "NAME", EVERY, false, take_cpu,
-     "kernels: scalar, avx2, avx-vnni, avx512, amx, neon (default: the best there is)",
+     "kernels: scalar, avx2, avx-vnni, avx512, amx, neon (default: the best\nthere is)",
      "auto, scalar, avx2, avx-vnni, avx512, amx, neon, neon-dotprod or neon-i8mm"},
     {"memory", "BYTES", IN(TQ_CMD_EVAL) | IN(TQ_CMD_EXPLORE) | TUNED, false, tq_take_memory,
      "plan for a machine with so much (default: this one's); a model larger\nthan half of it is streamed",

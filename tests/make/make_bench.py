@@ -17,6 +17,7 @@ import sys
 import textwrap
 
 BEGIN, END = "<!-- make bench -->\n", "<!-- end of make bench -->\n"
+X86 = ["amx", "avx512", "avx-vnni", "avx2"]  # best first
 LLAMA_418M = "1024,3072,28,16,8,32000"
 
 
@@ -115,12 +116,12 @@ def main():
     parser.add_argument("readme")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shape", default=LLAMA_418M)
-    parser.add_argument("--cpu", action="append", help="a table of kernels, repeatable (default: the best, avx-vnni and avx2)")
+    parser.add_argument("--cpu", action="append", help="a table of kernels, repeatable (default: the best, and on x86-64 those below it)")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     runs = [run(args.program, args.shape, args.rounds, cpu) for cpu in args.cpu or [None]]
-    if not args.cpu and runs[0]["cpu"] == "avx512":
-        runs += [run(args.program, args.shape, args.rounds, cpu) for cpu in ("avx-vnni", "avx2")]
+    if not args.cpu and runs[0]["cpu"] in X86:
+        runs += [run(args.program, args.shape, args.rounds, cpu) for cpu in X86[X86.index(runs[0]["cpu"]) + 1:]]
     first = runs[0]
     heading = f"### {first['machine']}, {first['threads']:.0f} threads"
     text = [f"Measured on {datetime.date.today().isoformat()}: a Llama of {first['model']['weights'] / 1e6:.0f} M random "
