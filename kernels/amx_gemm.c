@@ -142,5 +142,6 @@ static void gemm_bf16(float *y, size_t ldy, const uint16_t *w, size_t ldw, size_
 
 void tq_kernels_fill_amx(tq_kernels *k) {
     k->gemm_bf16 = gemm_bf16;
+    k->gemm_bf16_pays = 1;
 }
 #endif

@@ -217,6 +217,6 @@ void tq_kernels_fill_avx512_gemm(tq_kernels *k) {
     k->decode_pairs = decode_pairs;
     k->gather_pairs = gather_pairs;
     k->gemm_bf16 = gemm_bf16;
-    k->gemm_bf16_pays = 1;
+    k->gemm_bf16_pays = !tq_cpu_is_intel(); /* there vdpbf16ps does no more than an fp32 FMA */
 }
 #endif

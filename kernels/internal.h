@@ -19,8 +19,8 @@ enum {
 /* The bundles that both the CPU and the operating system support (cpu.c). */
 unsigned tq_cpu_bundles(void);
 
-/* Bytes, for kernels.h: ask_ahead. By measurement, see kernels/README.md. */
-size_t tq_cpu_ask_ahead(void);
+/* For what the makers do differently (x86-64 only). */
+int tq_cpu_is_intel(void);
 
 /* Each overwrites the entries that its instruction set does better; on another architecture it does not exist. */
 void tq_kernels_fill_scalar(tq_kernels *k);
