@@ -99,13 +99,17 @@ static inline __attribute__((always_inline)) __m512 row_floats(__m256i w, row_ty
     return type == ROW_BF16 ? bf16_floats(w) : _mm512_cvtph_ps(w);
 }
 
-static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols, row_type type,
-                                                         size_t ahead) {
+/* How far ahead the next weights are asked for: the machine's own prefetcher stops at the end of a page. They lie in
+ * the ordinary pages of a file, where two pages are best whoever made the machine. */
+enum { AHEAD = 8192 };
+
+static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
+                                                         row_type type) {
     __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     size_t i = 0;
     for (; i + 64 <= cols; i += 64) {
-        _mm_prefetch((const char *)(w + i) + ahead, _MM_HINT_T1);
-        _mm_prefetch((const char *)(w + i) + ahead + 64, _MM_HINT_T1);
+        _mm_prefetch((const char *)(w + i) + AHEAD, _MM_HINT_T1);
+        _mm_prefetch((const char *)(w + i) + AHEAD + 64, _MM_HINT_T1);
         for (size_t j = 0; j < 4; j++) {
             __m256i v = _mm256_loadu_si256((const __m256i *)(w + i + 16 * j));
             s[j] = _mm512_fmadd_ps(row_floats(v, type), _mm512_loadu_ps(x + i + 16 * j), s[j]);
@@ -120,19 +124,14 @@ static inline __attribute__((always_inline)) float row16(const uint16_t *w, cons
 }
 
 /* One row after the other: memory reads one stream faster than several. */
-static inline __attribute__((always_inline)) void rows16(float *y, const uint16_t *w, const float *x, size_t rows,
-                                                         size_t cols, row_type type) {
-    const size_t ahead = tq_k()->ask_ahead;
-    for (size_t r = 0; r < rows; r++)
-        y[r] = row16(w + r * cols, x, cols, type, ahead);
-}
-
 static void matvec_bf16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
-    rows16(y, w, x, rows, cols, ROW_BF16);
+    for (size_t r = 0; r < rows; r++)
+        y[r] = row16(w + r * cols, x, cols, ROW_BF16);
 }
 
 static void matvec_f16(float *y, const uint16_t *w, const float *x, size_t rows, size_t cols) {
-    rows16(y, w, x, rows, cols, ROW_F16);
+    for (size_t r = 0; r < rows; r++)
+        y[r] = row16(w + r * cols, x, cols, ROW_F16);
 }
 
 static void matvec_f32(float *y, const float *w, const float *x, size_t rows, size_t cols) {

@@ -270,8 +270,8 @@ typedef struct tq_kernels {
 
     /* Rotated x: [blocks * 32] (padded with zeros by the caller) to integers. */
     void (*quantize_x)(tq_xq *dst, const float *x, size_t blocks);
-    /* How many bytes ahead of rows that lie in one stretch the next are asked for: the machine's own prefetcher stops
-     * at the end of a page, and how far it is to be helped depends on who made it. */
+    /* How many bytes ahead of codes that lie in one plane, in huge pages, the next are asked for: the machine's own
+     * prefetcher stops at the end of a page, and how far it is to be helped depends on who made it. */
     size_t ask_ahead;
     /* y[0 .. 16*tiles) = the rows of tiles tile0 .. tile0+tiles-1 times x. */
     void (*matvec)(float *y, const tq_packed *p, const tq_xq *x, size_t tile0, size_t tiles);
