@@ -79,16 +79,12 @@ static inline __attribute__((always_inline)) __m256 load_row8(const uint16_t *w,
     return type == ROW_BF16 ? bf16_floats(v) : _mm256_cvtph_ps(v);
 }
 
-/* How far ahead the next weights are asked for: the machine's own prefetcher stops at the end of a page. They lie in
- * the ordinary pages of a file, where two pages are best whoever made the machine. */
-enum { AHEAD = 8192 };
-
 static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
                                                          row_type type) {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 32 <= cols; i += 32) {
-        _mm_prefetch((const char *)(w + i) + AHEAD, _MM_HINT_T1);
+        _mm_prefetch((const char *)(w + i) + TQ_ROWS_AHEAD, _MM_HINT_T1);
         s0 = _mm256_fmadd_ps(load_row8(w + i, type), _mm256_loadu_ps(x + i), s0);
         s1 = _mm256_fmadd_ps(load_row8(w + i + 8, type), _mm256_loadu_ps(x + i + 8), s1);
         s2 = _mm256_fmadd_ps(load_row8(w + i + 16, type), _mm256_loadu_ps(x + i + 16), s2);

@@ -99,17 +99,13 @@ static inline __attribute__((always_inline)) __m512 row_floats(__m256i w, row_ty
     return type == ROW_BF16 ? bf16_floats(w) : _mm512_cvtph_ps(w);
 }
 
-/* How far ahead the next weights are asked for: the machine's own prefetcher stops at the end of a page. They lie in
- * the ordinary pages of a file, where two pages are best whoever made the machine. */
-enum { AHEAD = 8192 };
-
 static inline __attribute__((always_inline)) float row16(const uint16_t *w, const float *x, size_t cols,
                                                          row_type type) {
     __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     size_t i = 0;
     for (; i + 64 <= cols; i += 64) {
-        _mm_prefetch((const char *)(w + i) + AHEAD, _MM_HINT_T1);
-        _mm_prefetch((const char *)(w + i) + AHEAD + 64, _MM_HINT_T1);
+        _mm_prefetch((const char *)(w + i) + TQ_ROWS_AHEAD, _MM_HINT_T1);
+        _mm_prefetch((const char *)(w + i) + TQ_ROWS_AHEAD + 64, _MM_HINT_T1);
         for (size_t j = 0; j < 4; j++) {
             __m256i v = _mm256_loadu_si256((const __m256i *)(w + i + 16 * j));
             s[j] = _mm512_fmadd_ps(row_floats(v, type), _mm512_loadu_ps(x + i + 16 * j), s[j]);

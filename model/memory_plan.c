@@ -122,14 +122,10 @@ tq_memory_plan tq_memory_plan_of(const tq_model *m, size_t packed, size_t kept, 
 
 /* --- streaming --- */
 
-/* The pages that a matrix lies on. Those at its ends may hold a neighbour's rows: letting go of them costs it a fault,
- * keeping them would leave two pages of every expert. */
+/* A neighbour's rows on the pages at its ends are let go too: that costs it a fault, keeping them would leave two pages
+ * of every expert. */
 static void advise(const tq_matrix *x, int advice) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (!x->w.data) return;
-    uintptr_t begin = (uintptr_t)x->w.data / page * page;
-    uintptr_t end = (uintptr_t)x->w.data + tq_matrix_bytes(&x->w);
-    (void)madvise((void *)begin, end - begin, advice); /* NOLINT(performance-no-int-to-ptr) */
+    if (x->w.data) tq_advise_pages(x->w.data, tq_matrix_bytes(&x->w), advice);
 }
 
 /* Cold first: else a page that was used counts as one that is used often, and pushes out what is read next. */

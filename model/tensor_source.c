@@ -260,21 +260,22 @@ static uint64_t hash_tensor(const tq_tensor *t) {
     return h;
 }
 
-/* How the system reads what is touched. Advice only: nothing depends on it. */
-static void advise(const tq_source *s, int how) {
+void tq_advise_pages(const void *data, size_t bytes, int advice) {
+    const uintptr_t before = (uintptr_t)data % (uintptr_t)sysconf(_SC_PAGESIZE);
+    (void)madvise((char *)data - before, bytes + before, advice);
+}
+
+static void advise_all(const tq_source *s, int advice) {
     for (size_t i = 0; i < s->n_shards; i++)
-        if (s->shards[i].map) (void)posix_madvise(s->shards[i].map, s->shards[i].size, how);
+        if (s->shards[i].map) tq_advise_pages(s->shards[i].map, s->shards[i].size, advice);
 }
 
 /* Asks for the pages of all pieces, so that a disk fetches them side by side. */
 static void ask_for_pieces(const tq_source *s) {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (size_t i = 0; i < s->count; i++) {
         const tq_tensor *t = &s->tensors[i];
-        for (int p = 0; p < PIECES && !is_hashed_whole(t); p++) {
-            char *at = (char *)t->data + piece_at(t, p), *start = at - (uintptr_t)at % page;
-            (void)posix_madvise(start, (size_t)(at - start) + PIECE, POSIX_MADV_WILLNEED);
-        }
+        for (int p = 0; p < PIECES && !is_hashed_whole(t); p++)
+            tq_advise_pages((const char *)t->data + piece_at(t, p), PIECE, MADV_WILLNEED);
     }
 }
 
@@ -282,10 +283,10 @@ static void ask_for_pieces(const tq_source *s) {
  * apart: with the pages around each piece a file of 16 GB that was not cached took seconds. */
 void tq_source_hash(const tq_source *s, char out[17]) {
     uint64_t sum = s->count;
-    advise(s, POSIX_MADV_RANDOM);
+    advise_all(s, MADV_RANDOM);
     ask_for_pieces(s);
     for (size_t i = 0; i < s->count; i++)
         sum += hash_tensor(&s->tensors[i]);
-    advise(s, POSIX_MADV_NORMAL);
+    advise_all(s, MADV_NORMAL);
     snprintf(out, 17, "%016" PRIx64, sum);
 }

@@ -53,6 +53,10 @@ size_t tq_source_shard_of(const tq_source *s, size_t i);
  * costs milliseconds on any size. */
 void tq_source_hash(const tq_source *s, char out[17]);
 
+/* Tells the system how the pages that bytes of a file lie on will be used (MADV_...). Pages at the ends may hold a
+ * neighbour's bytes, too. Advice only: nothing depends on it. */
+void tq_advise_pages(const void *data, size_t bytes, int advice);
+
 uint64_t tq_hash_bytes(uint64_t seed, const void *data, size_t n); /* FNV-1a, 64 bits; begin with TQ_HASH_SEED */
 #define TQ_HASH_SEED 0xcbf29ce484222325u
 

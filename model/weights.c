@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "model/packed.h"
 #include "model/weights_internal.h"
@@ -295,12 +294,11 @@ static int find_prefix(tq_model *m, tq_err *err) {
 /* Asks for the pages of the small tensors all at once: they are spread over the whole file, and a disk answers many
  * questions together sooner than one after another. */
 static void prefetch_small(const tq_model *m) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), length = strlen(m->prefix->text);
+    size_t length = strlen(m->prefix->text);
     for (size_t i = 0; i < tq_source_count(m->source); i++) {
         const tq_tensor *t = tq_source_at(m->source, i);
         if (t->bytes > SMALL_TENSOR || strncmp(t->name, m->prefix->text, length) != 0) continue;
-        size_t before = (size_t)((uintptr_t)t->data % page);
-        (void)posix_madvise((void *)((const char *)t->data - before), t->bytes + before, POSIX_MADV_WILLNEED);
+        tq_advise_pages(t->data, t->bytes, MADV_WILLNEED);
     }
 }
 
